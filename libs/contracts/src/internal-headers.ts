@@ -1,0 +1,6 @@
+/** Headers between nodes. The gateway removes them from what clients send. */
+export const clusterSecretHeader = 'x-binnacle-cluster-secret';
+/** The dialect of the listener that took the request in: one path may answer differently in two dialects. */
+export const dialectHeader = 'x-binnacle-dialect';
+/** Names the target node, as `?node=` does; clients may send it. */
+export const targetNodeHeader = 'x-binnacle-node';

@@ -1,0 +1,56 @@
+/** The documented APIs whose paths, formats and quirks Binnacle speaks, and its own (`binnacle`, under `/api/v1`). */
+export const dialects = ['tiflash', 'tiproxy', 'gostatsd', 'typesense', 'binnacle'] as const;
+export type Dialect = (typeof dialects)[number];
+
+/** What a node of Binnacle does. A user's own service that mounts the node kit brings a role name of its own. */
+export const roles = ['gateway', 'profiling', 'storage', 'cluster', 'health', 'ingest', 'proxy'] as const;
+export type Role = (typeof roles)[number];
+
+/**
+ * Which node serves a request, and what `?node=` (or `X-Binnacle-Node`) does to it.
+ *
+ * - `self`: every node can answer for itself; the gateway does unless another node is named.
+ * - `role`: any live node of the role, or the named one.
+ * - `lease-owner`: the owner of a lease, or the named node; while nobody owns it, any node of the role.
+ * - `subject`: any live node of the role serves it; the named node is what the operation is about and is passed on as `?node=`.
+ *
+ * `?node=*` asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
+ */
+export type TargetRule =
+  | { readonly kind: 'self' }
+  | { readonly kind: 'role'; readonly role: Role }
+  | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role }
+  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role };
+
+export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+
+/** What a request counts as in `/stats.json`, and which writes `skip-writes` refuses. */
+export type Operation = 'search' | 'import' | 'write' | 'delete';
+
+export interface QueryParameter {
+  readonly name: string;
+  readonly type: 'string' | 'integer' | 'number' | 'boolean';
+  readonly description: string;
+  readonly required?: true;
+}
+
+export interface Route {
+  readonly method: HttpMethod;
+  /** find-my-way template: `/tiflash/sync-status/:table`. It is also the label in statistics and metrics. */
+  readonly path: string;
+  /** The listeners that serve it. Port 8080 serves every route; where two dialects clash there, `libs/contracts/src/routes.ts` orders them. */
+  readonly dialects: readonly Dialect[];
+  readonly summary: string;
+  readonly target: TargetRule;
+  /** The scope an API key needs, `resource:verb` (`operations/snapshot:create`), or `public`. */
+  readonly action: string;
+  /** `planned` answers 501: its domain is not built yet. */
+  readonly state: 'served' | 'planned';
+  /** Longest wait for the response head, in milliseconds; a body may stream for longer as long as it moves. */
+  readonly deadlineMs: number;
+  readonly bodyBytesMax: number;
+  readonly operation?: Operation;
+  readonly query?: readonly QueryParameter[];
+  /** Media type of the 200 answer. */
+  readonly produces: string;
+}

@@ -1,0 +1,38 @@
+import type { Candidacy } from '@binnacle/cluster-state/candidacy';
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { Candidate, ClusterState } from '@binnacle/cluster-state/cluster-state';
+import type { NodeDirectory } from '@binnacle/cluster-state/node-directory';
+import type { WatchedDocument } from '@binnacle/cluster-state/watched-document';
+import type { Logger } from 'pino';
+import type { Registry } from 'prom-client';
+import type { NodeConfig } from './config.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Settings } from './settings.js';
+
+/**
+ * What every part of a node may ask for, by injection (`constructor(private readonly node: NodeContext)`):
+ * a class and not an interface, so that Nest can inject by type.
+ */
+export abstract class NodeContext {
+  abstract readonly id: string;
+  /** New at every start. */
+  abstract readonly incarnation: string;
+  abstract readonly roles: readonly string[];
+  abstract readonly config: NodeConfig;
+  abstract readonly clusterSecret: string;
+  abstract readonly log: Logger;
+  abstract readonly clock: Clock;
+  abstract readonly state: ClusterState;
+  /** Every node of the cluster, this one included. */
+  abstract readonly directory: NodeDirectory;
+  /** The dynamic configuration, the same on every node within a second. */
+  abstract readonly settings: WatchedDocument<Settings>;
+  abstract readonly metrics: Registry;
+  abstract readonly lifecycle: Lifecycle;
+  /** The leases this node campaigns for, by lease name; the agent listener serves `resign` for them. */
+  abstract readonly candidacies: Map<string, Candidacy>;
+  /** Facts that the registry shows (`zone`, `disagg-mode`, listener ports); may be added to at any time before the node runs. */
+  abstract readonly labels: Record<string, string>;
+  /** This node as a candidate; its address is known once the node listener is open. */
+  abstract candidate(): Candidate;
+}

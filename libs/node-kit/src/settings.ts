@@ -1,0 +1,24 @@
+import { IsBoolean, IsInt, Max, Min } from 'class-validator';
+
+const maxInt = 2_147_483_647;
+
+/**
+ * The dynamic configuration: one document in cluster state, changed by `POST /config` and `PUT /api/admin/config`.
+ * On the wire the names are in kebab case: `log-slow-requests-time-ms`.
+ */
+export class Settings {
+  /** Requests over this many milliseconds are logged as SLOW REQUEST; -1: none. */
+  @IsInt() @Min(-1) @Max(maxInt) logSlowRequestsTimeMs = -1;
+  /** The same for searches alone. */
+  @IsInt() @Min(-1) @Max(maxInt) logSlowSearchesTimeMs = 30_000;
+  /** Every search is logged. */
+  @IsBoolean() enableSearchLogging = false;
+  /** Revisions a node may lag behind and still count as caught up for reads. */
+  @IsInt() @Min(0) @Max(maxInt) healthyReadLag = 1_000;
+  /** The same for writes and for becoming the leader. */
+  @IsInt() @Min(0) @Max(maxInt) healthyWriteLag = 500;
+  /** Entries of the search cache. */
+  @IsInt() @Min(0) @Max(10_000_000) cacheNumEntries = 1_000;
+  /** Writes are answered 422 `Skipping writes.` */
+  @IsBoolean() skipWrites = false;
+}
