@@ -35,4 +35,16 @@ export abstract class NodeContext {
   abstract readonly labels: Record<string, string>;
   /** This node as a candidate; its address is known once the node listener is open. */
   abstract candidate(): Candidate;
+  /** Adds something that starts and stops with the node; call it from a provider's constructor or `onModuleInit`. */
+  abstract addPart(part: NodePart): void;
+}
+
+/** Something that starts and stops with its node. Parts start in the order they were added and stop in the reverse. */
+export interface NodePart {
+  readonly name: string;
+  /** The node listener is open and the node registered; the node is Running once every part has started. */
+  start?(): Promise<void>;
+  /** Takes no new work and finishes what runs. */
+  drain?(): Promise<void>;
+  stop?(): Promise<void>;
 }
