@@ -1,0 +1,66 @@
+/* `npm test`: installs if needed, sees that the real servers are there, then builds, lints, type-checks and tests every project. */
+import { execFileSync } from 'node:child_process';
+import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { run } from './runtime.mjs';
+import { installIfNeeded, onNewEnoughNode, root } from './workspace.mjs';
+
+/** What the tests start by themselves, and the Debian package that brings it. */
+const requirements = [
+  { package: 'redis-server', found: () => onPath('redis-server') },
+  { package: 'redis-tools', found: () => onPath('redis-cli') },
+  { package: 'openssl', found: () => onPath('openssl') },
+  { package: 'curl', found: () => onPath('curl') },
+  { package: 'libjemalloc2', found: () => globSync('/usr/lib/*/libjemalloc.so.2').length > 0 },
+];
+
+function onPath(program) {
+  return (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)));
+}
+
+function installRequirements() {
+  const missing = requirements.filter((requirement) => !requirement.found()).map((requirement) => requirement.package);
+  if (missing.length === 0) return;
+  const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
+  if (process.getuid?.() !== 0 || !onPath('apt-get')) {
+    console.error(`The tests start real servers, and this machine lacks: ${missing.join(', ')}.\nInstall them and run this again:\n  sudo ${command}`);
+    process.exit(1);
+  }
+  console.log(`The tests start real servers. Installing: ${command}`);
+  // Debian starts a server at its installation where it can; the tests want none but their own.
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' };
+  execFileSync('apt-get', ['update', '-qq'], { stdio: 'inherit', env });
+  execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'], env });
+}
+
+const resultFiles = () => globSync('{apps,libs}/*/test-results.json', { cwd: root }).map((file) => join(root, file));
+
+function nx(...args) {
+  return run(process.execPath, [join(root, 'node_modules/nx/bin/nx.js'), 'run-many', '--outputStyle=stream', ...args], { cwd: root });
+}
+
+/** Every suite that could not even be loaded counts as one failure. */
+function sumResults() {
+  let passed = 0;
+  let failed = 0;
+  for (const file of resultFiles()) {
+    const result = JSON.parse(readFileSync(file, 'utf8'));
+    passed += result.numPassedTests;
+    failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
+  }
+  return { passed, failed };
+}
+
+await onNewEnoughNode(fileURLToPath(import.meta.url));
+await installIfNeeded();
+installRequirements();
+for (const file of resultFiles()) rmSync(file);
+
+const checked = await nx('-t', 'build', 'typecheck', 'lint');
+const tested = await nx('-t', 'test', '--parallel=1', '--nxBail=false', '--', '--json', '--outputFile=test-results.json', ...process.argv.slice(2));
+const { passed, failed } = sumResults();
+// Build, type check and lint count as one check; a test run that broke without saying so counts as one failure.
+const broken = (checked === 0 ? 0 : 1) + (tested !== 0 && failed === 0 ? 1 : 0);
+console.log(`${passed} passed, ${failed + broken} failed`);
+process.exit(failed + broken === 0 && passed > 0 ? 0 : 1);

@@ -1,0 +1,94 @@
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { Client } from 'typesense';
+import { portsOf, type ProductProcess, startEmbedded, temporaryFolder } from './product.js';
+
+const ports = portsOf('embedded');
+const folder = temporaryFolder('embedded');
+const url = (path: string, port = ports.gateway) => `http://127.0.0.1:${port}${path}`;
+const json = async (path: string, port?: number) => (await fetch(url(path, port))).json() as Promise<Record<string, unknown>>;
+const settle = async (path: string, wanted: (body: Record<string, unknown>) => boolean) => {
+  const body = await json(path);
+  expect(wanted(body)).toBe(true);
+};
+
+describe('every role in one process', () => {
+  let product: ProductProcess;
+
+  beforeAll(async () => {
+    product = await startEmbedded('embedded', folder.path);
+  }, 60_000);
+
+  afterAll(async () => {
+    await product.stop();
+    folder.remove();
+  });
+
+  test('prints its ports, its data folder and how long it took', () => {
+    const output = product.output();
+    for (const port of [ports.gateway, ports.tiflash, ports.tiproxy, ports.gostatsd, ports.typesense]) expect(output).toContain(`:${port}`);
+    expect(output).toContain(folder.path);
+  });
+
+  test('the Typesense client retrieves health, metrics, statistics and debug, and performs operations', async () => {
+    const client = new Client({ nodes: [{ host: '127.0.0.1', port: ports.typesense, protocol: 'http' }], apiKey: 'none needed on loopback' });
+
+    expect(await client.health.retrieve()).toEqual({ ok: true });
+    expect(await client.debug.retrieve()).toEqual({ state: 1, version: expect.stringMatching(/^\d+\.\d+\.\d+/) });
+    expect(await client.metrics.retrieve()).toMatchObject({ system_memory_total_bytes: expect.stringMatching(/^\d+$/) });
+    expect(await client.stats.retrieve()).toHaveProperty('total_requests_per_second');
+    // A single node is its own leader, and says so.
+    expect(await client.operations.perform('vote')).toMatchObject({ success: false, error: expect.any(String) });
+  });
+
+  test('the slow request log turns on and off while it runs, with its key removed', async () => {
+    const set = (value: number) =>
+      fetch(url('/config', ports.typesense), {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: JSON.stringify({ 'log-slow-requests-time-ms': value }),
+      });
+    expect((await set(0)).status).toBe(201);
+    await fetch(url('/deepcheck?x-typesense-api-key=sesame'));
+    await set(-1);
+    await product.untilPrinted(/SLOW REQUEST.*\/deepcheck/);
+    expect(product.output()).not.toContain('sesame');
+  });
+
+  test('each dialect answers on its own port in its own form', async () => {
+    const bodyOf = async (port: number) => {
+      const response = await fetch(url('/no/such/path', port));
+      return [response.status, await response.text()];
+    };
+    expect(await bodyOf(ports.tiflash)).toEqual([404, 'path not found: GET /no/such/path']);
+    expect(await bodyOf(ports.gostatsd)).toEqual([404, 'not found']);
+    expect(await bodyOf(ports.typesense)).toEqual([404, '{ "message": "Not Found"}']);
+  });
+
+  test('a path whose domain is not built yet says so', async () => {
+    const response = await fetch(url('/debug/pprof/profile?seconds=1'));
+    expect(response.status).toBe(501);
+    expect(response.headers.get('content-type')).toContain('application/json');
+  });
+
+  test('the owner of the remote gc resigns, and as the only candidate is owner again in a later term', async () => {
+    const before = (await json('/api/v1/leases/remote-gc/history')) as unknown as { tenures?: unknown[] };
+    expect(await json('/tifash/remote/owner/info')).toMatchObject({ status: 'IsOwner' });
+    expect(await json('/tiflash/remote/owner/resign')).toEqual({ message: 'Done' });
+    await settle('/tiflash/remote/owner/info', (body) => body['status'] === 'IsOwner' || body['status'] === 'NoLeader');
+    expect(before).toBeDefined();
+  });
+
+  test('Ctrl-C drains and exits 0; the next start is ready within 5 s, keeps what was configured and raises the term', async () => {
+    const leader = async () => ((await json('/api/v1/cluster'))['leases'] as { name: string; term: number }[]).find((lease) => lease.name === 'leader');
+    const termBefore = (await leader())?.term ?? 0;
+    await fetch(url('/config'), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"healthy-read-lag": 77}' });
+
+    expect(await product.stop('SIGINT')).toBe(0);
+    product = await startEmbedded('embedded', folder.path);
+
+    const readyMs = Number(/binnacle ready in (\d+) ms/.exec(product.output())?.[1]);
+    expect(readyMs).toBeLessThan(5_000);
+    expect(await json('/config')).toMatchObject({ 'healthy-read-lag': 77 });
+    expect((await leader())?.term).toBeGreaterThan(termBefore);
+  });
+});
