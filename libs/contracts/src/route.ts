@@ -10,17 +10,18 @@ export type Role = (typeof roles)[number];
  * Which node serves a request, and what `?node=` (or `X-Binnacle-Node`) does to it.
  *
  * - `self`: every node can answer for itself; the gateway does unless another node is named.
- * - `role`: any live node of the role, or the named one.
+ * - `role`: any live node of the role, or the named one. For the role `gateway` that is the gateway that took the request in.
  * - `lease-owner`: the owner of a lease, or the named node; while nobody owns it, any node of the role.
  * - `subject`: any live node of the role serves it; the named node is what the operation is about and is passed on as `?node=`.
  *
  * `?node=*` asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
+ * A `subjectRole` of `any` is every node there is: any node can be profiled.
  */
 export type TargetRule =
   | { readonly kind: 'self' }
   | { readonly kind: 'role'; readonly role: Role }
   | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role }
-  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role };
+  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any' };
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
@@ -38,7 +39,10 @@ export interface Route {
   readonly method: HttpMethod;
   /** find-my-way template: `/tiflash/sync-status/:table`. It is also the label in statistics and metrics. */
   readonly path: string;
-  /** The listeners that serve it. Port 8080 serves every route; where two dialects clash there, `libs/contracts/src/routes.ts` orders them. */
+  /**
+   * The listeners that serve it. Port 8080 serves every route; where two dialects clash there, `libs/contracts/src/routes.ts` orders them.
+   * A request on port 8080 speaks the first one.
+   */
   readonly dialects: readonly Dialect[];
   readonly summary: string;
   readonly target: TargetRule;
@@ -46,6 +50,15 @@ export interface Route {
   readonly action: string;
   /** `planned` answers 501: its domain is not built yet. */
   readonly state: 'served' | 'planned';
+  /**
+   * The request may be sent again after its connection broke before an answer came. False for everything but GET, and for the GETs that
+   * change something (`owner/resign`, `gc`, `evict`) or cost a capture. A request that was never sent may always go to another node.
+   */
+  readonly retryable: boolean;
+  /** Under mTLS any certificate of the authority is let in, whatever its common name: TiFlash exempts three paths from its list. */
+  readonly anyCertificate?: true;
+  /** The path that nodes serve it under, where that is not `path`. */
+  readonly nodePath?: string;
   /** Longest wait for the response head, in milliseconds; a body may stream for longer as long as it moves. */
   readonly deadlineMs: number;
   readonly bodyBytesMax: number;

@@ -1,0 +1,45 @@
+import type { Dialect, HttpMethod, Route, TargetRule } from '../route.js';
+
+/** What a row of the table has to say; the rest has defaults. */
+export type RouteFacts = Pick<Route, 'summary' | 'target' | 'action'> & Partial<Omit<Route, 'method' | 'path' | 'dialects'>>;
+
+export const secondMs = 1_000;
+export const minuteMs = 60_000;
+export const kibibyte = 1_024;
+export const mebibyte = 1_024 * kibibyte;
+
+/** Longest capture a client may ask for (`seconds=600`), and the time to encode and render what was captured. */
+export const captureDeadlineMs = 600 * secondMs + minuteMs;
+
+const json = 'application/json; charset=utf-8';
+/** A request that needs no body may still bring a small one: SDKs send `{}`. */
+const bodyBytesMaxDefault = 16 * kibibyte;
+
+/** One row. Unless it says otherwise it is planned, answers JSON within 10 s, and only GET may be sent twice. */
+export function defineRoute(dialects: readonly Dialect[], method: HttpMethod, path: string, facts: RouteFacts): Route {
+  return {
+    state: 'planned',
+    retryable: method === 'GET',
+    deadlineMs: 10 * secondMs,
+    bodyBytesMax: bodyBytesMaxDefault,
+    produces: json,
+    ...facts,
+    method,
+    path,
+    dialects,
+  };
+}
+
+export const self: TargetRule = { kind: 'self' };
+export const anyGateway: TargetRule = { kind: 'role', role: 'gateway' };
+export const anyStorage: TargetRule = { kind: 'role', role: 'storage' };
+export const anyProxy: TargetRule = { kind: 'role', role: 'proxy' };
+export const anyCluster: TargetRule = { kind: 'role', role: 'cluster' };
+export const anyHealth: TargetRule = { kind: 'role', role: 'health' };
+export const anyIngest: TargetRule = { kind: 'role', role: 'ingest' };
+/** Metadata is decided by the leader. */
+export const leader: TargetRule = { kind: 'lease-owner', lease: 'leader', role: 'storage' };
+/** The profiling role captures, keeps and renders; the named node is the one profiled. */
+export const profiled: TargetRule = { kind: 'subject', role: 'profiling', subjectRole: 'any' };
+/** The cluster role decides about a storage node. */
+export const aboutStorage: TargetRule = { kind: 'subject', role: 'cluster', subjectRole: 'storage' };
