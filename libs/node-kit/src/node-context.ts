@@ -7,6 +7,7 @@ import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import type { NodeConfig } from './config.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { ResourceMonitor } from './resource-monitor.js';
 import type { Settings } from './settings.js';
 
 /**
@@ -29,6 +30,8 @@ export abstract class NodeContext {
   abstract readonly settings: WatchedDocument<Settings>;
   abstract readonly metrics: Registry;
   abstract readonly lifecycle: Lifecycle;
+  /** What this node is short of. */
+  abstract readonly resources: ResourceMonitor;
   /** The leases this node campaigns for, by lease name; the agent listener serves `resign` for them. */
   abstract readonly candidacies: Map<string, Candidacy>;
   /** Facts that the registry shows (`zone`, `disagg-mode`, listener ports); may be added to at any time before the node runs. */

@@ -1,4 +1,5 @@
-import { IsBoolean, IsInt, Max, Min } from 'class-validator';
+import { plainToInstance } from 'class-transformer';
+import { IsBoolean, IsInt, Max, Min, validateSync } from 'class-validator';
 
 const maxInt = 2_147_483_647;
 
@@ -21,4 +22,15 @@ export class Settings {
   @IsInt() @Min(0) @Max(10_000_000) cacheNumEntries = 1_000;
   /** Writes are answered 422 `Skipping writes.` */
   @IsBoolean() skipWrites = false;
+}
+
+/** Reads the stored document (JSON, camel case). Throws on anything that is no valid settings; keys that are absent have their defaults. */
+export function parseSettings(text: string): Settings {
+  const plain: unknown = JSON.parse(text);
+  if (typeof plain !== 'object' || plain === null || Array.isArray(plain)) throw new Error('settings are not an object');
+  const settings = plainToInstance(Settings, plain, { exposeDefaultValues: true });
+  // A key of a later version is dropped, not refused: during a rolling upgrade both versions read the same document.
+  const errors = validateSync(settings, { whitelist: true, forbidUnknownValues: true });
+  if (errors.length > 0) throw new Error(errors.flatMap((error) => Object.values(error.constraints ?? {})).join('; '));
+  return settings;
 }

@@ -1,0 +1,75 @@
+import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
+import { Agent, errors } from 'undici';
+import type { NodeContext } from './node-context.js';
+
+export interface AgentRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
+  readonly path: string;
+  /** Sent as JSON. */
+  readonly body?: unknown;
+  /** From now to the last byte of the answer. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Answers of agents are small; a longer one is cut off as an error. */
+const answerBytesMax = 8 * 1024 * 1024;
+/** Nodes are asked by checks and elections, a few requests at a time. */
+const connectionsPerNodeMax = 16;
+/** Shorter than the node listener keeps an idle connection. */
+const keepAliveMs = 30_000;
+
+/** Asks other nodes on their node listeners, with the cluster secret, over connections that stay open. */
+export class AgentClient {
+  readonly #secret: string;
+  readonly #agent = new Agent({ connections: connectionsPerNodeMax, keepAliveTimeout: keepAliveMs, pipelining: 1 });
+
+  constructor(node: NodeContext) {
+    this.#secret = node.clusterSecret;
+    node.addPart({ name: 'agent client', stop: () => this.#agent.close() });
+  }
+
+  /**
+   * The status and the body (parsed when it is JSON, else text), whatever the status is. Rejects with `BinnacleError`
+   * UPSTREAM_TIMEOUT or UPSTREAM_UNREACHABLE.
+   */
+  async request(target: NodeRecord, { method, path, body, timeoutMs, signal }: AgentRequest): Promise<{ status: number; body: unknown }> {
+    const deadline = AbortSignal.timeout(timeoutMs);
+    const host = target.host.includes(':') ? `[${target.host}]` : target.host;
+    try {
+      const answer = await this.#agent.request({
+        origin: `http://${host}:${target.port}`,
+        path,
+        method,
+        headers: { [clusterSecretHeader]: this.#secret, ...(body !== undefined && { 'content-type': 'application/json' }) },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal: signal ? AbortSignal.any([deadline, signal]) : deadline,
+      });
+      const text = await readLimited(answer.body);
+      const isJson = String(answer.headers['content-type'] ?? '').startsWith('application/json');
+      return { status: answer.statusCode, body: isJson ? (JSON.parse(text) as unknown) : text };
+    } catch (error) {
+      if (deadline.aborted) throw new BinnacleError('UPSTREAM_TIMEOUT', `node ${target.id} did not answer within ${timeoutMs} ms`, { cause: error });
+      throw new BinnacleError('UPSTREAM_UNREACHABLE', `node ${target.id} cannot be asked: ${reasonOf(error)}`, { cause: error });
+    }
+  }
+}
+
+async function readLimited(body: AsyncIterable<Buffer>): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    bytes += chunk.length;
+    if (bytes > answerBytesMax) throw new Error(`its answer is longer than ${answerBytesMax} bytes`);
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** The code of a socket error says more than its message, which holds addresses only. */
+function reasonOf(error: unknown): string {
+  if (error instanceof errors.SocketError) return 'the connection broke';
+  return (error as NodeJS.ErrnoException).code ?? (error instanceof Error ? error.message : String(error));
+}

@@ -1,0 +1,78 @@
+import { getMetadataStorage } from 'class-validator';
+import { NodeConfig } from './config.js';
+import { keyFacts, type KeyFacts } from './config-key.js';
+
+export type ConfigValue = string | number | boolean | readonly string[];
+
+/** One key of the configuration under all its names. */
+export interface ConfigKey extends KeyFacts {
+  /** As in flags and messages: `gateway.api-key`, `data-dir`. */
+  readonly name: string;
+  /** Section in the file; empty for keys outside sections. */
+  readonly section: string;
+  /** Name in its section: `api-key`. */
+  readonly leaf: string;
+  /** Where it is in a `NodeConfig`: `['gateway', 'apiKey']`. */
+  readonly property: readonly string[];
+  /** `BINNACLE_GATEWAY_API_KEY` */
+  readonly env: string;
+  readonly default: ConfigValue;
+  /** What is allowed, in words: `a whole number from 0 to 65535`. */
+  readonly allowed: string;
+}
+
+export function kebabCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}
+
+interface Rule {
+  readonly name: string | undefined;
+  readonly constraints: readonly unknown[];
+}
+
+/** The decorators of a property as words, so that a message and the documentation say the same as the check does. */
+function allowedText(owner: object, property: string): string {
+  const rules: Rule[] = getMetadataStorage()
+    .getTargetValidationMetadatas(owner.constructor, '', false, false)
+    .filter((metadata) => metadata.propertyName === property)
+    .map((metadata) => ({ name: metadata.name, constraints: metadata.constraints ?? [] }));
+  const constraint = (name: string): unknown => rules.find((rule) => rule.name === name)?.constraints[0];
+  const has = (name: string): boolean => rules.some((rule) => rule.name === name);
+  const choices = constraint('isIn') as readonly string[] | undefined;
+  if (has('isArray')) return choices ? `a list of ${choices.join(' or ')}` : 'a list of texts';
+  if (choices) return `one of ${choices.join(', ')}`;
+  if (has('isBoolean')) return 'true or false';
+  if (has('isInt')) return `a whole number from ${String(constraint('min'))} to ${String(constraint('max'))}`;
+  const pattern = constraint('matches');
+  return pattern ? `text that matches ${String(pattern)}` : 'text';
+}
+
+function keysOf(owner: object, section: string): ConfigKey[] {
+  return Object.entries(owner).flatMap(([property, value]): ConfigKey[] => {
+    const leaf = kebabCase(property);
+    if (typeof value === 'object' && !Array.isArray(value)) return keysOf(value as object, leaf);
+    const facts = keyFacts(Object.getPrototypeOf(owner) as object, property);
+    if (!facts) throw new Error(`configuration property ${property} has no @Key`);
+    const name = section ? `${section}.${leaf}` : leaf;
+    const env = `BINNACLE_${name.toUpperCase().replace(/[.-]/g, '_')}`;
+    const path = section ? [section, property] : [property];
+    return [{ ...facts, name, section, leaf, property: path, env, default: value as ConfigValue, allowed: allowedText(owner, property) }];
+  });
+}
+
+/** Every key of a node's configuration, those outside sections first. */
+export const configKeys: readonly ConfigKey[] = keysOf(new NodeConfig(), '').sort(
+  (a, b) => Number(a.section !== '') - Number(b.section !== ''),
+);
+
+export function readKey(config: NodeConfig, key: ConfigKey): ConfigValue {
+  let value: unknown = config;
+  for (const step of key.property) value = (value as Record<string, unknown>)[step];
+  return value as ConfigValue;
+}
+
+export function writeKey(config: NodeConfig, key: ConfigKey, value: unknown): void {
+  let owner = config as unknown as Record<string, unknown>;
+  for (const step of key.property.slice(0, -1)) owner = owner[step] as Record<string, unknown>;
+  owner[key.property.at(-1) as string] = value;
+}

@@ -1,0 +1,185 @@
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { validateSync, type ValidationError } from 'class-validator';
+import { parse as parseToml, TomlError } from 'smol-toml';
+import { readArguments } from './arguments.js';
+import { NodeConfig } from './config.js';
+import { ConfigError } from './config-error.js';
+import { configKeys, readKey, writeKey, type ConfigKey } from './config-schema.js';
+import { didYouMean } from './nearest-name.js';
+
+export interface ConfigSources {
+  readonly argv: readonly string[];
+  readonly env: NodeJS.ProcessEnv;
+}
+
+/** A configuration file longer than this is not one. */
+const fileBytesMax = 1024 * 1024;
+
+interface Given {
+  readonly value: unknown;
+  /** Where it was said, for messages: `/etc/binnacle.toml`, `BINNACLE_GATEWAY_PORT`, `--gateway.port`. */
+  readonly source: string;
+}
+
+/**
+ * The effective configuration: defaults < file < environment < flags, checked, with `port-offset` added to every port that is not 0
+ * (a `node.port` of -1 stays: `nodePort` resolves it). Throws `ConfigError` with every problem found.
+ */
+export function loadConfig(sources: ConfigSources): NodeConfig {
+  const problems: string[] = [];
+  const given = new Map<ConfigKey, Given>();
+  const flags = readArguments(sources.argv).values;
+  const environment = readEnvironment(sources.env, problems);
+  const fileKey = configKeys.find((key) => key.name === 'config') as ConfigKey;
+  const file = flags.get(fileKey) ?? (environment.get(fileKey)?.value as string | undefined) ?? '';
+  if (file) for (const [key, entry] of readFile(file, problems)) given.set(key, entry);
+  for (const [key, entry] of environment) given.set(key, entry);
+  for (const [key, text] of flags) given.set(key, { value: fromText(key, text), source: `--${key.name}` });
+
+  const config = new NodeConfig();
+  for (const [key, entry] of given) writeKey(config, key, entry.value);
+  problems.push(...invalidKeys(config, given));
+  if (problems.length === 0) problems.push(...applyPortOffset(config), ...unsafeBinds(config));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+/** The port of the node listener: the configured one, or the role's default moved by `port-offset`. */
+export function nodePort(config: NodeConfig, defaultPort: number): number {
+  if (config.node.port >= 0) return config.node.port;
+  return defaultPort === 0 ? 0 : defaultPort + config.portOffset;
+}
+
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+/** What keeps this configuration from being started; each entry says what to set. */
+export function unsafeBinds(config: NodeConfig): string[] {
+  if (isLoopback(config.node.host) || config.node.clusterSecret) return [];
+  return [
+    `node.host is ${config.node.host}, which other machines reach, but no cluster secret is set: set node.cluster-secret ` +
+      '(BINNACLE_NODE_CLUSTER_SECRET, or BINNACLE_NODE_CLUSTER_SECRET_FILE) to the same text of at least 16 characters on every node, ' +
+      'for example from `openssl rand -hex 32`; or bind node.host to 127.0.0.1',
+  ];
+}
+
+function readFile(file: string, problems: string[]): Map<ConfigKey, Given> {
+  const given = new Map<ConfigKey, Given>();
+  const take = (table: Record<string, unknown>, section: string): void => {
+    for (const [leaf, value] of Object.entries(table)) {
+      const name = section ? `${section}.${leaf}` : leaf;
+      const key = configKeys.find((each) => each.name === name && each.name !== 'config');
+      const isSection = section === '' && configKeys.some((each) => each.section === leaf);
+      if (key) given.set(key, { value, source: file });
+      else if (isSection && isTable(value)) take(value, leaf);
+      else if (isSection) problems.push(`"${leaf}" in ${file} is a section: write [${leaf}]`);
+      else problems.push(`unknown ${isTable(value) ? 'section' : 'key'} "${name}" in ${file}${didYouMean(name, fileNames)}`);
+    }
+  };
+  const table = parseFile(file, problems);
+  if (table) take(table, '');
+  return given;
+}
+
+const fileNames = [...new Set(configKeys.flatMap((key) => (key.name === 'config' ? [] : [key.name, key.section].filter(Boolean))))];
+
+function parseFile(file: string, problems: string[]): Record<string, unknown> | undefined {
+  const text = readText(file, fileBytesMax, 'the configuration file', problems);
+  if (text === undefined) return undefined;
+  try {
+    return parseToml(text);
+  } catch (error) {
+    // The library's message shows the offending line, which may hold a secret.
+    const where = error instanceof TomlError ? ` at line ${error.line}, column ${error.column}` : '';
+    const why = error instanceof Error ? (error.message.split('\n')[0] ?? '') : '';
+    problems.push(`${file} is no valid TOML${where}: ${why.replace(/^Invalid TOML document: /, '')}`);
+    return undefined;
+  }
+}
+
+function readText(file: string, bytesMax: number, what: string, problems: string[]): string | undefined {
+  try {
+    const text = readFileSync(file, 'utf8');
+    if (Buffer.byteLength(text) <= bytesMax) return text;
+    problems.push(`${what} ${file} is longer than ${bytesMax} bytes`);
+  } catch (error) {
+    problems.push(`${what} ${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+  }
+  return undefined;
+}
+
+function isTable(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}
+
+/** Read by the launcher (`npm start`, `npm test`) and by the image's entry point, not by a node. */
+const launcherVariables: ReadonlySet<string> = new Set(['BINNACLE_CACHE_DIR', 'BINNACLE_LAUNCHED', 'BINNACLE_JEMALLOC']);
+
+/**
+ * Kubernetes and Docker put addresses of services into the environment, and a service may well be called `binnacle-gateway`:
+ * BINNACLE_GATEWAY_SERVICE_HOST, BINNACLE_GATEWAY_PORT=tcp://10.0.0.7:8080, BINNACLE_GATEWAY_PORT_8080_TCP_ADDR.
+ */
+function isServiceLink(name: string, value: string): boolean {
+  if (/_SERVICE_(HOST|PORT(_\w+)?)$/.test(name) || /_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$/.test(name)) return true;
+  return name.endsWith('_PORT') && /^(tcp|udp|sctp):\/\//.test(value);
+}
+
+function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Map<ConfigKey, Given> {
+  const given = new Map<ConfigKey, Given>();
+  const known = configKeys.flatMap((key) => (key.secret ? [key.env, `${key.env}_FILE`] : [key.env]));
+  for (const [name, value] of Object.entries(env)) {
+    if (!name.startsWith('BINNACLE_') || value === undefined) continue;
+    if (launcherVariables.has(name) || isServiceLink(name, value)) continue;
+    const key = configKeys.find((each) => each.env === name);
+    const secret = configKeys.find((each) => each.secret && `${each.env}_FILE` === name);
+    if (key) given.set(key, { value: fromText(key, value), source: name });
+    else if (!secret) problems.push(`unknown environment variable ${name}${didYouMean(name, known)}`);
+    else if (env[secret.env] !== undefined) problems.push(`${secret.env} and ${name} are both set: leave one out`);
+    else {
+      const text = readText(value, fileBytesMax, `the file named by ${name},`, problems);
+      if (text !== undefined) given.set(secret, { value: text.trim(), source: `${name} (${value})` });
+    }
+  }
+  return given;
+}
+
+/** Text from a flag or the environment as the key's kind of value; text that does not fit stays text, for the check to refuse. */
+function fromText(key: ConfigKey, text: string): unknown {
+  const trimmed = text.trim();
+  if (Array.isArray(key.default)) return trimmed === '' ? [] : trimmed.split(',').map((part) => part.trim());
+  if (typeof key.default === 'number') return /^-?\d{1,15}$/.test(trimmed) ? Number(trimmed) : text;
+  if (typeof key.default !== 'boolean') return text;
+  if (trimmed === 'true' || trimmed === '1') return true;
+  return trimmed === 'false' || trimmed === '0' ? false : text;
+}
+
+function invalidKeys(config: NodeConfig, given: ReadonlyMap<ConfigKey, Given>): string[] {
+  const invalid = new Set<string>();
+  const collect = (errors: readonly ValidationError[], section: string): void => {
+    for (const error of errors) {
+      if (error.constraints) invalid.add([section, error.property].filter(Boolean).join('.'));
+      collect(error.children ?? [], error.property);
+    }
+  };
+  collect(validateSync(config, { forbidUnknownValues: true }), '');
+  return configKeys
+    .filter((key) => invalid.has(key.property.join('.')))
+    .map((key) => {
+      const shown = key.secret ? 'what is given is not (its value is not shown)' : `not ${JSON.stringify(readKey(config, key))}`;
+      return `${key.name} (from ${given.get(key)?.source ?? 'its default'}) must be ${key.allowed}, ${shown}`;
+    });
+}
+
+function applyPortOffset(config: NodeConfig): string[] {
+  const problems: string[] = [];
+  for (const key of configKeys.filter((each) => each.port)) {
+    const port = readKey(config, key) as number;
+    if (port <= 0) continue;
+    const moved = port + config.portOffset;
+    if (moved > 65_535) problems.push(`${key.name} ${port} with port-offset ${config.portOffset} is ${moved}: ports end at 65535`);
+    writeKey(config, key, moved);
+  }
+  return problems;
+}

@@ -1,0 +1,83 @@
+import { BinnacleError, renderError } from '@binnacle/contracts/errors';
+import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { ConfigError } from './config-error.js';
+import type { Lifecycle } from './lifecycle.js';
+import { unmatchedRoute, type RequestMeter } from './metrics.js';
+import { secretCheck } from './secret-check.js';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Answered without the cluster secret: probes and metrics. */
+    withoutClusterSecret?: boolean;
+  }
+}
+
+/** A route that takes more says so itself (`bodyLimit`), or reads the stream. */
+const bodyBytesMax = 2 * 1024 * 1024;
+/** From the first byte of a request to its last; the gateway has deadlines of its own for clients. */
+const requestTimeoutMs = 120_000;
+const headersTimeoutMs = 15_000;
+/** Longer than any pool of ours keeps a connection, so that it is always the client that closes an idle one. */
+const keepAliveTimeoutMs = 72_000;
+/** A document's id stands in the path. */
+const pathParameterLengthMax = 1_024;
+
+/** The Fastify instance of a node: limits said out loud, no log line per request, requests in flight finished when it closes. */
+export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
+  const app = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: bodyBytesMax,
+    requestTimeout: requestTimeoutMs,
+    keepAliveTimeout: keepAliveTimeoutMs,
+    http: { headersTimeout: headersTimeoutMs, maxHeaderSize: 32 * 1024 },
+    routerOptions: { maxParamLength: pathParameterLengthMax },
+    exposeHeadRoutes: false,
+    forceCloseConnections: 'idle',
+    // A gateway that has not heard yet that this node stops must get an answer.
+    return503OnClosing: false,
+  });
+  // JSON and form bodies have parsers; whatever else is sent reaches its handler as bytes.
+  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+  return app;
+}
+
+/** Counts and times every request; on a node that stops, tells clients to connect no longer. */
+export function measureRequests(app: FastifyInstance, meter: RequestMeter, lifecycle: Lifecycle): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const end = meter.begin(request.method, request.routeOptions.url ?? unmatchedRoute);
+    // `close` comes exactly once, after the last byte or when the client has gone: Fastify's own hooks miss some of the latter.
+    reply.raw.once('close', () => end(reply.raw.statusCode));
+    if (lifecycle.status() === 'Stopping') reply.header('connection', 'close');
+    done();
+  });
+}
+
+/** Refuses (401) what does not carry the cluster secret, on every route of this scope but those with `withoutClusterSecret`. */
+export function requireClusterSecret(scope: FastifyInstance, clusterSecret: string): void {
+  const matches = secretCheck(clusterSecret);
+  scope.addHook('onRequest', (request, reply, done) => {
+    if (request.routeOptions.config.withoutClusterSecret || matches(request.headers[clusterSecretHeader])) return done();
+    const error = new BinnacleError('UNAUTHENTICATED', `the node listener wants the header ${clusterSecretHeader}; clients ask the gateway`);
+    // Rendered here: whoever does not know the secret does not choose the dialect either.
+    const { status, headers, body } = renderError(error, 'binnacle', { method: request.method, path: request.url });
+    void reply.code(status).headers(headers).send(body);
+  });
+}
+
+/**
+ * Why a listener could not be opened, as a sentence that names the key to change. `key` is the one of the port (`gateway.port`),
+ * `hostKey` the one of the address.
+ */
+export function listenError(error: unknown, where: { host: string; port: number; key: string; hostKey: string }): Error {
+  const { host, port, key, hostKey } = where;
+  const code = (error as NodeJS.ErrnoException).code;
+  const env = (name: string): string => `BINNACLE_${name.toUpperCase().replace(/[.-]/g, '_')}`;
+  if (code === 'EADDRINUSE')
+    return new ConfigError([`port ${port} on ${host} is in use: free it, or set ${key} (${env(key)}), or move every port with port-offset (BINNACLE_PORT_OFFSET)`]);
+  if (code === 'EACCES') return new ConfigError([`port ${port} on ${host} may not be opened by this user: set ${key} (${env(key)}) to one from 1024 on`]);
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+    return new ConfigError([`${host} is no address of this machine: set ${hostKey} (${env(hostKey)})`]);
+  return error instanceof Error ? error : new Error(String(error));
+}
