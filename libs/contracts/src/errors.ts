@@ -92,7 +92,8 @@ export function renderError(error: unknown, dialect: Dialect, request: FailedReq
   const headers: Record<string, string> = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' };
   if (body !== '') headers['content-type'] = type;
   if (code === 'UNAUTHENTICATED') headers['www-authenticate'] = 'Bearer realm="binnacle"';
-  if (error instanceof BinnacleError && error.retryAfterS !== undefined) headers['retry-after'] = String(Math.max(0, Math.ceil(error.retryAfterS)));
+  if (error instanceof BinnacleError && error.retryAfterS !== undefined)
+    headers['retry-after'] = String(Math.max(0, Math.ceil(error.retryAfterS)));
   return { status: statusIn(dialect, code), headers, body };
 }
 
@@ -111,12 +112,16 @@ function statusIn(dialect: Dialect, code: ErrorCode): number {
 /** No original answers 501, so no client expects a form of its own: it is JSON in every dialect. */
 function notBuilt(dialect: Dialect, request: FailedRequest): Content {
   const message = `${request.method} ${request.path} is a known path, but its domain is not built yet`;
-  return [json, JSON.stringify(dialect === 'binnacle' ? { error: { code: 'NOT_BUILT', message } } : { code: 'NOT_BUILT', message })];
+  return [
+    json,
+    JSON.stringify(dialect === 'binnacle' ? { error: { code: 'NOT_BUILT', message } } : { code: 'NOT_BUILT', message }),
+  ];
 }
 
 const contentOf: Readonly<Record<Dialect, (code: ErrorCode, message: string, request: FailedRequest) => Content>> = {
   tiflash(code, message, request) {
-    if (code === 'ROUTE_NOT_FOUND' || code === 'METHOD_NOT_ALLOWED') return [plainText, `path not found: ${request.method} ${request.path}`];
+    if (code === 'ROUTE_NOT_FOUND' || code === 'METHOD_NOT_ALLOWED')
+      return [plainText, `path not found: ${request.method} ${request.path}`];
     return [plainText, code === 'CERTIFICATE_ROLE' ? 'certificate role error' : message];
   },
   tiproxy(code, message) {

@@ -4,12 +4,29 @@ import { anyCluster, anyGateway, defineRoute, self } from './define-route.js';
 /* Binnacle's own API, and what every listener answers. */
 
 const everyDialect = ['binnacle', ...dialects.filter((dialect) => dialect !== 'binnacle')] as const;
-const verbose: QueryParameter = { name: 'verbose', type: 'boolean', description: 'Lists every check; present without a value means true.' };
+const verbose: QueryParameter = {
+  name: 'verbose',
+  type: 'boolean',
+  description: 'Lists every check; present without a value means true.',
+};
 
 /** Load balancers and Prometheus find these wherever they knock. */
 export const commonRoutes: readonly Route[] = [
-  defineRoute(everyDialect, 'GET', '/livez', { summary: 'Whether the node lives', target: self, action: 'public', state: 'served', produces: 'text/plain' }),
-  defineRoute(everyDialect, 'GET', '/readyz', { summary: 'Whether the node takes requests', target: self, action: 'public', state: 'served', query: [verbose], produces: 'text/plain' }),
+  defineRoute(everyDialect, 'GET', '/livez', {
+    summary: 'Whether the node lives',
+    target: self,
+    action: 'public',
+    state: 'served',
+    produces: 'text/plain',
+  }),
+  defineRoute(everyDialect, 'GET', '/readyz', {
+    summary: 'Whether the node takes requests',
+    target: self,
+    action: 'public',
+    state: 'served',
+    query: [verbose],
+    produces: 'text/plain',
+  }),
   defineRoute(['gostatsd', ...everyDialect.filter((dialect) => dialect !== 'gostatsd')], 'GET', '/healthcheck', {
     summary: 'Whether the node is healthy in itself: 200 or 500',
     target: self,
@@ -29,9 +46,24 @@ export const commonRoutes: readonly Route[] = [
 ];
 
 export const binnacleRoutes: readonly Route[] = [
-  defineRoute(['binnacle'], 'GET', '/api/v1/routes', { summary: 'Every route with its state', target: anyGateway, action: 'routes:list', state: 'served' }),
-  defineRoute(['binnacle'], 'GET', '/api/v1/openapi.json', { summary: 'This document', target: anyGateway, action: 'openapi:get', state: 'served' }),
-  defineRoute(['binnacle'], 'GET', '/api/v1/cluster', { summary: 'Nodes, roles, versions, leases, terms and lag', target: anyCluster, action: 'cluster:get', state: 'served' }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/routes', {
+    summary: 'Every route with its state',
+    target: anyGateway,
+    action: 'routes:list',
+    state: 'served',
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/openapi.json', {
+    summary: 'This document',
+    target: anyGateway,
+    action: 'openapi:get',
+    state: 'served',
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/cluster', {
+    summary: 'Nodes, roles, versions, leases, terms and lag',
+    target: anyCluster,
+    action: 'cluster:get',
+    state: 'served',
+  }),
   defineRoute(['binnacle'], 'GET', '/api/v1/cluster/events', {
     summary: 'Changes of the cluster as server-sent events',
     target: anyCluster,
@@ -39,6 +71,16 @@ export const binnacleRoutes: readonly Route[] = [
     state: 'served',
     produces: 'text/event-stream',
   }),
-  defineRoute(['binnacle'], 'GET', '/api/v1/leases', { summary: 'Every lease with its owner and term', target: anyCluster, action: 'leases:list', state: 'served' }),
-  defineRoute(['binnacle'], 'GET', '/api/v1/leases/:name/history', { summary: 'Who held a lease, when, and why it ended', target: anyCluster, action: 'leases:get', state: 'served' }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/leases', {
+    summary: 'Every lease with its owner and term',
+    target: anyCluster,
+    action: 'leases:list',
+    state: 'served',
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/leases/:name/history', {
+    summary: 'Who held a lease, when, and why it ended',
+    target: anyCluster,
+    action: 'leases:get',
+    state: 'served',
+  }),
 ];

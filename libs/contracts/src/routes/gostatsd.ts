@@ -32,10 +32,19 @@ export const gostatsdRoutes: readonly Route[] = [
     action: 'profiles:get',
     retryable: false,
     deadlineMs: captureDeadlineMs,
-    query: [{ name: 'seconds', type: 'integer', description: 'How long to sample; 30 if absent, 0 for the heap at this moment.' }, format],
+    query: [
+      { name: 'seconds', type: 'integer', description: 'How long to sample; 30 if absent, 0 for the heap at this moment.' },
+      format,
+    ],
     produces: octets,
   }),
-  defineRoute(['gostatsd'], 'GET', '/expvar', { summary: 'cmdline and memstats', target: self, action: 'expvar:list', state: 'served', produces: json }),
+  defineRoute(['gostatsd'], 'GET', '/expvar', {
+    summary: 'cmdline and memstats',
+    target: self,
+    action: 'expvar:list',
+    state: 'served',
+    produces: json,
+  }),
   defineRoute(['gostatsd'], 'GET', '/deepcheck', {
     summary: 'Whether the dependencies are healthy: 200 or 500',
     target: anyHealth,

@@ -24,10 +24,18 @@ const get = (path: string, facts: RouteFacts): Route => defineRoute(['tiflash'],
 const text = 'text/plain';
 const json = 'application/json';
 
-const verbose: QueryParameter = { name: 'verbose', type: 'boolean', description: 'Lists every check; present without a value means true.' };
+const verbose: QueryParameter = {
+  name: 'verbose',
+  type: 'boolean',
+  description: 'Lists every check; present without a value means true.',
+};
 const seconds: QueryParameter = { name: 'seconds', type: 'integer', description: 'How long to capture; 10 if absent.' };
 const frequency: QueryParameter = { name: 'frequency', type: 'integer', description: 'Samples a second; 99 if absent.' };
-const format: QueryParameter = { name: 'format', type: 'string', description: 'pprof, svg, collapsed or json; comes before what the dialect would answer.' };
+const format: QueryParameter = {
+  name: 'format',
+  type: 'string',
+  description: 'pprof, svg, collapsed or json; comes before what the dialect would answer.',
+};
 
 const profiles: readonly Route[] = [
   get('/debug/pprof/profile', {
@@ -54,8 +62,20 @@ const profiles: readonly Route[] = [
     ],
     produces: 'application/octet-stream',
   }),
-  get('/debug/pprof/set_prof_active', { summary: 'Start sampling native allocations', target: profiled, action: 'profiles:activate', retryable: false, produces: text }),
-  get('/debug/pprof/set_prof_inactive', { summary: 'Stop sampling native allocations', target: profiled, action: 'profiles:activate', retryable: false, produces: text }),
+  get('/debug/pprof/set_prof_active', {
+    summary: 'Start sampling native allocations',
+    target: profiled,
+    action: 'profiles:activate',
+    retryable: false,
+    produces: text,
+  }),
+  get('/debug/pprof/set_prof_inactive', {
+    summary: 'Stop sampling native allocations',
+    target: profiled,
+    action: 'profiles:activate',
+    retryable: false,
+    produces: text,
+  }),
   get('/debug/pprof/heap_activate', {
     summary: 'Dump the native heap periodically',
     target: profiled,
@@ -64,9 +84,25 @@ const profiles: readonly Route[] = [
     query: [{ name: 'interval', type: 'integer', description: 'Seconds between dumps; 60 if absent.' }],
     produces: text,
   }),
-  get('/debug/pprof/heap_list', { summary: 'The periodic heap dumps, newest first', target: profiled, action: 'profiles:list', produces: text }),
-  get('/debug/pprof/heap_deactivate', { summary: 'Stop the periodic heap dumps and delete them', target: profiled, action: 'profiles:activate', retryable: false, produces: text }),
-  get('/debug/pprof/symbol', { summary: 'Number of symbols, always 1', target: profiled, action: 'profiles:get', produces: text }),
+  get('/debug/pprof/heap_list', {
+    summary: 'The periodic heap dumps, newest first',
+    target: profiled,
+    action: 'profiles:list',
+    produces: text,
+  }),
+  get('/debug/pprof/heap_deactivate', {
+    summary: 'Stop the periodic heap dumps and delete them',
+    target: profiled,
+    action: 'profiles:activate',
+    retryable: false,
+    produces: text,
+  }),
+  get('/debug/pprof/symbol', {
+    summary: 'Number of symbols, always 1',
+    target: profiled,
+    action: 'profiles:get',
+    produces: text,
+  }),
   defineRoute(['tiflash'], 'POST', '/debug/pprof/symbol', {
     summary: 'Names of the addresses in the body (hexadecimal, joined by +)',
     target: profiled,
@@ -76,22 +112,80 @@ const profiles: readonly Route[] = [
     deadlineMs: 30 * secondMs,
     produces: text,
   }),
-  get('/debug/pprof/arena_purge', { summary: "Give the allocator's free memory back", target: profiled, action: 'memory:purge', retryable: false, deadlineMs: 30 * secondMs, produces: text }),
-  get('/debug/pprof/memory_status', { summary: 'Statistics of the allocator', target: profiled, action: 'memory:get', deadlineMs: 30 * secondMs, produces: json }),
-  get('/debug/pprof/cmdline', { summary: 'Command line of a node, separated by NUL', target: profiled, action: 'debug:list', produces: text }),
+  get('/debug/pprof/arena_purge', {
+    summary: "Give the allocator's free memory back",
+    target: profiled,
+    action: 'memory:purge',
+    retryable: false,
+    deadlineMs: 30 * secondMs,
+    produces: text,
+  }),
+  get('/debug/pprof/memory_status', {
+    summary: 'Statistics of the allocator',
+    target: profiled,
+    action: 'memory:get',
+    deadlineMs: 30 * secondMs,
+    produces: json,
+  }),
+  get('/debug/pprof/cmdline', {
+    summary: 'Command line of a node, separated by NUL',
+    target: profiled,
+    action: 'debug:list',
+    produces: text,
+  }),
 ];
 
 const status: readonly Route[] = [
-  get('/tiflash/store-status', { summary: 'Idle, Ready, Running, Stopping or Terminated', target: self, action: 'status:get', state: 'served', produces: text }),
-  get('/tiflash/livez', { summary: 'Whether the node lives', target: self, action: 'public', state: 'served', query: [verbose], produces: text }),
-  get('/tiflash/readyz', { summary: 'Whether the node takes requests', target: self, action: 'public', state: 'served', query: [verbose], produces: text }),
-  defineRoute(['tiflash'], 'PUT', '/log-level', { summary: 'Change the log level of a node', target: self, action: 'config:create', produces: text }),
+  get('/tiflash/store-status', {
+    summary: 'Idle, Ready, Running, Stopping or Terminated',
+    target: self,
+    action: 'status:get',
+    state: 'served',
+    produces: text,
+  }),
+  get('/tiflash/livez', {
+    summary: 'Whether the node lives',
+    target: self,
+    action: 'public',
+    state: 'served',
+    query: [verbose],
+    produces: text,
+  }),
+  get('/tiflash/readyz', {
+    summary: 'Whether the node takes requests',
+    target: self,
+    action: 'public',
+    state: 'served',
+    query: [verbose],
+    produces: text,
+  }),
+  defineRoute(['tiflash'], 'PUT', '/log-level', {
+    summary: 'Change the log level of a node',
+    target: self,
+    action: 'config:create',
+    produces: text,
+  }),
 ];
 
 const sync: readonly Route[] = [
-  get('/tiflash/sync-status/:table', { summary: 'Regions of a table that are in sync', target: anyStorage, action: 'sync:get', produces: text }),
-  get('/tiflash/sync-status/keyspace/:keyspace/table/:table', { summary: "Regions of a keyspace's table that are in sync", target: anyStorage, action: 'sync:get', produces: text }),
-  get('/tiflash/sync-region/keyspace/:keyspace', { summary: 'Regions of a keyspace', target: anyStorage, action: 'sync:get', produces: json }),
+  get('/tiflash/sync-status/:table', {
+    summary: 'Regions of a table that are in sync',
+    target: anyStorage,
+    action: 'sync:get',
+    produces: text,
+  }),
+  get('/tiflash/sync-status/keyspace/:keyspace/table/:table', {
+    summary: "Regions of a keyspace's table that are in sync",
+    target: anyStorage,
+    action: 'sync:get',
+    produces: text,
+  }),
+  get('/tiflash/sync-region/keyspace/:keyspace', {
+    summary: 'Regions of a keyspace',
+    target: anyStorage,
+    action: 'sync:get',
+    produces: json,
+  }),
   get('/tiflash/sync-schema/keyspace/:keyspace/table/:table', {
     summary: 'Bring the schema of a table up to date',
     target: anyStorage,
@@ -103,7 +197,13 @@ const sync: readonly Route[] = [
 ];
 
 const remoteStore: readonly Route[] = [
-  get('/tiflash/remote/owner/info', { summary: 'Who owns the remote gc lease', target: aboutStorage, action: 'remote/owner:get', state: 'served', produces: json }),
+  get('/tiflash/remote/owner/info', {
+    summary: 'Who owns the remote gc lease',
+    target: aboutStorage,
+    action: 'remote/owner:get',
+    state: 'served',
+    produces: json,
+  }),
   get('/tiflash/remote/owner/resign', {
     summary: 'Give up the remote gc lease',
     target: aboutStorage,
@@ -113,10 +213,34 @@ const remoteStore: readonly Route[] = [
     retryable: false,
     produces: json,
   }),
-  get('/tiflash/remote/gc', { summary: 'Wake the collector of the remote store', target: anyStorage, action: 'remote/gc:create', retryable: false, produces: json }),
-  get('/tiflash/remote/upload', { summary: 'Have the next checkpoint upload everything', target: anyStorage, action: 'remote/upload:create', retryable: false, produces: json }),
-  get('/tiflash/remote/info', { summary: 'What every store keeps in the remote store', target: anyStorage, action: 'remote:get', deadlineMs: minuteMs, produces: json }),
-  get('/tiflash/remote/info/:stores', { summary: 'What the stores (ids joined by commas) keep in the remote store', target: anyStorage, action: 'remote:get', deadlineMs: minuteMs, produces: json }),
+  get('/tiflash/remote/gc', {
+    summary: 'Wake the collector of the remote store',
+    target: anyStorage,
+    action: 'remote/gc:create',
+    retryable: false,
+    produces: json,
+  }),
+  get('/tiflash/remote/upload', {
+    summary: 'Have the next checkpoint upload everything',
+    target: anyStorage,
+    action: 'remote/upload:create',
+    retryable: false,
+    produces: json,
+  }),
+  get('/tiflash/remote/info', {
+    summary: 'What every store keeps in the remote store',
+    target: anyStorage,
+    action: 'remote:get',
+    deadlineMs: minuteMs,
+    produces: json,
+  }),
+  get('/tiflash/remote/info/:stores', {
+    summary: 'What the stores (ids joined by commas) keep in the remote store',
+    target: anyStorage,
+    action: 'remote:get',
+    deadlineMs: minuteMs,
+    produces: json,
+  }),
 ];
 
 const eviction: Pick<Route, 'target' | 'action' | 'retryable' | 'deadlineMs' | 'produces'> = {
@@ -130,18 +254,30 @@ const eviction: Pick<Route, 'target' | 'action' | 'retryable' | 'deadlineMs' | '
 const caches: readonly Route[] = [
   get('/tiflash/cache/evict/mark', { ...eviction, action: 'cache:evict', summary: 'Empty the mark cache' }),
   get('/tiflash/cache/evict/minmax', { ...eviction, action: 'cache:evict', summary: 'Empty the minmax index cache' }),
-  get('/tiflash/remote/cache/info', { summary: 'What the file cache holds, by file type and age', target: anyStorage, action: 'remote/cache:get', produces: json }),
+  get('/tiflash/remote/cache/info', {
+    summary: 'What the file cache holds, by file type and age',
+    target: anyStorage,
+    action: 'remote/cache:get',
+    produces: json,
+  }),
   // Without a suffix it answers 400 in the words of the dialect, not 404.
   get('/tiflash/remote/cache/evict', { ...eviction, summary: 'Refused: evict what?' }),
   get('/tiflash/remote/cache/evict/size/:size', {
     ...eviction,
     summary: 'Make so many bytes of the file cache free',
     query: [
-      { name: 'force', type: 'boolean', description: 'Evict young files too when old ones are not enough; present means true unless 0 or false.' },
+      {
+        name: 'force',
+        type: 'boolean',
+        description: 'Evict young files too when old ones are not enough; present means true unless 0 or false.',
+      },
       { name: 'age', type: 'integer', description: 'Seconds a file must be unused; the configured age if absent.' },
     ],
   }),
-  get('/tiflash/remote/cache/evict/type/:type', { ...eviction, summary: 'Evict every file of this type and of the types above it' }),
+  get('/tiflash/remote/cache/evict/type/:type', {
+    ...eviction,
+    summary: 'Evict every file of this type and of the types above it',
+  }),
   get('/tiflash/remote/cache/evict/:type', { ...eviction, summary: 'The same as evict/type' }),
 ];
 
@@ -156,7 +292,12 @@ export const tiflashAndTypesenseRoutes: readonly Route[] = [
     state: 'served',
     anyCertificate: true,
   }),
-  defineRoute(['typesense', 'tiflash'], 'GET', '/config', { summary: 'The dynamic configuration', target: anyGateway, action: 'config:list', state: 'served' }),
+  defineRoute(['typesense', 'tiflash'], 'GET', '/config', {
+    summary: 'The dynamic configuration',
+    target: anyGateway,
+    action: 'config:list',
+    state: 'served',
+  }),
   defineRoute(['typesense', 'tiflash'], 'POST', '/config', {
     summary: 'Change the dynamic configuration: all keys or none',
     target: anyGateway,

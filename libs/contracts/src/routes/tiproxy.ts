@@ -1,5 +1,16 @@
 import type { QueryParameter, Route } from '../route.js';
-import { anyGateway, anyProxy, captureDeadlineMs, defineRoute, mebibyte, minuteMs, profiled, secondMs, self, type RouteFacts } from './define-route.js';
+import {
+  anyGateway,
+  anyProxy,
+  captureDeadlineMs,
+  defineRoute,
+  mebibyte,
+  minuteMs,
+  profiled,
+  secondMs,
+  self,
+  type RouteFacts,
+} from './define-route.js';
 
 /*
  * TiProxy's HTTP API. It writes its paths with a slash at the end, its README without: both are one path here and the gateway takes either.
@@ -40,8 +51,17 @@ const admin: readonly Route[] = [
   }),
   get('/api/admin/namespace', { summary: 'All namespaces', target: anyProxy, action: 'namespaces:list' }),
   get('/api/admin/namespace/:namespace', { summary: 'One namespace', target: anyProxy, action: 'namespaces:get' }),
-  defineRoute(['tiproxy'], 'PUT', '/api/admin/namespace/:namespace', { summary: 'Create or replace a namespace', target: anyProxy, action: 'namespaces:create', bodyBytesMax: mebibyte }),
-  defineRoute(['tiproxy'], 'DELETE', '/api/admin/namespace/:namespace', { summary: 'Remove a namespace', target: anyProxy, action: 'namespaces:delete' }),
+  defineRoute(['tiproxy'], 'PUT', '/api/admin/namespace/:namespace', {
+    summary: 'Create or replace a namespace',
+    target: anyProxy,
+    action: 'namespaces:create',
+    bodyBytesMax: mebibyte,
+  }),
+  defineRoute(['tiproxy'], 'DELETE', '/api/admin/namespace/:namespace', {
+    summary: 'Remove a namespace',
+    target: anyProxy,
+    action: 'namespaces:delete',
+  }),
   defineRoute(['tiproxy'], 'POST', '/api/admin/namespace/commit', {
     summary: 'Put changed namespaces into effect',
     target: anyProxy,
@@ -51,29 +71,80 @@ const admin: readonly Route[] = [
 ];
 
 const sessions: readonly Route[] = [
-  get('/api/backend/metrics', { summary: 'What the proxy has read of its backends', target: anyProxy, action: 'backends:list', produces: 'text/plain' }),
+  get('/api/backend/metrics', {
+    summary: 'What the proxy has read of its backends',
+    target: anyProxy,
+    action: 'backends:list',
+    produces: 'text/plain',
+  }),
   // All three are about the SQL proxy's readiness for load balancers in front of port 6000; a gateway cannot answer for it.
-  get('/api/debug/health', { summary: 'Whether the SQL proxy takes connections: 200 or 502', target: anyProxy, action: 'debug:list' }),
-  defineRoute(['tiproxy'], 'PUT', '/api/debug/health', { summary: 'Report the SQL proxy as unhealthy', target: anyProxy, action: 'debug:create' }),
-  defineRoute(['tiproxy'], 'DELETE', '/api/debug/health', { summary: 'Report the health of the SQL proxy as it is again', target: anyProxy, action: 'debug:create' }),
-  defineRoute(['tiproxy'], 'POST', '/api/debug/redirect', { summary: 'Migrate the sessions to other backends', target: anyProxy, action: 'sessions:migrate', deadlineMs: minuteMs }),
-  defineRoute(['tiproxy'], 'POST', '/api/traffic/capture', { summary: 'Write the traffic to files', target: anyProxy, action: 'traffic:create', deadlineMs: 30 * secondMs }),
-  defineRoute(['tiproxy'], 'POST', '/api/traffic/replay', { summary: 'Replay captured traffic', target: anyProxy, action: 'traffic:create', deadlineMs: 30 * secondMs }),
-  defineRoute(['tiproxy'], 'POST', '/api/traffic/cancel', { summary: 'Stop capture or replay', target: anyProxy, action: 'traffic:delete' }),
+  get('/api/debug/health', {
+    summary: 'Whether the SQL proxy takes connections: 200 or 502',
+    target: anyProxy,
+    action: 'debug:list',
+  }),
+  defineRoute(['tiproxy'], 'PUT', '/api/debug/health', {
+    summary: 'Report the SQL proxy as unhealthy',
+    target: anyProxy,
+    action: 'debug:create',
+  }),
+  defineRoute(['tiproxy'], 'DELETE', '/api/debug/health', {
+    summary: 'Report the health of the SQL proxy as it is again',
+    target: anyProxy,
+    action: 'debug:create',
+  }),
+  defineRoute(['tiproxy'], 'POST', '/api/debug/redirect', {
+    summary: 'Migrate the sessions to other backends',
+    target: anyProxy,
+    action: 'sessions:migrate',
+    deadlineMs: minuteMs,
+  }),
+  defineRoute(['tiproxy'], 'POST', '/api/traffic/capture', {
+    summary: 'Write the traffic to files',
+    target: anyProxy,
+    action: 'traffic:create',
+    deadlineMs: 30 * secondMs,
+  }),
+  defineRoute(['tiproxy'], 'POST', '/api/traffic/replay', {
+    summary: 'Replay captured traffic',
+    target: anyProxy,
+    action: 'traffic:create',
+    deadlineMs: 30 * secondMs,
+  }),
+  defineRoute(['tiproxy'], 'POST', '/api/traffic/cancel', {
+    summary: 'Stop capture or replay',
+    target: anyProxy,
+    action: 'traffic:delete',
+  }),
   get('/api/traffic/show', { summary: 'Captures and replays, running and done', target: anyProxy, action: 'traffic:list' }),
 ];
 
 const profiles: readonly Route[] = [
   get('/debug/pprof/heap', { ...capture, summary: 'Heap profile at this moment', query: [format] }),
   ...['/debug/pprof', '/api/debug/pprof'].flatMap((base) => [
-    get(base, { summary: 'The profiles there are', target: profiled, action: 'profiles:list', produces: 'text/html; charset=utf-8' }),
+    get(base, {
+      summary: 'The profiles there are',
+      target: profiled,
+      action: 'profiles:list',
+      produces: 'text/html; charset=utf-8',
+    }),
     get(`${base}/allocs`, { ...capture, summary: 'All allocations since the start of sampling', query: [format] }),
   ]),
   get('/api/debug/pprof/profile', { ...capture, summary: 'CPU profile in pprof format', query: [seconds, format] }),
   get('/api/debug/pprof/trace', { ...capture, summary: 'Execution trace', query: [seconds] }),
   get('/api/debug/pprof/heap', { ...capture, summary: 'Heap profile at this moment', query: [format] }),
-  get('/api/debug/pprof/cmdline', { summary: 'Command line of a node, separated by NUL', target: profiled, action: 'debug:list', produces: 'text/plain' }),
-  get('/api/debug/pprof/symbol', { summary: 'Number of symbols, always 1', target: profiled, action: 'profiles:get', produces: 'text/plain' }),
+  get('/api/debug/pprof/cmdline', {
+    summary: 'Command line of a node, separated by NUL',
+    target: profiled,
+    action: 'debug:list',
+    produces: 'text/plain',
+  }),
+  get('/api/debug/pprof/symbol', {
+    summary: 'Number of symbols, always 1',
+    target: profiled,
+    action: 'profiles:get',
+    produces: 'text/plain',
+  }),
   defineRoute(['tiproxy'], 'POST', '/api/debug/pprof/symbol', {
     summary: 'Names of the addresses in the body',
     target: profiled,
@@ -88,5 +159,12 @@ export const tiproxyRoutes: readonly Route[] = [
   ...admin,
   ...sessions,
   ...profiles,
-  get('/api/metrics', { summary: 'The same as /metrics', target: self, action: 'metrics:list', state: 'served', nodePath: '/metrics', produces: 'text/plain; version=0.0.4; charset=utf-8' }),
+  get('/api/metrics', {
+    summary: 'The same as /metrics',
+    target: self,
+    action: 'metrics:list',
+    state: 'served',
+    nodePath: '/metrics',
+    produces: 'text/plain; version=0.0.4; charset=utf-8',
+  }),
 ];

@@ -1,5 +1,18 @@
 import type { HttpMethod, QueryParameter, Route } from '../route.js';
-import { aboutStorage, anyGateway, anyHealth, anyStorage, defineRoute, kibibyte, leader, mebibyte, minuteMs, secondMs, self, type RouteFacts } from './define-route.js';
+import {
+  aboutStorage,
+  anyGateway,
+  anyHealth,
+  anyStorage,
+  defineRoute,
+  kibibyte,
+  leader,
+  mebibyte,
+  minuteMs,
+  secondMs,
+  self,
+  type RouteFacts,
+} from './define-route.js';
 
 /* Typesense's API, as far as Binnacle speaks it: cluster operations, keys, and collections with their documents. */
 
@@ -7,7 +20,11 @@ const route = (method: HttpMethod, path: string, facts: RouteFacts): Route => de
 
 const jsonLines = 'application/x-ndjson';
 const filterBy: QueryParameter = { name: 'filter_by', type: 'string', description: 'Which documents, in filter syntax.' };
-const writeAction: QueryParameter = { name: 'action', type: 'string', description: 'create, upsert, update or emplace; create if absent.' };
+const writeAction: QueryParameter = {
+  name: 'action',
+  type: 'string',
+  description: 'create, upsert, update or emplace; create if absent.',
+};
 
 const operations: readonly Route[] = [
   route('POST', '/operations/snapshot', {
@@ -15,7 +32,9 @@ const operations: readonly Route[] = [
     target: anyStorage,
     action: 'operations/snapshot:create',
     deadlineMs: 30 * minuteMs,
-    query: [{ name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root.', required: true }],
+    query: [
+      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root.', required: true },
+    ],
   }),
   route('POST', '/operations/db/compact', {
     summary: 'Compact the storage engine; answers when done',
@@ -31,41 +50,125 @@ const operations: readonly Route[] = [
     // A whole term may have to pass until the leader is known to be gone.
     deadlineMs: 30 * secondMs,
   }),
-  route('POST', '/operations/cache/clear', { summary: 'Empty the search cache', target: anyStorage, action: 'operations/cache/clear:create' }),
-  route('POST', '/operations/reset_peers', { summary: 'Read the list of nodes afresh', target: anyStorage, action: 'operations/reset_peers:create' }),
-  route('GET', '/operations/schema_changes', { summary: 'Schema changes under way', target: anyStorage, action: 'operations/schema_changes:list' }),
+  route('POST', '/operations/cache/clear', {
+    summary: 'Empty the search cache',
+    target: anyStorage,
+    action: 'operations/cache/clear:create',
+  }),
+  route('POST', '/operations/reset_peers', {
+    summary: 'Read the list of nodes afresh',
+    target: anyStorage,
+    action: 'operations/reset_peers:create',
+  }),
+  route('GET', '/operations/schema_changes', {
+    summary: 'Schema changes under way',
+    target: anyStorage,
+    action: 'operations/schema_changes:list',
+  }),
 ];
 
 const reports: readonly Route[] = [
-  route('GET', '/metrics.json', { summary: 'CPU, memory, disk and network of a node', target: self, action: 'metrics.json:list', state: 'served' }),
-  route('GET', '/stats.json', { summary: 'Requests a second and latencies over the last 10 s', target: anyGateway, action: 'stats.json:list', state: 'served' }),
+  route('GET', '/metrics.json', {
+    summary: 'CPU, memory, disk and network of a node',
+    target: self,
+    action: 'metrics.json:list',
+    state: 'served',
+  }),
+  route('GET', '/stats.json', {
+    summary: 'Requests a second and latencies over the last 10 s',
+    target: anyGateway,
+    action: 'stats.json:list',
+    state: 'served',
+  }),
   route('GET', '/health', { summary: 'Whether requests can be answered', target: anyHealth, action: 'public', state: 'served' }),
-  route('GET', '/debug', { summary: 'Version, and whether the node is the leader (1) or a follower (4)', target: self, action: 'debug:list', state: 'served' }),
+  route('GET', '/debug', {
+    summary: 'Version, and whether the node is the leader (1) or a follower (4)',
+    target: self,
+    action: 'debug:list',
+    state: 'served',
+  }),
 ];
 
 const keys: readonly Route[] = [
   route('GET', '/keys', { summary: 'All API keys, by prefix', target: anyGateway, action: 'keys:list', state: 'served' }),
-  route('POST', '/keys', { summary: 'Make an API key; the only answer that shows it', target: anyGateway, action: 'keys:create', state: 'served', bodyBytesMax: 64 * kibibyte }),
+  route('POST', '/keys', {
+    summary: 'Make an API key; the only answer that shows it',
+    target: anyGateway,
+    action: 'keys:create',
+    state: 'served',
+    bodyBytesMax: 64 * kibibyte,
+  }),
   route('GET', '/keys/:id', { summary: 'One API key, by prefix', target: anyGateway, action: 'keys:get', state: 'served' }),
   route('DELETE', '/keys/:id', { summary: 'Revoke an API key', target: anyGateway, action: 'keys:delete', state: 'served' }),
 ];
 
 const collections: readonly Route[] = [
   route('GET', '/collections', { summary: 'All collections', target: anyStorage, action: 'collections:list' }),
-  route('POST', '/collections', { summary: 'Create a collection', target: leader, action: 'collections:create', operation: 'write', bodyBytesMax: mebibyte }),
+  route('POST', '/collections', {
+    summary: 'Create a collection',
+    target: leader,
+    action: 'collections:create',
+    operation: 'write',
+    bodyBytesMax: mebibyte,
+  }),
   route('GET', '/collections/:collection', { summary: 'One collection', target: anyStorage, action: 'collections:get' }),
-  route('PATCH', '/collections/:collection', { summary: 'Change the schema of a collection', target: leader, action: 'collections:update', operation: 'write', deadlineMs: 10 * minuteMs, bodyBytesMax: mebibyte }),
-  route('DELETE', '/collections/:collection', { summary: 'Drop a collection', target: leader, action: 'collections:delete', operation: 'delete', deadlineMs: minuteMs }),
+  route('PATCH', '/collections/:collection', {
+    summary: 'Change the schema of a collection',
+    target: leader,
+    action: 'collections:update',
+    operation: 'write',
+    deadlineMs: 10 * minuteMs,
+    bodyBytesMax: mebibyte,
+  }),
+  route('DELETE', '/collections/:collection', {
+    summary: 'Drop a collection',
+    target: leader,
+    action: 'collections:delete',
+    operation: 'delete',
+    deadlineMs: minuteMs,
+  }),
   route('GET', '/aliases', { summary: 'All aliases', target: anyStorage, action: 'aliases:list' }),
   route('GET', '/aliases/:alias', { summary: 'One alias', target: anyStorage, action: 'aliases:get' }),
-  route('PUT', '/aliases/:alias', { summary: 'Create an alias or point it elsewhere', target: leader, action: 'aliases:create', operation: 'write' }),
-  route('DELETE', '/aliases/:alias', { summary: 'Remove an alias', target: leader, action: 'aliases:delete', operation: 'delete' }),
+  route('PUT', '/aliases/:alias', {
+    summary: 'Create an alias or point it elsewhere',
+    target: leader,
+    action: 'aliases:create',
+    operation: 'write',
+  }),
+  route('DELETE', '/aliases/:alias', {
+    summary: 'Remove an alias',
+    target: leader,
+    action: 'aliases:delete',
+    operation: 'delete',
+  }),
 ];
 
 const documents: readonly Route[] = [
-  route('POST', '/collections/:collection/documents', { summary: 'Write a document', target: anyStorage, action: 'documents:create', operation: 'write', query: [writeAction], bodyBytesMax: 16 * mebibyte }),
-  route('PATCH', '/collections/:collection/documents', { summary: 'Change the documents that match', target: anyStorage, action: 'documents:update', operation: 'write', deadlineMs: 10 * minuteMs, query: [filterBy], bodyBytesMax: mebibyte }),
-  route('DELETE', '/collections/:collection/documents', { summary: 'Delete the documents that match', target: anyStorage, action: 'documents:delete', operation: 'delete', deadlineMs: 10 * minuteMs, query: [filterBy] }),
+  route('POST', '/collections/:collection/documents', {
+    summary: 'Write a document',
+    target: anyStorage,
+    action: 'documents:create',
+    operation: 'write',
+    query: [writeAction],
+    bodyBytesMax: 16 * mebibyte,
+  }),
+  route('PATCH', '/collections/:collection/documents', {
+    summary: 'Change the documents that match',
+    target: anyStorage,
+    action: 'documents:update',
+    operation: 'write',
+    deadlineMs: 10 * minuteMs,
+    query: [filterBy],
+    bodyBytesMax: mebibyte,
+  }),
+  route('DELETE', '/collections/:collection/documents', {
+    summary: 'Delete the documents that match',
+    target: anyStorage,
+    action: 'documents:delete',
+    operation: 'delete',
+    deadlineMs: 10 * minuteMs,
+    query: [filterBy],
+  }),
   route('POST', '/collections/:collection/documents/import', {
     summary: 'Write many documents, one a line',
     target: anyStorage,
@@ -77,7 +180,14 @@ const documents: readonly Route[] = [
     bodyBytesMax: 1_024 * mebibyte,
     produces: jsonLines,
   }),
-  route('GET', '/collections/:collection/documents/export', { summary: 'Read all documents, one a line', target: anyStorage, action: 'documents:export', deadlineMs: minuteMs, query: [filterBy], produces: jsonLines }),
+  route('GET', '/collections/:collection/documents/export', {
+    summary: 'Read all documents, one a line',
+    target: anyStorage,
+    action: 'documents:export',
+    deadlineMs: minuteMs,
+    query: [filterBy],
+    produces: jsonLines,
+  }),
   route('GET', '/collections/:collection/documents/search', {
     summary: 'Search a collection',
     target: anyStorage,
@@ -94,10 +204,33 @@ const documents: readonly Route[] = [
       { name: 'use_cache', type: 'boolean', description: 'Answer from the search cache where it can.' },
     ],
   }),
-  route('GET', '/collections/:collection/documents/:document', { summary: 'One document', target: anyStorage, action: 'documents:get' }),
-  route('PATCH', '/collections/:collection/documents/:document', { summary: 'Change a document', target: anyStorage, action: 'documents:update', operation: 'write', bodyBytesMax: 16 * mebibyte }),
-  route('DELETE', '/collections/:collection/documents/:document', { summary: 'Delete a document', target: anyStorage, action: 'documents:delete', operation: 'delete' }),
-  route('POST', '/multi_search', { summary: 'Several searches in one request', target: anyStorage, action: 'documents:search', operation: 'search', retryable: true, deadlineMs: 30 * secondMs, bodyBytesMax: 16 * mebibyte }),
+  route('GET', '/collections/:collection/documents/:document', {
+    summary: 'One document',
+    target: anyStorage,
+    action: 'documents:get',
+  }),
+  route('PATCH', '/collections/:collection/documents/:document', {
+    summary: 'Change a document',
+    target: anyStorage,
+    action: 'documents:update',
+    operation: 'write',
+    bodyBytesMax: 16 * mebibyte,
+  }),
+  route('DELETE', '/collections/:collection/documents/:document', {
+    summary: 'Delete a document',
+    target: anyStorage,
+    action: 'documents:delete',
+    operation: 'delete',
+  }),
+  route('POST', '/multi_search', {
+    summary: 'Several searches in one request',
+    target: anyStorage,
+    action: 'documents:search',
+    operation: 'search',
+    retryable: true,
+    deadlineMs: 30 * secondMs,
+    bodyBytesMax: 16 * mebibyte,
+  }),
 ];
 
 export const typesenseRoutes: readonly Route[] = [...operations, ...reports, ...keys, ...collections, ...documents];
