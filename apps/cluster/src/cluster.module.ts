@@ -1,0 +1,39 @@
+import { AgentClient } from '@binnacle/node-kit/agent-client';
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { Module } from '@nestjs/common';
+import { ClusterController } from './cluster.controller.js';
+import { ClusterView } from './cluster-view.js';
+import { ClusterWatch } from './events/cluster-watch.js';
+import { EventLog } from './events/event-log.js';
+import { EventStreams } from './events/event-streams.js';
+import { EventsController } from './events/events.controller.js';
+import { RemoteGcOwner } from './owner.js';
+import { Vote } from './vote.js';
+
+/** 1,000 changes of about 300 bytes: a rolling restart of 100 nodes with room to spare. */
+const eventsMax = 1_000;
+/** Buffer: the largest replay (300 kB) and half as much again. All streams together: 50 MB at the worst. */
+const streamLimits = { streamsMax: 100, bufferedBytesMax: 512 * 1024, heartbeatMs: 15_000 };
+
+/** Membership, owner election, vote, and the events of the cluster. */
+@Module({
+  controllers: [ClusterController, EventsController],
+  providers: [
+    ClusterView,
+    RemoteGcOwner,
+    Vote,
+    ClusterWatch,
+    { provide: AgentClient, useFactory: (node: NodeContext) => new AgentClient(node), inject: [NodeContext] },
+    { provide: EventLog, useFactory: (node: NodeContext) => new EventLog(node.clock, eventsMax), inject: [NodeContext] },
+    {
+      provide: EventStreams,
+      useFactory: (node: NodeContext, log: EventLog) => {
+        const streams = new EventStreams(log, node.clock, streamLimits);
+        node.addPart({ name: 'event streams', drain: () => streams.drain() });
+        return streams;
+      },
+      inject: [NodeContext, EventLog],
+    },
+  ],
+})
+export class ClusterModule {}

@@ -1,0 +1,107 @@
+import type { ServerResponse } from 'node:http';
+import type { Clock } from '@binnacle/cluster-state/clock';
+import { BinnacleError } from '@binnacle/contracts/errors';
+import type { ClusterEvent, EventLog } from './event-log.js';
+
+export interface StreamLimits {
+  /** Clients at a time; one more is answered 503. */
+  readonly streamsMax: number;
+  /** A client behind by more than this is cut off: it comes back with `Last-Event-ID`. Formula: events per replay x 300 bytes, at least. */
+  readonly bufferedBytesMax: number;
+  /** A comment goes out this often, so that proxies keep the connection and a client that has gone is noticed. */
+  readonly heartbeatMs: number;
+}
+
+/** How long a client may take to read the last of its stream when the node stops. */
+const endMs = 1_000;
+
+/** The clients of `/api/v1/cluster/events`. */
+export class EventStreams {
+  readonly #open = new Map<ServerResponse, () => void>();
+  #draining = false;
+
+  constructor(
+    private readonly log: EventLog,
+    private readonly clock: Clock,
+    private readonly limits: StreamLimits,
+  ) {}
+
+  count(): number {
+    return this.#open.size;
+  }
+
+  /** Throws before anything is sent when there is no room: then the caller can still answer with an error. */
+  assertRoom(): void {
+    if (this.#draining) throw new BinnacleError('NO_TARGET', 'this node is stopping', { retryAfterS: 1 });
+    if (this.#open.size >= this.limits.streamsMax) {
+      throw new BinnacleError('OVERLOADED', `${this.limits.streamsMax} event streams are open, no more are allowed`, { retryAfterS: 10 });
+    }
+  }
+
+  /** Sends the head, what came after `lastEventId`, and from then on every event, until the client goes, is too slow, or the node stops. */
+  open(response: ServerResponse, lastEventId: number | undefined): void {
+    this.assertRoom();
+    response.writeHead(200, {
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-store',
+      // Nginx would collect events until a buffer is full.
+      'x-accel-buffering': 'no',
+    });
+    const send = (text: string): void => this.#send(response, text);
+    const unsubscribe = this.log.onAppend((event) => send(eventText(event)));
+    let cancelHeartbeat = (): void => {};
+    const beat = (): void => {
+      send(': heartbeat\n\n');
+      if (this.#open.has(response)) cancelHeartbeat = this.clock.after(this.limits.heartbeatMs, beat);
+    };
+    const close = (): void => {
+      this.#open.delete(response);
+      unsubscribe();
+      cancelHeartbeat();
+    };
+    this.#open.set(response, close);
+    response.once('close', close);
+    response.on('error', close);
+    send('retry: 1000\n\n');
+    if (lastEventId !== undefined) this.#replay(lastEventId, send);
+    cancelHeartbeat = this.clock.after(this.limits.heartbeatMs, beat);
+  }
+
+  /** Ends every stream in order, so that clients come back to another node; one that does not read is cut off. */
+  async drain(): Promise<void> {
+    this.#draining = true;
+    await Promise.all([...this.#open].map(([response, close]) => this.#end(response, close)));
+  }
+
+  #end(response: ServerResponse, close: () => void): Promise<void> {
+    close();
+    return new Promise((resolve) => {
+      const cancel = this.clock.after(endMs, () => response.destroy());
+      response.once('close', () => {
+        cancel();
+        resolve();
+      });
+      response.end();
+    });
+  }
+
+  #replay(lastEventId: number, send: (text: string) => void): void {
+    const { gap, events } = this.log.since(lastEventId);
+    if (gap) send(`event: gap\ndata: ${JSON.stringify({ message: 'events before these are not kept any more; read /api/v1/cluster' })}\n\n`);
+    if (events.length > 0) send(events.map(eventText).join(''));
+  }
+
+  #send(response: ServerResponse, text: string): void {
+    const close = this.#open.get(response);
+    if (close === undefined || response.destroyed) return;
+    response.write(text);
+    if (response.writableLength <= this.limits.bufferedBytesMax) return;
+    close();
+    response.destroy();
+  }
+}
+
+export function eventText({ id, atMs, change }: ClusterEvent): string {
+  const { type, ...data } = change;
+  return `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify({ at: new Date(atMs).toISOString(), ...data })}\n\n`;
+}

@@ -1,0 +1,17 @@
+import { Controller, Get, Headers, Res } from '@nestjs/common';
+import type { FastifyReply } from 'fastify';
+import { lastEventIdOf } from '../query.js';
+import { EventStreams } from './event-streams.js';
+
+@Controller()
+export class EventsController {
+  constructor(private readonly streams: EventStreams) {}
+
+  @Get('/api/v1/cluster/events')
+  events(@Headers('last-event-id') lastEventId: string | undefined, @Res() reply: FastifyReply): void {
+    this.streams.assertRoom();
+    // From here on the answer is ours: Fastify would wait for a payload.
+    reply.hijack();
+    this.streams.open(reply.raw, lastEventIdOf(lastEventId));
+  }
+}

@@ -1,0 +1,10 @@
+/** The role of a storage node in TiFlash's words, as the registry shows it (label `disagg-mode`). */
+export type DisaggMode = 'Storage' | 'Compute' | 'Both' | 'None';
+
+export function disaggMode(modes: readonly string[]): DisaggMode {
+  const writes = modes.includes('write');
+  const computes = modes.includes('compute');
+  if (writes && computes) return 'Both';
+  if (writes) return 'Storage';
+  return computes ? 'Compute' : 'None';
+}
