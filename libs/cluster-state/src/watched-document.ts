@@ -1,5 +1,8 @@
+import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.js';
-import type { ClusterState } from './cluster-state.js';
+import { ClusterStateUnavailable, type ClusterState, type DocumentWrite, type DocumentWriteAnswer, type Unsubscribe } from './cluster-state.js';
+import { checkDocumentKey } from './limits.js';
+import { Listeners } from './listeners.js';
 
 export interface WatchedDocumentOptions<T> {
   readonly key: string;
@@ -10,16 +13,180 @@ export interface WatchedDocumentOptions<T> {
   readonly onInvalid?: (error: Error) => void;
 }
 
-/** A document as a live value: read without waiting, changed by compare-and-set, current within a second everywhere. */
-export declare class WatchedDocument<T> {
-  constructor(state: ClusterState, clock: Clock, options: WatchedDocumentOptions<T>);
-  start(): Promise<void>;
-  value(): T;
-  version(): number;
-  /** The committed revision as of the last successful read. */
-  appliedRevision(): number;
-  onChange(listener: (value: T) => void): () => void;
-  /** Reads, changes, writes; again when another writer was faster, at most 8 times. Throws what `change` throws. */
-  update(change: (current: T) => T): Promise<T>;
-  stop(): void;
+/** Other writers were faster every time. */
+export class DocumentConflict extends Error {
+  readonly code = 'CONFLICT';
+}
+
+/** The watch brings a change within milliseconds; when its message is lost, this keeps to the second that is promised. */
+const pollIntervalMs = 900;
+const updateAttemptsMax = 8;
+
+/** A document as a live value: read without waiting, changed by compare-and-set, current within a second everywhere. Stored as JSON. */
+export class WatchedDocument<T> {
+  readonly #state: ClusterState;
+  readonly #clock: Clock;
+  readonly #options: WatchedDocumentOptions<T>;
+  readonly #listeners = new Listeners<T>();
+  readonly #subscriptions: Unsubscribe[] = [];
+  #value: T;
+  #version = 0;
+  #text: string | undefined;
+  #appliedRevision = 0;
+  #invalidText: string | undefined;
+  #running = false;
+  #inFlight: Promise<void> | undefined;
+  #readAgain = false;
+  /** Reads and writes are numbered as they begin, and an answer that was overtaken is dropped: versions alone may go back with a store. */
+  #begun = 0;
+  #applied = 0;
+  #cancelTimer: () => void = () => {};
+
+  constructor(state: ClusterState, clock: Clock, options: WatchedDocumentOptions<T>) {
+    checkDocumentKey(options.key);
+    this.#state = state;
+    this.#clock = clock;
+    this.#options = options;
+    this.#value = options.initial;
+  }
+
+  /** Resolves after the first read, also when the store is away: the initial value counts then, until it is back. */
+  async start(): Promise<void> {
+    if (this.#running) return;
+    this.#running = true;
+    this.#subscriptions.push(
+      this.#state.watch(`document:${this.#options.key}`, () => this.#refresh()),
+      this.#state.onAvailabilityChange(({ available }) => available && this.#refresh()),
+    );
+    this.#refresh();
+    await this.#inFlight;
+  }
+
+  value(): T {
+    return this.#value;
+  }
+
+  /** 0 while the document does not exist. */
+  version(): number {
+    return this.#version;
+  }
+
+  /** The committed revision as of the last successful read; a text that cannot be parsed is none. */
+  appliedRevision(): number {
+    return this.#appliedRevision;
+  }
+
+  onChange(listener: (value: T) => void): () => void {
+    return this.#listeners.add(listener);
+  }
+
+  /**
+   * Reads, changes, writes; again when another writer was faster, at most 8 times. Throws what `change` throws,
+   * `DocumentConflict` after the last attempt, `ClusterStateUnavailable` when the store is away.
+   */
+  async update(change: (current: T) => T): Promise<T> {
+    for (let attempt = 0; attempt < updateAttemptsMax; attempt++) {
+      const { document } = await this.#state.readDocument(this.#options.key);
+      const current = document === undefined ? this.#options.initial : this.#parseOrLast(document.value);
+      const value = JSON.stringify(change(current));
+      const order = ++this.#begun;
+      const answer = await this.#write({
+        key: this.#options.key,
+        value,
+        expectedVersion: document?.version ?? 0,
+        requestId: randomUUID(),
+      });
+      if (!answer.written) continue;
+      this.#apply(order, value, answer.version, answer.revision);
+      return this.#options.parse(value);
+    }
+    throw new DocumentConflict(`${this.#options.key} was changed by others ${updateAttemptsMax} times in a row`);
+  }
+
+  stop(): void {
+    this.#running = false;
+    this.#cancelTimer();
+    for (const unsubscribe of this.#subscriptions.splice(0)) unsubscribe();
+  }
+
+  /** A write whose answer was lost is asked about once, under the same id: it is then found to be written, or written now. */
+  async #write(request: DocumentWrite): Promise<DocumentWriteAnswer> {
+    try {
+      return await this.#state.writeDocument(request);
+    } catch (error) {
+      if (!(error instanceof ClusterStateUnavailable) || !(await this.#availableSoon())) throw error;
+      return this.#state.writeDocument(request);
+    }
+  }
+
+  /** A cut connection is back within about 50 ms; nobody who calls `update` should wait much longer than that. */
+  #availableSoon(): Promise<boolean> {
+    if (this.#state.availability().available) return Promise.resolve(true);
+    return new Promise((resolve) => {
+      const done = (available: boolean): void => {
+        cancelTimer();
+        unsubscribe();
+        resolve(available);
+      };
+      const cancelTimer = this.#clock.after(500, () => done(false));
+      const unsubscribe = this.#state.onAvailabilityChange(({ available }) => available && done(true));
+    });
+  }
+
+  #parseOrLast(text: string): T {
+    try {
+      return this.#options.parse(text);
+    } catch {
+      return this.#value;
+    }
+  }
+
+  #refresh(): void {
+    if (!this.#running) return;
+    if (this.#inFlight !== undefined) {
+      this.#readAgain = true;
+      return;
+    }
+    this.#cancelTimer();
+    this.#readAgain = false;
+    this.#inFlight = this.#read().then(() => {
+      this.#inFlight = undefined;
+      if (this.#readAgain) this.#refresh();
+      else if (this.#running) this.#cancelTimer = this.#clock.after(pollIntervalMs, () => this.#refresh());
+    });
+  }
+
+  async #read(): Promise<void> {
+    const order = ++this.#begun;
+    try {
+      const { document, revision } = await this.#state.readDocument(this.#options.key);
+      if (this.#running) this.#apply(order, document?.value, document?.version ?? 0, revision);
+    } catch {
+      // The last value stays; `availability()` says why it is old.
+    }
+  }
+
+  #apply(order: number, text: string | undefined, version: number, revision: number): void {
+    if (order < this.#applied) return;
+    this.#applied = order;
+    if (text === this.#text) {
+      this.#version = version;
+      this.#appliedRevision = revision;
+      return;
+    }
+    let value: T;
+    try {
+      value = text === undefined ? this.#options.initial : this.#options.parse(text);
+    } catch (error) {
+      if (text !== this.#invalidText) this.#options.onInvalid?.(error as Error);
+      this.#invalidText = text;
+      return;
+    }
+    this.#invalidText = undefined;
+    this.#text = text;
+    this.#value = value;
+    this.#version = version;
+    this.#appliedRevision = revision;
+    this.#listeners.notify(value);
+  }
 }

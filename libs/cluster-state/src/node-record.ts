@@ -1,0 +1,12 @@
+import type { NodeRecord } from './cluster-state.js';
+
+/** What of a record is worth waking others for. */
+export function steadyPart(node: NodeRecord): string {
+  // JSON leaves out what is undefined.
+  return JSON.stringify({ ...node, appliedRevision: undefined, outstandingRequests: undefined, eventLoopDelayMs: undefined });
+}
+
+/** The rest: it changes with every heartbeat and is read by poll. */
+export function figuresOf({ appliedRevision, outstandingRequests, eventLoopDelayMs }: NodeRecord): string {
+  return JSON.stringify({ appliedRevision, outstandingRequests, eventLoopDelayMs });
+}
