@@ -9,6 +9,9 @@ import type { NewKey } from './new-key.js';
 /** What a presented key stands for. */
 export type KeyVerdict = { readonly kind: 'unknown' } | { readonly kind: 'expired' } | { readonly kind: 'valid'; readonly actions: readonly string[] };
 
+const documentKey = 'api-keys';
+const retryMs = 1_000;
+
 interface KnownKey {
   readonly digest: Buffer;
   readonly actions: readonly string[];
@@ -30,11 +33,15 @@ export class ApiKeys {
   readonly #ownSalt = randomBytes(16).toString('hex');
   #salt = this.#ownSalt;
   #known: readonly KnownKey[] = [];
+  #loaded = false;
+  /** The document had keys and is gone: somebody's Redis lost its memory. That must not open a gateway. */
+  #lost = false;
+  #cancelRetry: () => void = () => {};
 
   constructor(@Inject(NodeContext) private readonly node: Pick<NodeContext, 'state' | 'clock' | 'config' | 'log' | 'addPart'>) {
     this.#bootstrapKey = node.config.gateway.apiKey;
     this.#document = new WatchedDocument(node.state, node.clock, {
-      key: 'api-keys',
+      key: documentKey,
       initial: emptyKeyDocument,
       parse: parseKeyDocument,
       onInvalid: (error) => node.log.error({ err: error }, 'the stored API keys cannot be read: the last ones that could be stay in force'),
@@ -45,15 +52,18 @@ export class ApiKeys {
       name: 'api keys',
       start: async () => {
         await this.#document.start();
-        this.#take(this.#document.value());
+        await this.#load();
       },
-      stop: async () => this.#document.stop(),
+      stop: async () => {
+        this.#cancelRetry();
+        this.#document.stop();
+      },
     });
   }
 
   /** Whether there is any key at all, expired ones included: a gateway must not open up because its last key ran out. */
   any(): boolean {
-    return this.#known.length > 0;
+    return this.#known.length > 0 || this.#lost;
   }
 
   storedCount(): number {
@@ -65,7 +75,7 @@ export class ApiKeys {
    * and must not let everybody in meanwhile.
    */
   loaded(): boolean {
-    return this.#document.loaded();
+    return this.#loaded;
   }
 
   /** What the key allows. Takes the same time whichever key matches, or none: every digest is compared, each in constant time. */
@@ -126,7 +136,21 @@ export class ApiKeys {
     this.node.log.info({ id }, 'API key revoked');
   }
 
+  /** The watched document starts without its store, too, and does not tell the difference; whether there are keys must be known. */
+  async #load(): Promise<void> {
+    try {
+      const { document } = await this.node.state.readDocument(documentKey);
+      const watched = this.#document.version() > 0 || document === undefined;
+      this.#take(watched ? this.#document.value() : parseKeyDocument(document.value));
+      this.#loaded = true;
+    } catch {
+      this.#cancelRetry = this.node.clock.after(retryMs, () => void this.#load());
+    }
+  }
+
   #take(document: KeyDocument): void {
+    const isGone = document === emptyKeyDocument;
+    this.#lost = isGone && (this.#lost || this.#salt !== this.#ownSalt);
     this.#salt = document.salt === '' ? this.#ownSalt : document.salt;
     const stored = document.keys.map((key) => ({
       digest: Buffer.from(key.digest, 'latin1'),

@@ -43,7 +43,7 @@ export class Authentication {
     if (this.#mutualTls) {
       if (route.anyCertificate || this.#certificateIsAllowed(request.socket)) return undefined;
     } else if (this.#loopback && !this.keys.any()) {
-      if (!this.keys.loaded()) return new BinnacleError('CLUSTER_STATE_UNAVAILABLE', 'The API keys have not been read yet.', { retryAfterS: 1 });
+      if (!this.keys.loaded()) return keysUnknown();
       return fromOtherSite(request) ? new BinnacleError('UNAUTHENTICATED', 'A web page of another site may not use this API. Set an API key.') : undefined;
     }
     return this.#checkKey(request, presentedKey(request.headers, url.query), route);
@@ -62,6 +62,7 @@ export class Authentication {
     }
     const verdict = this.keys.verdict(key);
     if (verdict.kind === 'unknown') {
+      if (!this.keys.loaded()) return keysUnknown();
       this.#attempts.record(address);
       return new BinnacleError('UNAUTHENTICATED', 'The API key is not known.');
     }
@@ -83,6 +84,10 @@ export class Authentication {
   #isAllowedCn(commonName: unknown): boolean {
     return this.#allowedCns.size === 0 || (typeof commonName === 'string' && this.#allowedCns.has(commonName));
   }
+}
+
+function keysUnknown(): BinnacleError {
+  return new BinnacleError('CLUSTER_STATE_UNAVAILABLE', 'The API keys have not been read yet.', { retryAfterS: 1 });
 }
 
 /**
