@@ -23,7 +23,7 @@ export class Listeners<T> {
       try {
         listener.call(value);
       } catch (error) {
-        process.emitWarning(error instanceof Error ? error : String(error), 'ListenerError');
+        process.emitWarning(String((error as Error).stack ?? error), 'ListenerError');
       }
     }
   }
