@@ -200,7 +200,8 @@ const parameters = {
   node: {
     name: 'node',
     in: 'query',
-    description: 'Id of the target node; `*` asks every node that could be named and answers with an object by node id.',
+    description:
+      'Id of the target node; `*` asks every node that could be named and answers with an object by node id. Naming a node needs a key on public paths too.',
     schema: { type: 'string', maxLength: 64 },
   },
   nodeHeader: {
