@@ -1,5 +1,6 @@
 import { type ArgumentsHost, type ExceptionFilter, HttpException } from '@nestjs/common';
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
+import { DocumentConflict } from '@binnacle/cluster-state/watched-document';
 import { BinnacleError, renderError, type ErrorCode } from '@binnacle/contracts/errors';
 import { dialectHeader } from '@binnacle/contracts/internal-headers';
 import { dialects, type Dialect } from '@binnacle/contracts/route';
@@ -21,13 +22,25 @@ export function asBinnacleError(error: unknown): BinnacleError {
   if (error instanceof BinnacleError) return error;
   if (error instanceof ClusterStateUnavailable)
     return new BinnacleError('CLUSTER_STATE_UNAVAILABLE', 'the cluster state does not answer', { cause: error, retryAfterS: 1 });
+  if (error instanceof DocumentConflict)
+    return new BinnacleError('CONFLICT', 'others are changing the same thing: try again', { cause: error, retryAfterS: 1 });
   const status = error instanceof HttpException ? error.getStatus() : (error as { statusCode?: unknown } | undefined)?.statusCode;
   if (typeof status !== 'number' || status < 400 || status > 499) return new BinnacleError('INTERNAL', 'internal error', { cause: error });
   return new BinnacleError(codeByStatus[status] ?? 'BAD_REQUEST', reasonOf(error), { cause: error });
 }
 
+/** Fastify refuses these bodies before any handler sees them; Nest wraps what Fastify throws. */
+const badJsonCodes: ReadonlySet<unknown> = new Set(['FST_ERR_CTP_INVALID_JSON_BODY', 'FST_ERR_CTP_EMPTY_JSON_BODY']);
+
+function isBadJson(error: unknown): boolean {
+  const refused = error instanceof HttpException ? error.cause : error;
+  return badJsonCodes.has((refused as { code?: unknown } | undefined)?.code);
+}
+
 /** Nest's validation pipe gives a list of reasons in its response and only its title as message. */
 function reasonOf(error: unknown): string {
+  // In Typesense's words, which its clients know.
+  if (isBadJson(error)) return 'Bad JSON.';
   const response = error instanceof HttpException ? error.getResponse() : undefined;
   const reasons = typeof response === 'object' && response !== null && 'message' in response ? response.message : undefined;
   if (Array.isArray(reasons)) return reasons.join('; ');
