@@ -7,7 +7,7 @@ class ResignBody {
   /** Id of the node that shall have the lease next. */
   @IsOptional() @IsString() @Matches(/^[A-Za-z0-9._-]{1,64}$/) successor?: string;
   /** How long the free lease is kept for the successor, in milliseconds. */
-  @IsOptional() @IsInt() @Min(0) @Max(600_000) reservedMs?: number;
+  @IsOptional() @IsInt() @Min(1) @Max(600_000) reservedMs?: number;
 }
 
 /** What nodes ask of each other: the leases this node campaigns for, and to give one up. */

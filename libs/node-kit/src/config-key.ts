@@ -6,6 +6,8 @@ export interface KeyFacts {
   readonly about: string;
   /** Masked wherever the configuration is shown; may also come from a file named by `BINNACLE_..._FILE`. */
   readonly secret: boolean;
+  /** What is allowed, in words, where the rules alone (a pattern) would not tell a person. */
+  readonly allowed: string | undefined;
   /** `port-offset` is added to it unless it is 0. */
   readonly port: boolean;
 }
@@ -19,8 +21,9 @@ function remember(prototype: object, key: string, facts: KeyFacts): void {
 }
 
 /** Declares a configuration key. The text is kept at run time, so that help and documentation cannot drift from the code. */
-export function Key(about: string, options: { secret?: boolean } = {}) {
-  return (prototype: object, key: string): void => remember(prototype, key, { about, secret: options.secret ?? false, port: false });
+export function Key(about: string, options: { secret?: boolean; allowed?: string } = {}) {
+  const facts = { about, secret: options.secret ?? false, allowed: options.allowed, port: false };
+  return (prototype: object, key: string): void => remember(prototype, key, facts);
 }
 
 /** Declares a key that is a TCP or UDP port. `min` is -1 where the key has a value that stands for a default. */
@@ -29,7 +32,7 @@ export function PortKey(about: string, min = 0) {
     IsInt()(prototype, key);
     Min(min)(prototype, key);
     Max(65_535)(prototype, key);
-    remember(prototype, key, { about, secret: false, port: true });
+    remember(prototype, key, { about, secret: false, allowed: undefined, port: true });
   };
 }
 

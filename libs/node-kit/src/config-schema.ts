@@ -5,7 +5,7 @@ import { keyFacts, type KeyFacts } from './config-key.js';
 export type ConfigValue = string | number | boolean | readonly string[];
 
 /** One key of the configuration under all its names. */
-export interface ConfigKey extends KeyFacts {
+export interface ConfigKey extends Omit<KeyFacts, 'allowed'> {
   /** As in flags and messages: `gateway.api-key`, `data-dir`. */
   readonly name: string;
   /** Section in the file; empty for keys outside sections. */
@@ -30,12 +30,20 @@ interface Rule {
   readonly constraints: readonly unknown[];
 }
 
-/** The decorators of a property as words, so that a message and the documentation say the same as the check does. */
-function allowedText(owner: object, property: string): string {
-  const rules: Rule[] = getMetadataStorage()
+function rulesOf(owner: object, property: string): Rule[] {
+  return getMetadataStorage()
     .getTargetValidationMetadatas(owner.constructor, '', false, false)
     .filter((metadata) => metadata.propertyName === property)
     .map((metadata) => ({ name: metadata.name, constraints: metadata.constraints ?? [] }));
+}
+
+function hasPattern(owner: object, property: string): boolean {
+  return rulesOf(owner, property).some((rule) => rule.name === 'matches');
+}
+
+/** The decorators of a property as words, so that a message and the documentation say the same as the check does. */
+function allowedText(owner: object, property: string): string {
+  const rules = rulesOf(owner, property);
   const constraint = (name: string): unknown => rules.find((rule) => rule.name === name)?.constraints[0];
   const has = (name: string): boolean => rules.some((rule) => rule.name === name);
   const choices = constraint('isIn') as readonly string[] | undefined;
@@ -43,8 +51,7 @@ function allowedText(owner: object, property: string): string {
   if (choices) return `one of ${choices.join(', ')}`;
   if (has('isBoolean')) return 'true or false';
   if (has('isInt')) return `a whole number from ${String(constraint('min'))} to ${String(constraint('max'))}`;
-  const pattern = constraint('matches');
-  return pattern ? `text that matches ${String(pattern)}` : 'text';
+  return 'text';
 }
 
 function keysOf(owner: object, section: string): ConfigKey[] {
@@ -56,7 +63,8 @@ function keysOf(owner: object, section: string): ConfigKey[] {
     const name = section ? `${section}.${leaf}` : leaf;
     const env = `BINNACLE_${name.toUpperCase().replace(/[.-]/g, '_')}`;
     const path = section ? [section, property] : [property];
-    return [{ ...facts, name, section, leaf, property: path, env, default: value as ConfigValue, allowed: allowedText(owner, property) }];
+    if (facts.allowed === undefined && hasPattern(owner, property)) throw new Error(`${name} has a pattern and no words for it`);
+    return [{ ...facts, name, section, leaf, property: path, env, default: value as ConfigValue, allowed: facts.allowed ?? allowedText(owner, property) }];
   });
 }
 

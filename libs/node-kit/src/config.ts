@@ -26,7 +26,7 @@ export class RedisConfig {
   @IsString()
   caFile = '';
 
-  @Key('All Redis keys begin with `{prefix}:`: one hash tag, so one slot of a Redis Cluster.')
+  @Key('All Redis keys begin with `{prefix}:`: one hash tag, so one slot of a Redis Cluster.', { allowed: '1 to 32 letters, digits, _ or -' })
   @IsString()
   @Matches(/^[\w-]{1,32}$/)
   prefix = 'binnacle';
@@ -39,12 +39,12 @@ export class RedisConfig {
 }
 
 export class NodeListenerConfig {
-  @Key('Name in the registry. Empty: kept in the data folder, made up at the first start.')
+  @Key('Name in the registry. Empty: kept in the data folder, made up at the first start.', { allowed: 'up to 64 letters, digits, dots, _ or -' })
   @IsString()
   @Matches(/^[A-Za-z0-9._-]{0,64}$/)
   id = '';
 
-  @Key('Address the node listener binds. Anything but loopback needs `node.cluster-secret`.')
+  @Key('Address the node listener binds. Anything but loopback needs `node.cluster-secret`.', { allowed: 'an address or host name' })
   @IsString()
   @Matches(/^\S+$/)
   host = '127.0.0.1';
@@ -60,8 +60,9 @@ export class NodeListenerConfig {
   @IsString()
   zone = '';
 
-  @Key('Shared by all nodes of a cluster, at least 16 characters. Empty: kept in the data folder, made up at the first start (one machine only).', {
+  @Key('Shared by all nodes of a cluster. Empty: kept in the data folder, made up at the first start (one machine only).', {
     secret: true,
+    allowed: '16 to 256 visible ASCII characters, or nothing',
   })
   @IsString()
   @Matches(/^(|[\x21-\x7e]{16,256})$/)
@@ -97,7 +98,7 @@ export class LogConfig {
 }
 
 export class GatewayConfig {
-  @Key('Address of the public listeners. Anything but loopback needs an API key or mTLS.')
+  @Key('Address of the public listeners. Anything but loopback needs an API key or mTLS.', { allowed: 'an address or host name' })
   @IsString()
   @Matches(/^\S+$/)
   host = '127.0.0.1';
@@ -205,7 +206,7 @@ export class HealthConfig {
 }
 
 export class NodeConfig {
-  @Key('Everything the node keeps.')
+  @Key('Everything the node keeps.', { allowed: 'a folder' })
   @IsString()
   @Matches(/\S/)
   dataDir = './data';

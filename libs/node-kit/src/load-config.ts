@@ -130,13 +130,14 @@ function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Map<Config
   const given = new Map<ConfigKey, Given>();
   const known = configKeys.flatMap((key) => (key.secret ? [key.env, `${key.env}_FILE`] : [key.env]));
   for (const [name, value] of Object.entries(env)) {
-    if (!name.startsWith('BINNACLE_') || value === undefined) continue;
+    // Empty counts as not set: that is what an unset variable becomes on its way through a compose file.
+    if (!name.startsWith('BINNACLE_') || !value) continue;
     if (launcherVariables.has(name) || isServiceLink(name, value)) continue;
     const key = configKeys.find((each) => each.env === name);
     const secret = configKeys.find((each) => each.secret && `${each.env}_FILE` === name);
     if (key) given.set(key, { value: fromText(key, value), source: name });
     else if (!secret) problems.push(`unknown environment variable ${name}${didYouMean(name, known)}`);
-    else if (env[secret.env] !== undefined) problems.push(`${secret.env} and ${name} are both set: leave one out`);
+    else if (env[secret.env]) problems.push(`${secret.env} and ${name} are both set: leave one out`);
     else {
       const text = readText(value, fileBytesMax, `the file named by ${name},`, problems);
       if (text !== undefined) given.set(secret, { value: text.trim(), source: `${name} (${value})` });
