@@ -7,7 +7,10 @@ import { emptyKeyDocument, keysMax, parseKeyDocument, type KeyDocument, type Sto
 import type { NewKey } from './new-key.js';
 
 /** What a presented key stands for. */
-export type KeyVerdict = { readonly kind: 'unknown' } | { readonly kind: 'expired' } | { readonly kind: 'valid'; readonly actions: readonly string[] };
+export type KeyVerdict =
+  | { readonly kind: 'unknown' }
+  | { readonly kind: 'expired' }
+  | { readonly kind: 'valid'; readonly actions: readonly string[] };
 
 const documentKey = 'api-keys';
 const retryMs = 1_000;
@@ -44,7 +47,7 @@ export class ApiKeys {
       key: documentKey,
       initial: emptyKeyDocument,
       parse: parseKeyDocument,
-      onInvalid: (error) => node.log.error({ err: error }, 'the stored API keys cannot be read: the last ones that could be stay in force'),
+      onInvalid: (error) => node.log.error({ err: error }, 'the stored API keys are damaged; the last good ones stay in force'),
     });
     this.#document.onChange((document) => this.#take(document));
     this.#take(emptyKeyDocument);
@@ -71,8 +74,8 @@ export class ApiKeys {
   }
 
   /**
-   * False until the stored keys have been read once. A gateway that starts while cluster state is away does not know whether it has keys,
-   * and must not let everybody in meanwhile.
+   * False until the stored keys have been read once. A gateway that starts while cluster state is away does not know whether it has
+   * keys, and must not let everybody in meanwhile.
    */
   loaded(): boolean {
     return this.#loaded;

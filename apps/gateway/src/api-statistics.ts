@@ -83,7 +83,7 @@ export class ApiStatistics {
     this.#turn();
     const window = this.#complete;
     const body: Record<string, number | Record<string, number>> = {};
-    for (const operation of operations) Object.assign(body, operationFields(operation, window.byOperation.get(operation) as OperationTally));
+    for (const [operation, tally] of window.byOperation) Object.assign(body, operationFields(operation, tally));
     const { requestsPerSecond, latencyMs, total } = labelFields(window);
     return {
       ...body,
@@ -117,12 +117,20 @@ function operationFields(operation: Operation, tally: OperationTally): Record<st
   if (tally.count === 0) return fields;
   fields[`${operation}_min_latency_ms`] = toMs(tally.latencyUs.min);
   fields[`${operation}_max_latency_ms`] = toMs(tally.latencyUs.max);
-  for (const percentile of percentiles) fields[`${operation}_${percentile}Percentile_latency_ms`] = toMs(tally.latencyUs.percentile(percentile));
+  for (const percentile of percentiles) {
+    fields[`${operation}_${percentile}Percentile_latency_ms`] = toMs(tally.latencyUs.percentile(percentile));
+  }
   return fields;
 }
 
+interface LabelFields {
+  readonly requestsPerSecond: Record<string, number>;
+  readonly latencyMs: Record<string, number>;
+  readonly total: number;
+}
+
 /** By `METHOD template`, which several rows may share: a path that answers differently in two dialects has a row for each. */
-function labelFields(window: Window): { requestsPerSecond: Record<string, number>; latencyMs: Record<string, number>; total: number } {
+function labelFields(window: Window): LabelFields {
   const byLabel = new Map<string, Tally>();
   let total = 0;
   for (const [route, { count, totalMs }] of window.byRoute) {

@@ -44,7 +44,7 @@ export class Authentication {
       if (route.anyCertificate || this.#certificateIsAllowed(request.socket)) return undefined;
     } else if (this.#loopback && !this.keys.any()) {
       if (!this.keys.loaded()) return keysUnknown();
-      return fromOtherSite(request) ? new BinnacleError('UNAUTHENTICATED', 'A web page of another site may not use this API. Set an API key.') : undefined;
+      return fromOtherSite(request) ? unauthenticated('A web page of another site may not use this API without an API key.') : undefined;
     }
     return this.#checkKey(request, presentedKey(request.headers, url.query), route);
   }
@@ -52,7 +52,7 @@ export class Authentication {
   #checkKey(request: IncomingMessage, key: string | undefined, route: Route): BinnacleError | undefined {
     if (key === undefined) {
       if (this.#mutualTls) return new BinnacleError('CERTIFICATE_ROLE', 'certificate role error');
-      return new BinnacleError('UNAUTHENTICATED', 'An API key is needed: send it as `Authorization: Bearer`, x-typesense-api-key or x-binnacle-api-key.');
+      return unauthenticated('An API key is needed, as `Authorization: Bearer KEY` or in the header x-binnacle-api-key or x-typesense-api-key.');
     }
     const address = request.socket.remoteAddress ?? '';
     // Before the key is looked at: otherwise the answer to a guess would still tell whether it was right.
@@ -64,11 +64,11 @@ export class Authentication {
     if (verdict.kind === 'unknown') {
       if (!this.keys.loaded()) return keysUnknown();
       this.#attempts.record(address);
-      return new BinnacleError('UNAUTHENTICATED', 'The API key is not known.');
+      return unauthenticated('The API key is not known.');
     }
-    if (verdict.kind === 'expired') return new BinnacleError('UNAUTHENTICATED', 'The API key has expired.');
+    if (verdict.kind === 'expired') return unauthenticated('The API key has expired.');
     if (scopeAllows(verdict.actions, route.action)) return undefined;
-    return new BinnacleError('UNAUTHENTICATED', `The API key does not have the scope ${route.action}.`);
+    return unauthenticated(`The API key does not have the scope ${route.action}.`);
   }
 
   /** The listener has verified the certificate already: a connection without a valid one does not come about. */
@@ -84,6 +84,10 @@ export class Authentication {
   #isAllowedCn(commonName: unknown): boolean {
     return this.#allowedCns.size === 0 || (typeof commonName === 'string' && this.#allowedCns.has(commonName));
   }
+}
+
+function unauthenticated(message: string): BinnacleError {
+  return new BinnacleError('UNAUTHENTICATED', message);
 }
 
 function keysUnknown(): BinnacleError {

@@ -24,9 +24,9 @@ export class ConfigController {
   }
 
   @Get('api/admin/config')
-  async showToml(@Query('format') format: unknown, @Headers('accept') accept: string | undefined, @Res() reply: FastifyReply): Promise<void> {
+  async showToml(@Query('format') format: unknown, @Headers('accept') accept: unknown, @Res() reply: FastifyReply): Promise<void> {
     const settings = this.show();
-    if (format === 'json' || accept?.includes('application/json')) await reply.send(settings);
+    if (format === 'json' || String(accept).includes('application/json')) await reply.send(settings);
     else await reply.type('application/toml').send(stringify(settings));
   }
 

@@ -21,7 +21,7 @@ export interface KeyDocument {
 }
 
 /*
- * A document holds at most 1 MiB: 256 keys x (32 scopes x 67 bytes + 256 characters of description x 6 bytes, escaped + 200) = 0.95 MiB.
+ * A document holds at most 1 MiB: 256 keys x (32 scopes x 67 bytes + 256 escaped characters of description x 6 bytes + 200) = 0.95 MiB.
  * The comparison of a presented key with 256 digests takes about 15 us.
  */
 export const keysMax = 256;
@@ -36,9 +36,9 @@ export function parseKeyDocument(text: string): KeyDocument {
   const document: unknown = JSON.parse(text);
   if (!isRecord(document)) throw new Error('the document is not an object');
   const { salt, nextId, keys } = document;
-  if (typeof salt !== 'string' || !Number.isSafeInteger(nextId) || !Array.isArray(keys)) throw new Error('salt, nextId or keys are missing');
-  if (keys.length > keysMax) throw new Error(`more than ${keysMax} keys`);
-  if (keys.length > 0 && salt === '') throw new Error('keys without a salt');
+  if (typeof salt !== 'string' || (salt === '' && nextId !== 0)) throw new Error('there is no salt');
+  if (!Number.isSafeInteger(nextId)) throw new Error('nextId is no number');
+  if (!Array.isArray(keys) || keys.length > keysMax) throw new Error(`keys are no list of at most ${keysMax}`);
   return { salt, nextId: nextId as number, keys: keys.map(parseKey) };
 }
 

@@ -39,7 +39,7 @@ export class NewKey {
   @ArrayMaxSize(actionsMax, { message: `A key has at most ${actionsMax} actions.` })
   @IsString({ each: true, message: actionsWanted })
   @MaxLength(actionLengthMax, { each: true, message: `An action is at most ${actionLengthMax} characters.` })
-  @Matches(/^(\*|[\w./*-]+:[\w*]+)$/, { each: true, message: 'An action is `*` or `resource:verb`, such as `operations/snapshot:create`, `documents:*`.' })
+  @Matches(/^(\*|[\w./*-]+:[\w*]+)$/, { each: true, message: 'An action is `*` or `resource:verb`, such as `documents:*`.' })
   actions!: string[];
 
   /** Typesense wants it. A key of ours is for the whole cluster, so anything narrower is refused, not ignored. */
@@ -50,7 +50,7 @@ export class NewKey {
 
   @IsOptional()
   @Matches(/^[\x21-\x7e]*$/, { message: '`value` is made of printable ASCII characters without spaces.' })
-  @Length(valueLengthMin, valueLengthMax, { message: `\`value\` has ${valueLengthMin} to ${valueLengthMax} characters, and should be random.` })
+  @Length(valueLengthMin, valueLengthMax, { message: `\`value\` is ${valueLengthMin} to ${valueLengthMax} random characters.` })
   @IsString({ message: 'Wrong format for `value`. It should be a string.' })
   value?: string;
 

@@ -28,7 +28,8 @@ export function changedSettings(current: Settings, change: Readonly<Record<strin
     const name = wireNames.get(wireName);
     if (name === undefined) {
       const shown = wireName.slice(0, 64);
-      throw new BinnacleError('BAD_REQUEST', `Configuration \`${shown}\` is not known${didYouMean(shown, [...wireNames.keys()]) || '.'}`);
+      const nearest = didYouMean(shown, [...wireNames.keys()]);
+      throw new BinnacleError('BAD_REQUEST', `Configuration \`${shown}\` is not known${nearest || '.'}`);
     }
     Object.assign(next, { [name]: value });
   }

@@ -32,5 +32,6 @@ function describe(request: IncomingMessage, latencyMs: number): string {
   const mark = url.indexOf('?');
   const query = mark < 0 ? '' : queryWithoutKey(url.slice(mark + 1));
   const shown = `${mark < 0 ? url : url.slice(0, mark)}${query === '' ? '' : `?${query}`}`;
-  return `(${Math.round(latencyMs)} ms) ${request.socket.remoteAddress ?? 'gone'} ${request.method} ${shown.slice(0, charactersMax)}`;
+  const client = request.socket.remoteAddress ?? 'gone';
+  return `(${Math.round(latencyMs)} ms) ${client} ${request.method} ${shown.slice(0, charactersMax)}`;
 }

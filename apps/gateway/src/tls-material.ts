@@ -40,18 +40,18 @@ export class TlsMaterial {
       throw new ConfigError(['gateway.tls-cert-file and gateway.tls-key-file belong together: set both or none']);
     }
     if (tlsCaFile !== '' && !this.enabled) {
-      throw new ConfigError(['gateway.tls-ca-file asks for client certificates, which needs gateway.tls-cert-file and gateway.tls-key-file too']);
+      throw new ConfigError(['gateway.tls-ca-file, for client certificates, needs gateway.tls-cert-file and gateway.tls-key-file too']);
     }
     if (!this.enabled) return;
     try {
       this.#material = this.#read();
     } catch (error) {
-      throw new ConfigError([`the files of gateway.tls-cert-file, gateway.tls-key-file and gateway.tls-ca-file cannot be used: ${String(error)}`]);
+      throw new ConfigError([`the files of gateway.tls-cert-file, tls-key-file and tls-ca-file cannot be used: ${String(error)}`]);
     }
     node.addPart({ name: 'TLS files', start: async () => this.#follow(), stop: async () => this.#stop() });
   }
 
-  /** HTTPS when certificates are configured, else HTTP. With `tls-ca-file` a client without a certificate of that authority gets no connection. */
+  /** HTTPS when certificates are configured, else HTTP. With `tls-ca-file` only clients with a certificate of that authority connect. */
   createServer(handler: http.RequestListener, options: http.ServerOptions): http.Server | https.Server {
     if (this.#material === undefined) return http.createServer(options, handler);
     const asksClient = this.#material.ca !== undefined;
