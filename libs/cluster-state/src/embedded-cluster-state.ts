@@ -38,10 +38,10 @@ export class EmbeddedClusterState implements ClusterState {
   #availability: Availability;
   #closed = false;
 
-  /** Throws when the folder cannot be used, above all when another process uses it. */
-  constructor(dataDir: string, clock: Clock) {
+  /** Throws when the folder cannot be used, above all when another process uses it. A test may bring a store that fails on demand. */
+  constructor(dataDir: string, clock: Clock, store = new EmbeddedStore(dataDir)) {
     this.#clock = clock;
-    this.#store = new EmbeddedStore(dataDir);
+    this.#store = store;
     this.#availability = { available: true, sinceMs: clock.nowMs(), reason: '' };
     for (const lease of this.#store.loadLeases(clock.nowMs())) this.#leases.set(lease.name, lease);
   }

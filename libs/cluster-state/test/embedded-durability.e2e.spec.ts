@@ -1,0 +1,154 @@
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { FakeClock } from '@binnacle/testing/fake-clock';
+import type { ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { EmbeddedClusterState } from '../src/embedded-cluster-state.js';
+import { EmbeddedStore } from '../src/embedded-store.js';
+import { nextMessage, startChild } from './child.js';
+import { candidate } from './cluster-state.contract.js';
+
+const longMs = 60_000;
+
+let folder: string;
+let clock: FakeClock;
+const children: ChildProcess[] = [];
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'binnacle-embedded-'));
+  clock = new FakeClock();
+});
+afterEach(async () => {
+  for (const child of children.splice(0)) {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  }
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Progress {
+  readonly term: number;
+  readonly version: number;
+}
+
+function startWriter(): ChildProcess {
+  const child = startChild('./embedded-writer.child.ts', [folder]);
+  children.push(child);
+  return child;
+}
+
+test('terms, history, documents and the revision survive a restart; leases do not, and nodes do not', async () => {
+  const before = new EmbeddedClusterState(folder, clock);
+  await before.campaign({ lease: 'leader', candidate: candidate('a'), ttlMs: longMs, termFloor: 10 });
+  await before.resign({ lease: 'leader', candidate: candidate('a'), term: 11 });
+  await before.campaign({ lease: 'leader', candidate: candidate('a'), ttlMs: longMs, termFloor: 0 });
+  await before.writeDocument({ key: 'd', value: 'kept', expectedVersion: 0, requestId: 'r' });
+  await clock.advance(1_000);
+  await before.close();
+
+  const after = new EmbeddedClusterState(folder, clock);
+  expect(await after.lease('leader')).toEqual({ name: 'leader', term: 12, owner: undefined, remainingMs: 0, waiting: [] });
+  expect((await after.leaseHistory('leader', 10)).map(({ term, endReason }) => [term, endReason])).toEqual([
+    [12, 'expired'],
+    [11, 'resigned'],
+  ]);
+  expect(await after.readDocument('d')).toEqual({ document: { version: 1, value: 'kept' }, revision: 1 });
+  expect(await after.writeDocument({ key: 'd', value: 'kept', expectedVersion: 0, requestId: 'r' })).toMatchObject({ written: true, version: 1 });
+  expect(await after.campaign({ lease: 'leader', candidate: candidate('b'), ttlMs: longMs, termFloor: 0 })).toEqual({ held: true, term: 13 });
+  await after.close();
+});
+
+test('kill -9 at any moment loses nothing that was answered, five times in a row', async () => {
+  let last: Progress = { term: 0, version: 0 };
+  for (let round = 0; round < 5; round++) {
+    const child = startWriter();
+    const started = last.term;
+    await nextMessage<Progress>(child, (message) => {
+      last = message;
+      return message.term >= started + 20 + round;
+    });
+    child.on('message', (message: Progress) => (last = message));
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    const state = new EmbeddedClusterState(folder, clock);
+    const { term } = (await state.lease('leader'))!;
+    const { document } = await state.readDocument('d');
+    // What was under way may have been done too; what was answered must be there.
+    expect(term).toBeGreaterThanOrEqual(last.term);
+    expect(term).toBeLessThanOrEqual(last.term + 2);
+    expect(document!.version).toBeGreaterThanOrEqual(last.version);
+    expect(document!.value).toBe(`version ${document!.version}`);
+    const terms = (await state.leaseHistory('leader', 1_000)).map((tenure) => tenure.term);
+    expect(terms).toEqual(Array.from({ length: term }, (_, index) => term - index));
+    await state.close();
+  }
+});
+
+describe('one folder, one process', () => {
+  test('a second process is refused and told which folder it is, and what to do', async () => {
+    const first = startWriter();
+    await nextMessage(first);
+    expect(() => new EmbeddedClusterState(folder, clock)).toThrow(`another process uses the data folder ${folder}`);
+    expect(() => new EmbeddedClusterState(folder, clock)).toThrow('BINNACLE_DATA_DIR');
+    const second = startWriter();
+    const { failed } = await nextMessage<{ failed: string }>(second);
+    expect(failed).toContain(folder);
+  });
+
+  test('so is a second opening in the same process', async () => {
+    const state = new EmbeddedClusterState(folder, clock);
+    expect(() => new EmbeddedClusterState(folder, clock)).toThrow('another process uses the data folder');
+    await state.close();
+    await new EmbeddedClusterState(folder, clock).close();
+  });
+
+  test('the lock of a process that was killed blocks nobody', async () => {
+    const first = startWriter();
+    await nextMessage(first);
+    first.kill('SIGKILL');
+    await once(first, 'exit');
+    await new EmbeddedClusterState(folder, clock).close();
+  });
+});
+
+test('a damaged file is named', () => {
+  writeFileSync(join(folder, 'cluster-state.db'), 'this is no database, but it is long enough to be read as one '.repeat(100));
+  expect(() => new EmbeddedClusterState(folder, clock)).toThrow(join(folder, 'cluster-state.db'));
+});
+
+test('a disk that refuses is a store that is away: nothing half-done stays, renewals go on, and it heals', async () => {
+  let full = false;
+  const writes = new Set(['saveLease', 'writeDocument', 'probe']);
+  const store = new Proxy(new EmbeddedStore(folder), {
+    get(target, name: keyof EmbeddedStore) {
+      return (...args: unknown[]) => {
+        if (full && writes.has(name)) throw new Error('database or disk is full');
+        return (target[name] as (...args: unknown[]) => unknown).apply(target, args);
+      };
+    },
+  });
+  const state = new EmbeddedClusterState(folder, clock, store);
+  const changes: boolean[] = [];
+  state.onAvailabilityChange(({ available }) => changes.push(available));
+  const campaign = (lease: string) => state.campaign({ lease, candidate: candidate('a'), ttlMs: longMs, termFloor: 0 });
+  const document = { key: 'd', value: 'x', expectedVersion: 0, requestId: 'r' };
+  expect(await campaign('held')).toEqual({ held: true, term: 1 });
+
+  full = true;
+  await expect(state.writeDocument(document)).rejects.toMatchObject({ code: 'CLUSTER_STATE_UNAVAILABLE' });
+  await expect(campaign('new')).rejects.toMatchObject({ code: 'CLUSTER_STATE_UNAVAILABLE' });
+  await expect(state.resign({ lease: 'held', candidate: candidate('a'), term: 1 })).rejects.toMatchObject({ code: 'CLUSTER_STATE_UNAVAILABLE' });
+  expect(state.availability()).toMatchObject({ available: false, reason: expect.stringContaining('disk is full') });
+  expect(await state.lease('new')).toBeUndefined();
+  expect(await campaign('held')).toEqual({ held: true, term: 1 });
+  expect(await state.readDocument('d')).toEqual({ document: undefined, revision: 0 });
+  expect(changes).toEqual([false]);
+
+  full = false;
+  expect(await state.readDocument('d')).toEqual({ document: undefined, revision: 0 });
+  expect(changes).toEqual([false, true]);
+  expect(await state.writeDocument(document)).toEqual({ written: true, version: 1, revision: 1 });
+  expect(await campaign('new')).toEqual({ held: true, term: 1 });
+  await state.close();
+});
