@@ -9,7 +9,7 @@ const readme = readFileSync(join(root, 'README.md'), 'utf8');
 const { offset } = portsOf('readme');
 
 /** The README's lines `curl … # answer`; an answer that ends in `…` is how the output begins. */
-const examples = [...readme.matchAll(/^(curl .*?)\s+# (.+)$/gm)].map(([, command = '', answer = '']) => ({ command, answer }));
+const examples = [...readme.matchAll(/^(curl .*?) # (.+)$/gm)].map(([, command = '', answer = '']) => ({ command, answer }));
 
 const moved = (command: string) => command.replace(/127\.0\.0\.1:(\d+)/g, (_, port: string) => `127.0.0.1:${Number(port) + offset}`);
 

@@ -1,6 +1,6 @@
 import { BinnacleError, renderError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { ConfigError } from './config-error.js';
 import type { Lifecycle } from './lifecycle.js';
 import { unmatchedRoute, type RequestMeter } from './metrics.js';
@@ -27,7 +27,7 @@ const pathParameterLengthMax = 1_024;
 export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
   const app = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax,
     requestTimeout: requestTimeoutMs,
     keepAliveTimeout: keepAliveTimeoutMs,
@@ -37,6 +37,12 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
     forceCloseConnections: 'idle',
     // A gateway that has not heard yet that this node stops must get an answer.
     return503OnClosing: false,
+  });
+  // SDKs say `Content-Type: application/json` also where they send no body, and then an empty text is no broken JSON.
+  app.addHook('onRequest', (request, _reply, done) => {
+    const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
+    if (encoding === undefined && (length === undefined || length === '0')) delete request.headers['content-type'];
+    done();
   });
   // JSON and form bodies have parsers; whatever else is sent reaches its handler as bytes.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
