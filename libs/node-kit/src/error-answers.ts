@@ -55,7 +55,8 @@ export function requestDialect(request: FastifyRequest): Dialect {
 
 /** Answers with the error in the dialect of the request; what broke in here is logged with its cause. */
 export function answerError(error: unknown, request: FastifyRequest, reply: FastifyReply, log: Logger): void {
-  const shown = asBinnacleError(error);
+  // Nest's message for a path that nothing serves repeats the query, which may hold a key.
+  const shown = request.is404 ? new BinnacleError('ROUTE_NOT_FOUND', `nothing serves ${request.method} on this path`) : asBinnacleError(error);
   const route = request.routeOptions.url ?? 'unmatched';
   if (shown.code === 'INTERNAL') log.error({ err: shown.cause ?? shown, method: request.method, route }, 'a request failed');
   if (reply.sent || reply.raw.headersSent) {

@@ -19,7 +19,6 @@ export async function expvar(metrics: Registry, mask: (text: string) => string):
       HeapSys: heap.total_heap_size,
       HeapIdle: heap.total_heap_size - heap.used_heap_size,
       HeapInuse: heap.used_heap_size,
-      NextGC: heap.heap_size_limit,
       NumGC: collections.count,
       PauseTotalNs: Math.round(collections.seconds * nsPerS),
     },

@@ -114,9 +114,6 @@ function isTable(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 
-/** Read by the launcher (`npm start`, `npm test`) and by the image's entry point, not by a node. */
-const launcherVariables: ReadonlySet<string> = new Set(['BINNACLE_CACHE_DIR', 'BINNACLE_LAUNCHED', 'BINNACLE_JEMALLOC']);
-
 /**
  * Kubernetes and Docker put addresses of services into the environment, and a service may well be called `binnacle-gateway`:
  * BINNACLE_GATEWAY_SERVICE_HOST, BINNACLE_GATEWAY_PORT=tcp://10.0.0.7:8080, BINNACLE_GATEWAY_PORT_8080_TCP_ADDR.
@@ -132,7 +129,7 @@ function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Map<Config
   for (const [name, value] of Object.entries(env)) {
     // Empty counts as not set: that is what an unset variable becomes on its way through a compose file.
     if (!name.startsWith('BINNACLE_') || !value) continue;
-    if (launcherVariables.has(name) || isServiceLink(name, value)) continue;
+    if (isServiceLink(name, value)) continue;
     const key = configKeys.find((each) => each.env === name);
     const secret = configKeys.find((each) => each.secret && `${each.env}_FILE` === name);
     if (key) given.set(key, { value: fromText(key, value), source: name });

@@ -4,7 +4,8 @@ import { createLog, NestLog, secretMasker } from './log.js';
 
 function captured(config: Partial<LogConfig> = {}, secrets: string[] = []) {
   const lines: string[] = [];
-  const log = createLog({ ...new LogConfig(), format: 'json', ...config }, secretMasker(secrets), { write: (line: string) => void lines.push(line) });
+  const destination = { write: (line: string) => void lines.push(line) };
+  const log = createLog({ ...new LogConfig(), format: 'json', ...config }, secretMasker(secrets), destination);
   return { log, lines, entries: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
 }
 

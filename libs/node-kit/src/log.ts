@@ -1,6 +1,6 @@
 import type { LoggerService } from '@nestjs/common';
 import { pino, type DestinationStream, type Logger } from 'pino';
-import { PinoPretty } from 'pino-pretty';
+import { prettyFactory } from 'pino-pretty';
 import type { LogConfig } from './config.js';
 
 /** Shorter texts would blot out ordinary words; a secret that short protects nothing anyway. */
@@ -34,7 +34,7 @@ export function secretMasker(secrets: readonly string[]): (text: string) => stri
 export function createLog(config: LogConfig, mask: (text: string) => string, destination?: DestinationStream): Logger {
   const pretty = config.format === 'pretty' || (config.format === 'auto' && process.stdout.isTTY);
   const sink = destination ?? pino.destination({ fd: 1, sync: true });
-  const stream = pretty ? PinoPretty({ colorize: process.stdout.isTTY, destination: sink as never, ignore: 'pid,hostname,node', sync: true }) : sink;
+  const stream = pretty ? prettyLines(sink) : sink;
   return pino(
     {
       level: config.level,
@@ -45,6 +45,12 @@ export function createLog(config: LogConfig, mask: (text: string) => string, des
     },
     stream,
   );
+}
+
+/** Line by line and at once: pino-pretty's own stream would lose its last lines when the process ends. */
+function prettyLines(sink: DestinationStream): DestinationStream {
+  const pretty = prettyFactory({ colorize: process.stdout.isTTY, ignore: 'pid,hostname,node' });
+  return { write: (line) => sink.write(pretty(line)) };
 }
 
 /** What Nest says while it wires modules up: of use to whoever debugs the wiring. */
