@@ -1,9 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { exited, guardProcess } from '@binnacle/testing/guarded-process';
 import { waitUntil } from '@binnacle/testing/wait-until';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
@@ -26,7 +26,7 @@ export class ProductProcess {
     const [program = '', ...args] = command;
     this.#child = spawn(program, args, { cwd: root, env: { ...process.env, NODE_OPTIONS: '', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.#child.stdout, this.#child.stderr]) stream?.on('data', (chunk: Buffer) => (this.#output += chunk.toString()));
-    process.once('exit', () => this.#child.kill('SIGKILL'));
+    this.#child.once('exit', guardProcess(this.pid(), ''));
   }
 
   output(): string {
@@ -52,7 +52,7 @@ export class ProductProcess {
 
   /** Exit code, or the signal's name where one ended it. */
   async ended(): Promise<number | string> {
-    if (this.isRunning()) await once(this.#child, 'exit');
+    await exited(this.#child);
     return this.#child.exitCode ?? this.#child.signalCode ?? '';
   }
 
