@@ -190,6 +190,9 @@ export class Node extends NodeContext {
     } catch (error) {
       listener.destroy();
       this.log.error((error as Error).message);
+      // Nobody waits for these any more; what hangs in them must not keep timers and sockets going.
+      void this.#membership.stop();
+      this.#close().catch(() => undefined);
       throw error;
     } finally {
       this.lifecycle.moveTo('Terminated');
