@@ -4,7 +4,7 @@ import { Settings } from '@binnacle/node-kit/settings';
 import { leaseChanges, nodeChanges, settingsChange } from './change.js';
 
 const node = (id: string, incarnation = 'a', state: NodeRecord['state'] = 'running') =>
-  ({ id, incarnation, state, roles: ['storage'], version: '0.1.0', outstandingRequests: 0 }) as NodeRecord;
+  ({ id, incarnation, state, roles: ['storage'], version: '0.1.0', outstandingRequests: 0 }) as unknown as NodeRecord;
 const lease = (name: string, term: number, owner: string | undefined) =>
   ({ name, term, owner: owner === undefined ? undefined : { nodeId: owner }, remainingMs: 100 }) as Lease;
 
