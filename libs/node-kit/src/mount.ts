@@ -33,12 +33,17 @@ export async function mountNodeKit(app: FastifyInstance, options: MountOptions):
   });
   await node.measure();
   app.addHook('onListen', async () => {
-    const bound = app.server.address();
-    if (bound === null || typeof bound === 'string') throw new Error('the service must listen on a TCP port to be a node');
-    await node.run({ host: bound.address, port: bound.port });
+    // Fastify swallows what this hook throws: the service listens by now, and goes on as one that is not ready.
+    await join(app, node).catch((error: unknown) => node.log.error({ err: error }, 'the service cannot join the cluster'));
   });
   drainAtClose(app, node);
   return node;
+}
+
+async function join(app: FastifyInstance, node: Node): Promise<void> {
+  const bound = app.server.address();
+  if (bound === null || typeof bound === 'string') throw new Error('a service must listen on a TCP port to be a node');
+  await node.run({ host: bound.address, port: bound.port });
 }
 
 /**
