@@ -1,7 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { NodeConfig } from './config.js';
 import { answerErrorsOf } from './error-answers.js';
-import { loadConfig } from './load-config.js';
+import { isLoopback, loadConfig } from './load-config.js';
 import { Node } from './node.js';
 import type { NodeContext } from './node-context.js';
 import { measureRequests, requireClusterSecret } from './node-listener.js';
@@ -43,6 +43,10 @@ export async function mountNodeKit(app: FastifyInstance, options: MountOptions):
 async function join(app: FastifyInstance, node: Node): Promise<void> {
   const bound = app.server.address();
   if (bound === null || typeof bound === 'string') throw new Error('a service must listen on a TCP port to be a node');
+  if (!isLoopback(bound.address) && !node.config.node.clusterSecret) {
+    // Not refused as for Binnacle's own nodes: the address is the service's, and the secret in its data folder is one nobody can guess.
+    node.log.warn('no node.cluster-secret is set: only nodes that share the data folder of this service can ask it anything');
+  }
   await node.run({ host: bound.address, port: bound.port });
 }
 
