@@ -13,7 +13,7 @@ export class HealthController {
   ) {}
 
   @Get('/deepcheck')
-  @HealthCheck({ swaggerDocumentation: false })
+  @HealthCheck({ noCache: true })
   async deepcheck(@Res({ passthrough: true }) reply: FastifyReply): Promise<DeepCheckAnswer['body']> {
     const { status, body } = await this.deep.run();
     void reply.code(status);
