@@ -109,7 +109,7 @@ export async function runNode(
 ): Promise<RunningNode | undefined> {
   try {
     const { help, version, printConfig } = readArguments(argv);
-    if (help) return print(helpText(`binnacle ${definition.roles.length === 1 ? definition.roles[0] : 'start'}`));
+    if (help) return print(helpText(definition.roles.length === 1 ? `node apps/${definition.roles[0]}/dist/main.js` : 'binnacle start'));
     if (version) return print(`binnacle ${buildInfo.version} (node ${buildInfo.nodeVersion})`);
     const config = loadConfig({ argv, env: process.env });
     if (printConfig) return print(printedConfig(config, definition.defaultPort));
