@@ -30,6 +30,8 @@ export class RedisLink {
   #lastError = '';
   #cancelDeadline: (() => void) | undefined;
   #cancelProbe: () => void = () => {};
+  /** Told to end and not ended yet. */
+  #dropping = false;
   #closed = false;
 
   constructor(client: Redis | Cluster, clock: Clock, timeoutMs: number) {
@@ -119,21 +121,24 @@ export class RedisLink {
 
   #expire(): void {
     const nowMs = this.#clock.monotonicMs();
+    const reason = `no answer within ${this.#timeoutMs} ms`;
+    let silent = false;
     for (const operation of this.#pending) {
       if (operation.sentAtMs + this.#timeoutMs > nowMs) break;
       this.#pending.delete(operation);
-      const reason = `no answer within ${this.#timeoutMs} ms`;
       operation.reject(new ClusterStateUnavailable(`Redis: ${reason}`));
-      // Nothing at all came since it was sent: the server hangs or the line is dead, and waiting on it longer helps nobody.
-      if (this.#lastAnswerMs < operation.sentAtMs) {
-        this.#setAvailability(false, reason);
-        this.#dropConnection();
-      }
+      silent ||= this.#lastAnswerMs < operation.sentAtMs;
     }
+    // Nothing at all came since it was sent: the server hangs or the line is dead, and waiting on it longer helps nobody.
+    if (!silent) return;
+    this.#setAvailability(false, reason);
+    this.#dropConnection();
   }
 
   #dropConnection(): void {
-    if (this.#client.status === 'ready' || this.#client.status === 'connect') this.#client.disconnect(true);
+    if (this.#dropping || (this.#client.status !== 'ready' && this.#client.status !== 'connect')) return;
+    this.#dropping = true;
+    this.#client.disconnect(true);
   }
 
   /** An answer with an error shows a store that cannot serve (loading, read-only, out of memory, wrong password): it counts as away. */
@@ -150,13 +155,17 @@ export class RedisLink {
   }
 
   #lost(): void {
+    this.#dropping = false;
     this.#notReadySinceMs = this.#clock.monotonicMs();
     if (!this.#closed) this.#setAvailability(false, this.#lastError || 'the connection was closed');
   }
 
   #setAvailability(available: boolean, reason: string): void {
     if (available) this.#lastError = '';
-    if (this.#availability.available === available) return;
+    if (this.#availability.available === available) {
+      if (!available) this.#availability = { ...this.#availability, reason };
+      return;
+    }
     this.#availability = { available, sinceMs: this.#clock.nowMs(), reason };
     this.#listeners.notify(this.#availability);
   }

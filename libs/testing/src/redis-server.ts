@@ -135,7 +135,7 @@ export class RedisServer {
     this.#output = (this.#output + chunk.toString()).slice(-4_096);
   }
 
-  /** One PING on a connection of its own; a server that loads its file answers with an error and is not there yet. */
+  /** One PING on a connection of its own; a server that loads its file answers -LOADING and is not there yet. */
   async #answers(): Promise<boolean> {
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
@@ -153,7 +153,7 @@ export class RedisServer {
       socket.write('PING\r\n');
     });
     socket.destroy();
-    return answer.startsWith('+PONG');
+    return answer.startsWith('+PONG') || answer.startsWith('-NOAUTH');
   }
 }
 
