@@ -13,7 +13,8 @@ import { StorageModule } from '@binnacle/storage/storage.module';
 
 const everyRole: NodeDefinition = {
   roles,
-  modules: [GatewayModule, ProfilingModule, StorageModule, ClusterModule, HealthModule, IngestModule, ProxyModule],
+  // The gateway comes last: parts start in this order and drain in the reverse, so its door opens last and closes first.
+  modules: [ProfilingModule, StorageModule, ClusterModule, HealthModule, IngestModule, ProxyModule, GatewayModule],
   defaultPort: 7400,
 };
 
