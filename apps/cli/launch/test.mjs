@@ -1,6 +1,7 @@
 /* `npm test`: installs if needed, sees that the real servers are there, then builds, lints, type-checks and tests every project. */
 import { execFileSync } from 'node:child_process';
-import { existsSync, globSync, readFileSync, rmSync } from 'node:fs';
+// The whole module, because an older Node.js, which also reads this file, has no globSync to import.
+import fs from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './runtime.mjs';
@@ -12,11 +13,11 @@ const requirements = [
   { package: 'redis-tools', found: () => onPath('redis-cli') },
   { package: 'openssl', found: () => onPath('openssl') },
   { package: 'curl', found: () => onPath('curl') },
-  { package: 'libjemalloc2', found: () => globSync('/usr/lib/*/libjemalloc.so.2').length > 0 },
+  { package: 'libjemalloc2', found: () => fs.globSync('/usr/lib/*/libjemalloc.so.2').length > 0 },
 ];
 
 function onPath(program) {
-  return (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, program)));
+  return (process.env.PATH ?? '').split(':').some((folder) => fs.existsSync(join(folder, program)));
 }
 
 function installRequirements() {
@@ -34,7 +35,7 @@ function installRequirements() {
   execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'], env });
 }
 
-const resultFiles = () => globSync('{apps,libs}/*/test-results.json', { cwd: root }).map((file) => join(root, file));
+const resultFiles = () => fs.globSync('{apps,libs}/*/test-results.json', { cwd: root }).map((file) => join(root, file));
 
 function nx(...args) {
   return run(process.execPath, [join(root, 'node_modules/nx/bin/nx.js'), 'run-many', '--outputStyle=stream', ...args], { cwd: root });
@@ -45,7 +46,7 @@ function sumResults() {
   let passed = 0;
   let failed = 0;
   for (const file of resultFiles()) {
-    const result = JSON.parse(readFileSync(file, 'utf8'));
+    const result = JSON.parse(fs.readFileSync(file, 'utf8'));
     passed += result.numPassedTests;
     failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
   }
@@ -55,7 +56,7 @@ function sumResults() {
 await onNewEnoughNode(fileURLToPath(import.meta.url));
 await installIfNeeded();
 installRequirements();
-for (const file of resultFiles()) rmSync(file);
+for (const file of resultFiles()) fs.rmSync(file);
 
 const checked = await nx('-t', 'build', 'typecheck', 'lint');
 const tested = await nx('-t', 'test', '--parallel=1', '--nxBail=false', '--', '--json', '--outputFile=test-results.json', ...process.argv.slice(2));
