@@ -38,7 +38,7 @@ function installRequirements() {
 const resultFiles = () => fs.globSync('{apps,libs}/*/test-results.json', { cwd: root }).map((file) => join(root, file));
 
 function nx(...args) {
-  return run(process.execPath, [join(root, 'node_modules/nx/bin/nx.js'), 'run-many', '--outputStyle=stream', ...args], { cwd: root });
+  return run(process.execPath, [join(root, 'node_modules/.bin/nx'), 'run-many', '--outputStyle=stream', ...args], { cwd: root });
 }
 
 /** Every suite that could not even be loaded counts as one failure. */
