@@ -60,10 +60,10 @@ export class RemoteGcOwner {
   async resign(subjectId: string | undefined): Promise<OwnerAnswer> {
     const mode = this.#wrongMode(subjectId);
     if (mode !== undefined) return wrongModeAnswer('can not resign gc owner', mode);
-    const lease = await this.node.state.lease(gcLease);
+    const [lease, nodes] = await Promise.all([this.node.state.lease(gcLease), this.node.state.nodes()]);
     const owner = lease?.owner;
     if (owner === undefined || (subjectId !== undefined && subjectId !== owner.nodeId)) return notTheOwner;
-    const answer = await this.agent.request(this.#recordOf(owner), {
+    const answer = await this.agent.request(recordOf(owner, nodes), {
       method: 'POST',
       path: `/agent/v1/leases/${gcLease}/resign`,
       body: {},
@@ -79,11 +79,11 @@ export class RemoteGcOwner {
     if (record === undefined) throw new BinnacleError('UNKNOWN_NODE', `no node ${subjectId}`);
     return modeWithoutOwnership(record);
   }
+}
 
-  /** The process that holds the lease: a restarted one has the same id and not the lease. */
-  #recordOf(owner: Candidate): NodeRecord {
-    const record = this.node.directory.byId(owner.nodeId);
-    if (record?.incarnation === owner.incarnation) return record;
-    throw new BinnacleError('UPSTREAM_UNREACHABLE', `the owner ${owner.nodeId} has left; its lease ends by itself`);
-  }
+/** The process that holds the lease: a restarted one has the same id and not the lease. */
+function recordOf(owner: Candidate, nodes: readonly NodeRecord[]): NodeRecord {
+  const record = nodes.find((node) => node.id === owner.nodeId && node.incarnation === owner.incarnation);
+  if (record !== undefined) return record;
+  throw new BinnacleError('UPSTREAM_UNREACHABLE', `the owner ${owner.nodeId} has left; its lease ends by itself`);
 }

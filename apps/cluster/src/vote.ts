@@ -105,10 +105,11 @@ export class Vote {
   }
 
   async #vote(targetId: string | undefined): Promise<VoteAnswer> {
-    const { state, directory, settings } = this.node;
-    const [lease, { revision }] = await Promise.all([state.lease(leaderLease), state.readDocument('settings')]);
+    const { state, settings } = this.node;
+    // Read afresh: the directory may be a second old, and the leader just restarted.
+    const [lease, { revision }, nodes] = await Promise.all([state.lease(leaderLease), state.readDocument('settings'), state.nodes()]);
     const decision = decideVote({
-      nodes: directory.all(),
+      nodes,
       leaderId: lease?.owner?.nodeId,
       committedRevision: revision,
       lagMax: settings.value().healthyWriteLag,
@@ -116,21 +117,17 @@ export class Vote {
     });
     if ('refuse' in decision) return refused(decision.refuse);
     const target = decision.elect;
-    const answer = (await this.#makeWay(target, lease)) ?? (await this.#outcome(target, lease));
+    const leader = nodes.find((node) => node.id === lease?.owner?.nodeId && node.incarnation === lease.owner.incarnation);
+    const answer = (await this.#makeWay(target, leader)) ?? (await this.#outcome(target, lease));
     this.node.log.info({ target: target.id, before: lease?.owner?.nodeId, ...answer }, 'vote');
     return answer;
   }
 
-  /** Has the leader resign in favour of the target; of one that cannot be asked, waits for the end of its lease. */
-  async #makeWay(target: NodeRecord, lease: Lease | undefined): Promise<VoteAnswer | undefined> {
-    const leader = lease?.owner;
-    const record = leader && this.node.directory.byId(leader.nodeId);
-    if (record !== undefined && record.incarnation === leader?.incarnation) {
-      const resigned = await this.#askToResign(record, target.id);
-      if (resigned === true) return undefined;
-      if (resigned === false) return refused('the leader changed while the vote was running');
-    }
-    await this.node.state.reserve(leaderLease, target.id, reservedMs);
+  /** Has the leader resign in favour of the target; of one that is gone or does not answer, waits for the end of its lease. */
+  async #makeWay(target: NodeRecord, leader: NodeRecord | undefined): Promise<VoteAnswer | undefined> {
+    const resigned = leader && (await this.#askToResign(leader, target.id));
+    if (resigned === false) return refused('the leader changed while the vote was running');
+    if (resigned === undefined) await this.node.state.reserve(leaderLease, target.id, reservedMs);
     return undefined;
   }
 

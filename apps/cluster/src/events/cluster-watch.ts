@@ -41,7 +41,8 @@ export class ClusterWatch implements NodePart {
         this.log.append(available ? { type: 'cluster-state-back' } : { type: 'cluster-state-lost', reason });
       }),
     );
-    await this.#lookAtLeases();
+    // Not waited for: with the cluster state away the node starts all the same.
+    void this.#lookAtLeases();
   }
 
   async stop(): Promise<void> {
