@@ -24,8 +24,8 @@ export class Exchange {
     /** Path and query as the node gets them. */
     readonly nodeUrl: string,
     readonly requestId: string,
-    /** The gateway stops: this connection ends with its answer. */
-    readonly isLast: boolean,
+    /** The gateway stops: a connection ends with the answer on it. */
+    private readonly isStopping: () => boolean,
   ) {
     this.route = matched.route;
     this.isHead = request.method === 'HEAD';
@@ -37,6 +37,11 @@ export class Exchange {
   /** The method a node gets: HEAD is a GET whose body is not sent. */
   get method(): string {
     return this.isHead ? 'GET' : (this.request.method as string);
+  }
+
+  /** The answer is the last one on its connection. */
+  get isLast(): boolean {
+    return this.isStopping();
   }
 
   /**

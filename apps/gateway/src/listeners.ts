@@ -17,6 +17,8 @@ const keepAliveTimeoutMs = 65_000;
 const slowClientCheckMs = 5_000;
 /** A client that takes nothing of its answer for this long is cut off. */
 const unreadAnswerMsMax = 60_000;
+/** While the listeners close: how soon a connection is closed after its last answer. */
+const idleCheckMs = 100;
 
 export const serverOptions: ServerOptions = {
   maxHeaderSize: headerBytesMax,
@@ -50,6 +52,7 @@ export interface ListenersOptions {
 export class Listeners {
   readonly #servers = new Map<ListenerName, Server>();
   #connections = 0;
+  #cancelClosing: () => void = () => {};
 
   constructor(private readonly options: ListenersOptions) {}
 
@@ -75,11 +78,20 @@ export class Listeners {
   /** Takes no new connection, and resolves when the last answer has gone out. */
   async close(): Promise<void> {
     const closed = [...this.#servers.values()].map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    this.#closeIdle();
     await Promise.all(closed);
+    this.#cancelClosing();
+  }
+
+  /** An answer whose head had gone out before the gateway stopped leaves its connection open; nobody else would close it. */
+  #closeIdle(): void {
+    for (const server of this.#servers.values()) server.closeIdleConnections();
+    this.#cancelClosing = this.options.clock.after(idleCheckMs, () => this.#closeIdle());
   }
 
   /** Cuts every connection. */
   destroy(): void {
+    this.#cancelClosing();
     for (const server of this.#servers.values()) {
       server.close();
       server.closeAllConnections();

@@ -65,6 +65,7 @@ export class RequestPipeline {
 
   #serve(arrival: Arrival): void {
     const { request, response, matched } = arrival;
+    const requestId = requestIdOf(request);
     let exchange: Exchange | undefined;
     response.once('close', () => this.#finish(arrival, exchange));
     try {
@@ -73,12 +74,12 @@ export class RequestPipeline {
       const subject = target.kind === 'any' ? target.subject : undefined;
       const bare = query === '' ? arrival.nodePath : `${arrival.nodePath}?${query}`;
       const nodeUrl = subject === undefined ? bare : aboutNode(bare, subject);
-      exchange = new Exchange(request, response, matched, nodeUrl, requestIdOf(request), this.#isStopping());
+      exchange = new Exchange(request, response, matched, nodeUrl, requestId, this.#isStopping);
       this.#send(exchange, target);
     } catch (error) {
       if (error instanceof BinnacleError && error.code === 'OVERLOADED') this.parts.statistics.overloaded();
       if (!(error instanceof BinnacleError)) this.parts.node.log.error({ err: error, route: matched.route.path }, 'the gateway could not handle a request');
-      if (exchange === undefined) sendError(request, response, error, { dialect: matched.dialect, isLast: this.#isStopping() });
+      if (exchange === undefined) sendError(request, response, error, { dialect: matched.dialect, requestId, isLast: this.#isStopping() });
       else exchange.fail(error);
     }
   }
@@ -134,9 +135,7 @@ export class RequestPipeline {
     this.parts.slowLog.observe(request, matched.route, latencyMs);
   }
 
-  #isStopping(): boolean {
-    return this.parts.node.lifecycle.status() === 'Stopping';
-  }
+  readonly #isStopping = (): boolean => this.parts.node.lifecycle.status() === 'Stopping';
 }
 
 /** A request that a row of the table serves. */

@@ -1,0 +1,89 @@
+import { describe, expect, test } from '@jest/globals';
+import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
+import { chooseTarget, type ClusterView } from './target-choice.js';
+
+const node = (id: string, ...roles: string[]) => ({ id, roles, state: 'running' }) as unknown as NodeRecord;
+const gateway = node('gateway-0', 'gateway');
+const stores = [node('storage-0', 'storage'), node('storage-1', 'storage')] as const;
+const profiling = node('profiling-0', 'profiling');
+const all = [gateway, ...stores, profiling];
+
+const view = (leaseOwner?: string): ClusterView => ({
+  ownId: 'gateway-0',
+  all: () => all,
+  byId: (id) => all.find((each) => each.id === id),
+  byRole: (role) => all.filter((each) => each.roles.includes(role)),
+  leaseOwnerId: () => leaseOwner,
+});
+
+const self = { kind: 'self' } as const;
+const storage = { kind: 'role', role: 'storage' } as const;
+const leader = { kind: 'lease-owner', lease: 'leader', role: 'storage' } as const;
+const profiled = { kind: 'subject', role: 'profiling', subjectRole: 'any' } as const;
+const aboutStorage = { kind: 'subject', role: 'profiling', subjectRole: 'storage' } as const;
+
+describe('without a name', () => {
+  test('self, and the role gateway, are this process', () => {
+    expect(chooseTarget(self, undefined, view())).toEqual({ kind: 'own' });
+    expect(chooseTarget({ kind: 'role', role: 'gateway' }, undefined, view())).toEqual({ kind: 'own' });
+  });
+
+  test('a role is any node of it, also when there is none', () => {
+    expect(chooseTarget(storage, undefined, view())).toMatchObject({ kind: 'any', nodes: stores });
+    expect(chooseTarget({ kind: 'role', role: 'proxy' }, undefined, view())).toMatchObject({ kind: 'any', nodes: [], role: 'proxy' });
+  });
+
+  test('a lease is its owner; while nobody known owns it, any node of the role', () => {
+    expect(chooseTarget(leader, undefined, view('storage-1'))).toEqual({ kind: 'owner', node: stores[1], others: stores });
+    expect(chooseTarget(leader, undefined, view('gateway-0'))).toEqual({ kind: 'own' });
+    expect(chooseTarget(leader, undefined, view())).toMatchObject({ kind: 'any', nodes: stores });
+    expect(chooseTarget(leader, undefined, view('gone-9'))).toMatchObject({ kind: 'any', nodes: stores });
+  });
+
+  test('a subject route goes to its role, about nobody in particular', () => {
+    expect(chooseTarget(profiled, undefined, view())).toEqual({ kind: 'any', nodes: [profiling], role: 'profiling', subject: undefined });
+  });
+});
+
+describe('with a name', () => {
+  test('self, role and lease go to that node', () => {
+    for (const rule of [self, storage, leader]) expect(chooseTarget(rule, 'storage-1', view('storage-0'))).toEqual({ kind: 'named', node: stores[1] });
+    expect(chooseTarget(self, 'gateway-0', view())).toEqual({ kind: 'own' });
+  });
+
+  test('a subject route stays with its role and is about that node', () => {
+    expect(chooseTarget(profiled, 'storage-1', view())).toEqual({ kind: 'any', nodes: [profiling], role: 'profiling', subject: 'storage-1' });
+  });
+
+  test('a node that nobody knows is refused with those that are known', () => {
+    expect(() => chooseTarget(self, 'storage-7', view())).toThrow(
+      expect.objectContaining({ code: 'UNKNOWN_NODE', message: expect.stringContaining('Known: gateway-0, profiling-0, storage-0, storage-1;') }),
+    );
+    expect(() => chooseTarget(self, `<${'x'.repeat(5_000)}>`, view())).toThrow(expect.objectContaining({ message: expect.stringMatching(/^.{0,300}$/) }));
+  });
+
+  test('a node without the role is refused with those that have it', () => {
+    for (const rule of [storage, leader, aboutStorage]) {
+      expect(() => chooseTarget(rule, 'profiling-0', view())).toThrow(
+        expect.objectContaining({ code: 'BAD_REQUEST', message: expect.stringContaining('Known: storage-0, storage-1;') }),
+      );
+    }
+  });
+
+  test('an empty name is a mistake and not the default', () => {
+    expect(() => chooseTarget(storage, '', view())).toThrow(expect.objectContaining({ code: 'BAD_REQUEST' }));
+  });
+});
+
+describe('node=*', () => {
+  test('is every node that could be named', () => {
+    expect(chooseTarget(self, '*', view())).toEqual({ kind: 'every', nodes: all, askedOf: undefined });
+    expect(chooseTarget(storage, '*', view())).toEqual({ kind: 'every', nodes: stores, askedOf: undefined });
+    expect(chooseTarget(leader, '*', view('storage-0'))).toEqual({ kind: 'every', nodes: stores, askedOf: undefined });
+  });
+
+  test('of a subject route asks its role about each', () => {
+    expect(chooseTarget(profiled, '*', view())).toEqual({ kind: 'every', nodes: all, askedOf: [profiling] });
+    expect(chooseTarget(aboutStorage, '*', view())).toEqual({ kind: 'every', nodes: stores, askedOf: [profiling] });
+  });
+});
