@@ -29,7 +29,8 @@ const streamLimits = { streamsMax: 100, bufferedBytesMax: 512 * 1024, heartbeatM
       provide: EventStreams,
       useFactory: (node: NodeContext, log: EventLog) => {
         const streams = new EventStreams(log, node.clock, streamLimits);
-        node.addPart({ name: 'event streams', drain: () => streams.drain() });
+        // Before any part drains: a gateway in this process would wait for its clients, and they for us.
+        node.lifecycle.onChange((status) => status === 'Stopping' && void streams.drain());
         return streams;
       },
       inject: [NodeContext, EventLog],

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import type { ClusterEvent, EventLog } from './event-log.js';
+import type { ClusterEvent, EventLog, Replay } from './event-log.js';
 
 export interface StreamLimits {
   /** Clients at a time; one more is answered 503. */
@@ -32,13 +32,15 @@ export class EventStreams {
 
   /** Throws before anything is sent when there is no room: then the caller can still answer with an error. */
   assertRoom(): void {
-    if (this.#draining) throw new BinnacleError('NO_TARGET', 'this node is stopping', { retryAfterS: 1 });
     if (this.#open.size >= this.limits.streamsMax) {
       throw new BinnacleError('OVERLOADED', `${this.limits.streamsMax} event streams are open, no more are allowed`, { retryAfterS: 10 });
     }
   }
 
-  /** Sends the head, what came after `lastEventId`, and from then on every event, until the client goes, is too slow, or the node stops. */
+  /**
+   * Sends the head, what came after `lastEventId`, and from then on every event, until the client goes, is too slow, or the node stops.
+   * A node that is stopping sends what it has and ends: an `EventSource` comes back after that, and gives up after an error.
+   */
   open(response: ServerResponse, lastEventId: number | undefined): void {
     this.assertRoom();
     response.writeHead(200, {
@@ -47,6 +49,14 @@ export class EventStreams {
       // Nginx would collect events until a buffer is full.
       'x-accel-buffering': 'no',
     });
+    response.on('error', () => undefined);
+    response.write('retry: 1000\n\n');
+    if (lastEventId !== undefined) response.write(replayText(this.log.since(lastEventId)));
+    if (this.#draining) response.end();
+    else this.#follow(response);
+  }
+
+  #follow(response: ServerResponse): void {
     const send = (text: string): void => this.#send(response, text);
     const unsubscribe = this.log.onAppend((event) => send(eventText(event)));
     let cancelHeartbeat = (): void => {};
@@ -61,9 +71,6 @@ export class EventStreams {
     };
     this.#open.set(response, close);
     response.once('close', close);
-    response.on('error', close);
-    send('retry: 1000\n\n');
-    if (lastEventId !== undefined) this.#replay(lastEventId, send);
     cancelHeartbeat = this.clock.after(this.limits.heartbeatMs, beat);
   }
 
@@ -85,12 +92,6 @@ export class EventStreams {
     });
   }
 
-  #replay(lastEventId: number, send: (text: string) => void): void {
-    const { gap, events } = this.log.since(lastEventId);
-    if (gap) send(`event: gap\ndata: ${JSON.stringify({ message: 'events before these are not kept any more; read /api/v1/cluster' })}\n\n`);
-    if (events.length > 0) send(events.map(eventText).join(''));
-  }
-
   #send(response: ServerResponse, text: string): void {
     const close = this.#open.get(response);
     if (close === undefined || response.destroyed) return;
@@ -99,6 +100,11 @@ export class EventStreams {
     close();
     response.destroy();
   }
+}
+
+function replayText({ gap, events }: Replay): string {
+  const note = { message: 'events before these are not kept any more; read /api/v1/cluster' };
+  return (gap ? `event: gap\ndata: ${JSON.stringify(note)}\n\n` : '') + events.map(eventText).join('');
 }
 
 export function eventText({ id, atMs, change }: ClusterEvent): string {
