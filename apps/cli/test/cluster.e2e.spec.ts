@@ -47,10 +47,12 @@ class Cluster {
   }
 
   async untilRunning(count: number): Promise<void> {
-    await waitUntil(async () => (await this.view().catch(() => ({ nodes: [] }))).nodes.filter((node) => node.state === 'running').length === count, {
-      timeoutMs: 60_000,
-      what: `${count} running nodes`,
-    });
+    const running = async () => {
+      // Until a gateway and a cluster node are up there is no answer, or one that says so.
+      const view: Partial<ClusterView> = await this.view().catch(() => ({}));
+      return view.nodes?.filter((node) => node.state === 'running').length;
+    };
+    await waitUntil(async () => (await running()) === count, { timeoutMs: 60_000, what: `${count} running nodes` });
   }
 }
 

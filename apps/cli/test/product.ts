@@ -8,12 +8,15 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** Every test file takes ports of its own; they stay under Linux's ephemeral ports (32768 and up). */
-const offsets = { embedded: 10_100, cluster: 10_300, readme: 10_500, hostile: 10_700, launch: 10_900 } as const;
-export type Suite = keyof typeof offsets;
+const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch'] as const;
+export type Suite = (typeof suites)[number];
 
+/**
+ * Every test file takes ports of its own, and every run others, so that two at a time do not meet. Offsets are multiples of 23, which no two of
+ * our default ports are apart, and keep under Linux's ephemeral ports (32768 and up).
+ */
 export function portsOf(suite: Suite) {
-  const offset = offsets[suite];
+  const offset = 9_000 + 115 * (process.pid % 30) + 23 * suites.indexOf(suite);
   return { offset, gateway: 8080 + offset, tiflash: 20_292 + offset, tiproxy: 3080 + offset, gostatsd: 8081 + offset, typesense: 8108 + offset };
 }
 
