@@ -16,8 +16,10 @@ export interface RedisServerOptions {
   readonly tls?: boolean;
   /** Default: a free one. */
   readonly port?: number;
-  /** Further arguments: `['--cluster-enabled', 'yes']`; `['--sentinel']` must be with a config file. */
+  /** Further arguments: `['--cluster-enabled', 'yes']`. */
   readonly args?: readonly string[];
+  /** Runs as a Sentinel on this file, which it rewrites. */
+  readonly sentinelConfigFile?: string;
 }
 
 /** How long a server may take to answer its first PING, or to end: generous, for machines that do much else. */
@@ -121,8 +123,9 @@ export class RedisServer {
   }
 
   #arguments(): string[] {
-    const { appendOnly, args = [] } = this.options;
+    const { appendOnly, args = [], sentinelConfigFile } = this.options;
     const port = String(this.port);
+    if (sentinelConfigFile !== undefined) return [sentinelConfigFile, '--sentinel', '--bind', '127.0.0.1', '--port', port, '--dir', this.folder, ...args];
     const listen = this.certificate
       ? ['--port', '0', '--tls-port', port, '--tls-cert-file', this.certificate.certFile, '--tls-key-file', this.certificate.keyFile,
          '--tls-ca-cert-file', this.certificate.caFile, '--tls-auth-clients', 'no']
