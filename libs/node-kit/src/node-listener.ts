@@ -2,6 +2,7 @@ import { BinnacleError, renderError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { ConfigError } from './config-error.js';
+import { Connections } from './connections.js';
 import type { Lifecycle } from './lifecycle.js';
 import { unmatchedRoute, type RequestMeter } from './metrics.js';
 import { secretCheck } from './secret-check.js';
@@ -38,6 +39,7 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
     // A gateway that has not heard yet that this node stops must get an answer.
     return503OnClosing: false,
   });
+  endUnusedConnections(app);
   // SDKs say `Content-Type: application/json` also where they send no body, and then an empty text is no broken JSON.
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
@@ -47,6 +49,21 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
   // JSON and form bodies have parsers; whatever else is sent reaches its handler as bytes.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   return app;
+}
+
+function endUnusedConnections(app: FastifyInstance): void {
+  const connections = new Connections();
+  connections.follow(app.server);
+  app.addHook('onRequest', (request, reply, done) => {
+    const { socket } = request.raw;
+    connections.begin(socket);
+    reply.raw.once('close', () => connections.end(socket));
+    done();
+  });
+  app.addHook('preClose', (done) => {
+    connections.endUnused();
+    done();
+  });
 }
 
 /** Counts and times every request; on a node that stops, tells clients to connect no longer. */

@@ -2,8 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { Controller, Get, Injectable, Module } from '@nestjs/common';
 import { startRedis, type RedisServer } from '@binnacle/testing/redis-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
+import { once } from 'node:events';
 import { Agent, createServer, type Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import type { NodeConfig } from '../src/config.js';
 import { NodeContext, type NodePart } from '../src/node-context.js';
 import { startNode, type RunningNode } from '../src/run-node.js';
@@ -122,6 +123,23 @@ describe('a node that stops, on Redis', () => {
     await waitUntil(() => others() === undefined);
     await watcher.stop();
     keepAlive.destroy();
+  });
+
+  test('is not held up by connections that send nothing, or half a request head', async () => {
+    const node = await start(() => []);
+    const port = Number(node.address.split(':')[1]);
+    const sockets = await Promise.all(
+      ['', 'GET /livez HTTP/1.1\r\nHo'].map(async (bytes) => {
+        const socket = connect(port, '127.0.0.1').on('error', () => undefined).resume();
+        await once(socket, 'connect');
+        socket.write(bytes);
+        return socket;
+      }),
+    );
+    const closed = Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('close', resolve))));
+    // Rejects when the deadline cut it off.
+    await node.stop();
+    await closed;
   });
 
   test('does not wait for the gateways with embedded state: nobody else routes to it', async () => {

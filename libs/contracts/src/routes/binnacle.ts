@@ -82,5 +82,6 @@ export const binnacleRoutes: readonly Route[] = [
     target: anyCluster,
     action: 'leases:get',
     state: 'served',
+    query: [{ name: 'limit', type: 'integer', description: 'How many tenures, newest first: 1 to 1000; 100 if absent.' }],
   }),
 ];

@@ -36,6 +36,8 @@ export const anyStorage: TargetRule = { kind: 'role', role: 'storage' };
 export const anyProxy: TargetRule = { kind: 'role', role: 'proxy' };
 export const anyCluster: TargetRule = { kind: 'role', role: 'cluster' };
 export const anyHealth: TargetRule = { kind: 'role', role: 'health' };
+/** The health role answers for all storage nodes, or for the named one. */
+export const healthOfStorage: TargetRule = { kind: 'subject', role: 'health', subjectRole: 'storage' };
 export const anyIngest: TargetRule = { kind: 'role', role: 'ingest' };
 /** Metadata is decided by the leader. */
 export const leader: TargetRule = { kind: 'lease-owner', lease: 'leader', role: 'storage' };

@@ -2,9 +2,9 @@ import type { HttpMethod, QueryParameter, Route } from '../route.js';
 import {
   aboutStorage,
   anyGateway,
-  anyHealth,
   anyStorage,
   defineRoute,
+  healthOfStorage,
   kibibyte,
   leader,
   mebibyte,
@@ -80,7 +80,7 @@ const reports: readonly Route[] = [
     action: 'stats.json:list',
     state: 'served',
   }),
-  route('GET', '/health', { summary: 'Whether requests can be answered', target: anyHealth, action: 'public', state: 'served' }),
+  route('GET', '/health', { summary: 'Whether requests can be answered', target: healthOfStorage, action: 'public', state: 'served' }),
   route('GET', '/debug', {
     summary: 'Version, and whether the node is the leader (1) or a follower (4)',
     target: self,
