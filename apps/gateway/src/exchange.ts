@@ -1,4 +1,4 @@
-import { BinnacleError, renderError } from '@binnacle/contracts/errors';
+import { renderError } from '@binnacle/contracts/errors';
 import type { Route } from '@binnacle/contracts/route';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ListenerRoute } from './dialect-router.js';

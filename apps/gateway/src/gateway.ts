@@ -58,11 +58,13 @@ export class Gateway {
       handler: (listener) => pipeline.handler(listener, listenerRoutes(listener)),
     });
     await this.#listeners.open();
-    for (const [name, port] of this.#listeners.ports()) {
+    const listeners = this.#listeners;
+    // When the shutdown's deadline came first, what still runs is cut off.
+    node.lifecycle.onChange((status) => status === 'Terminated' && listeners.destroy());
+    for (const [name, port] of listeners.ports()) {
       node.labels[name === 'all' ? 'gateway-port' : `${name}-port`] = String(port);
       node.log.info({ listener: name, host: node.config.gateway.host, port, tls: this.tls.enabled }, 'public listener open');
     }
-    const listeners = this.#listeners;
     new Gauge({
       name: 'binnacle_gateway_connections',
       help: 'Open connections of clients, over all public listeners.',

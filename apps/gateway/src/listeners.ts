@@ -15,8 +15,7 @@ const requestTimeoutMs = 3_600_000;
 const keepAliveTimeoutMs = 65_000;
 /** How often clients that are too slow are looked for. */
 const slowClientCheckMs = 5_000;
-/** A client that takes nothing of its answer for this long is cut off. */
-const unreadAnswerMsMax = 60_000;
+const unreadAnswerMsMaxDefault = 60_000;
 /** While the listeners close: how soon a connection is closed after its last answer. */
 const idleCheckMs = 100;
 
@@ -46,6 +45,8 @@ export interface ListenersOptions {
   readonly clock: Clock;
   createServer(handler: RequestListener, options: ServerOptions): Server;
   handler(listener: ListenerName): RequestListener;
+  /** A client that takes nothing of its answer for this long is cut off. Default: a minute. */
+  readonly unreadAnswerMsMax?: number;
 }
 
 /** The public listeners of a gateway: one port for every dialect, and one for each. */
@@ -99,7 +100,7 @@ export class Listeners {
   }
 
   async #open(name: ListenerName, port: number, key: string): Promise<void> {
-    const { config, createServer, handler } = this.options;
+    const { config, createServer, handler, unreadAnswerMsMax = unreadAnswerMsMaxDefault } = this.options;
     const server = createServer(handler(name), serverOptions);
     server.on('connection', (socket) => this.#admit(socket));
     server.setTimeout(unreadAnswerMsMax, endUnreadAnswer);
@@ -120,7 +121,7 @@ export class Listeners {
   }
 }
 
-/** Nothing was sent or received for a minute. That is for the routes' deadlines to judge, but for a client that does not read. */
+/** Nothing was sent or received for that long. That is for the routes' deadlines to judge, but for a client that does not read. */
 function endUnreadAnswer(socket: Socket): void {
   if (socket.writableLength > 0) socket.destroy();
 }

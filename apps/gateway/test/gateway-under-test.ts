@@ -119,6 +119,7 @@ export interface GatewayOptions {
   readonly ownHandler?: Handler;
   readonly check?: (route: Route) => import('@binnacle/contracts/errors').BinnacleError | undefined;
   readonly random?: () => number;
+  readonly unreadAnswerMsMax?: number;
 }
 
 /** The forwarding half of a gateway on real sockets, with routes of the test's and a registry on embedded state. */
@@ -186,6 +187,7 @@ export class GatewayUnderTest {
     this.listeners = new Listeners({
       config,
       clock,
+      ...(this.options.unreadAnswerMsMax !== undefined && { unreadAnswerMsMax: this.options.unreadAnswerMsMax }),
       createServer: (handler, serverOptions) => http.createServer(serverOptions, handler),
       handler: (listener) => pipeline.handler(listener, this.options.routes?.filter(({ dialects }) => listener === 'all' || dialects.includes(listener)) ?? listenerRoutes(listener)),
     });

@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { waitUntil } from '@binnacle/testing/wait-until';
 import { answerText, GatewayUnderTest, openSocket, raw, testRoute, TestNode } from './gateway-under-test.js';
 
 const routes = [testRoute({ path: '/get' }), testRoute({ path: '/post', method: 'POST' })];
@@ -98,5 +99,31 @@ describe('floods', () => {
     second.destroy();
     const fourth = async () => (await raw(gateway.port(), 'GET /no HTTP/1.1\r\nHost: x\r\n\r\n', /404/)).includes('404');
     while (!(await fourth()));
+  });
+});
+
+describe('a client that does not read', () => {
+  test('is cut off, and the node with it, once nothing has moved for too long', async () => {
+    await gateway.stop();
+    gateway = await GatewayUnderTest.start({ routes, unreadAnswerMsMax: 100 });
+    let gone = Promise.resolve<unknown>(undefined);
+    await gateway.addNode('storage-0', (_request, response) => {
+      gone = once(response, 'close');
+      response.write(Buffer.alloc(64 * 1024 * 1024));
+    });
+    const socket = await openSocket(gateway.port());
+    socket.pause();
+    socket.write('GET /get HTTP/1.1\r\nHost: x\r\n\r\n');
+    await waitUntil(() => gateway.upstreams.of(gateway.directory.byId('storage-0') as never).outstanding === 1);
+    await gone;
+    await waitUntil(() => gateway.listeners.connectionCount() === 0);
+    socket.destroy();
+  });
+
+  test('but waits for an answer that takes its time, is not', async () => {
+    await gateway.stop();
+    gateway = await GatewayUnderTest.start({ routes, unreadAnswerMsMax: 100 });
+    await gateway.addNode('storage-0', (request, response) => void setTimeout(() => answerText('late')(request, response), 400));
+    expect(await (await fetch(gateway.url('/get'))).text()).toBe('late');
   });
 });
