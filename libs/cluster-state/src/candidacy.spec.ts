@@ -217,6 +217,23 @@ describe('resigning', () => {
     expect(a.changes).toEqual([1, undefined]);
   });
 
+  test('a renewal whose answer hangs does not hold the resignation up, and its late answer changes nothing', async () => {
+    const a = run('a');
+    await opened.clock.advance(0);
+    const b = run('b');
+    await opened.clock.advance(0);
+    const release = a.line.delayNextAnswer();
+    await opened.clock.advance(ttlMs / 3);
+    expect(await a.candidacy.resign()).toBe(true);
+    await opened.clock.advance(0);
+    expect(b.candidacy.term()).toBe(2);
+    release();
+    await opened.clock.advance(0);
+    expect(a.changes).toEqual([1, undefined]);
+    await opened.clock.advance(ttlMs);
+    expect((await opened.store.lease('leader'))?.waiting).toEqual(['a']);
+  });
+
   test('resigning with the store away stops acting and throws; the candidacy goes on', async () => {
     const a = run('a');
     await opened.clock.advance(0);

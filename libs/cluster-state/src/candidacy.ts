@@ -119,8 +119,6 @@ export class Candidacy {
     this.#cancelNext();
     this.#lose();
     try {
-      // A renewal that reached the store after the resignation would be a new campaign.
-      await this.#inFlight;
       const resigned = await this.#state.resign({ lease: this.lease, candidate: this.#candidate, term, ...options });
       this.#givenTerm = undefined;
       return resigned;

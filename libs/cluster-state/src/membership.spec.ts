@@ -50,11 +50,12 @@ test('refreshes that come while a heartbeat is under way are sent once, after it
 
 test('a node stops being listed when it leaves, and sends nothing after that', async () => {
   await membership.start();
-  line.holdAnswers();
-  const refreshed = membership.refresh();
+  const release = line.delayNextOperation();
+  const refreshed = [membership.refresh(), membership.refresh()];
   const stopped = membership.stop();
-  line.releaseAnswers();
-  await Promise.all([refreshed, stopped]);
+  await opened.clock.advance(0);
+  release();
+  await Promise.all([...refreshed, stopped]);
   expect(await registered()).toEqual([]);
   await opened.clock.advance(10 * ttlMs);
   expect(await registered()).toEqual([]);

@@ -172,11 +172,10 @@ test('the applied revision follows writes to other documents', async () => {
 test('an answer that was overtaken by an update does not bring the old value back', async () => {
   const { line, document, seen } = open();
   await document.start();
-  line.holdAnswers();
-  await opened.clock.advance(900); // A poll has read the old version; its answer waits.
-  const updated = document.update(increment);
-  line.releaseAnswers();
-  await updated;
+  const release = line.delayNextAnswer();
+  await opened.clock.advance(900); // A poll has read the old version; its answer is late.
+  await document.update(increment);
+  release();
   await opened.clock.advance(0);
   expect(document.value()).toEqual({ count: 1 });
   expect(seen).toEqual([1]);

@@ -38,7 +38,7 @@ export function node(id: string, changes: Partial<NodeRecord> = {}): NodeRecord 
 
 /** Ttls: long enough that nothing expires by accident on a busy machine, short enough to be waited for. */
 const longMs = 60_000;
-const shortMs = 250;
+const shortMs = 400;
 
 const [a, b, c] = [candidate('node-a'), candidate('node-b'), candidate('node-c')];
 

@@ -20,6 +20,7 @@ export class FlakyState {
   #gate: Promise<void> | undefined;
   #openGate: () => void = () => {};
   #answersToLose = 0;
+  #delayed: { readonly what: 'operation' | 'answer'; readonly until: Promise<void> } | undefined;
   #deaf = false;
 
   constructor(store: ClusterState) {
@@ -55,6 +56,16 @@ export class FlakyState {
     this.#openGate();
   }
 
+  /** The answer of the next operation alone waits until the returned function is called; later ones overtake it. */
+  delayNextAnswer(): () => void {
+    return this.#delayNext('answer');
+  }
+
+  /** The same for the operation itself: later ones reach the store before it. */
+  delayNextOperation(): () => void {
+    return this.#delayNext('operation');
+  }
+
   /** The next operation is carried out and its answer never seen: the line was cut in between. */
   loseNextAnswer(): void {
     this.#answersToLose++;
@@ -72,11 +83,24 @@ export class FlakyState {
   async #run(name: string, operation: () => unknown): Promise<unknown> {
     this.calls.push(name);
     if (!this.#availability.available) throw new ClusterStateUnavailable('cut off by the test');
+    const delayed = this.#delayed;
+    this.#delayed = undefined;
+    if (delayed?.what === 'operation') await delayed.until;
     const answer = await operation();
+    if (delayed?.what === 'answer') await delayed.until;
     await this.#gate;
     if (this.#answersToLose === 0) return answer;
     this.#answersToLose--;
     throw new ClusterStateUnavailable('cut off by the test before the answer');
+  }
+
+  #delayNext(what: 'operation' | 'answer'): () => void {
+    let release = (): void => {};
+    const until = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    this.#delayed = { what, until };
+    return release;
   }
 
   #setAvailable(available: boolean): void {
