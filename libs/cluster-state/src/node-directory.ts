@@ -1,40 +1,24 @@
 import type { Clock } from './clock.js';
-import type { ClusterState, NodeRecord, Unsubscribe } from './cluster-state.js';
+import type { ClusterState, NodeRecord } from './cluster-state.js';
+import { Follower } from './follower.js';
 import { Listeners } from './listeners.js';
-
-/** What is missed by watching (a node that died says nothing) is seen this soon. */
-const pollIntervalMs = 1_000;
 
 /** The registry as this process sees it: kept current by watch and poll, read without waiting. */
 export class NodeDirectory {
-  readonly #state: ClusterState;
-  readonly #clock: Clock;
   readonly #listeners = new Listeners<void>();
-  readonly #subscriptions: Unsubscribe[] = [];
+  readonly #follower: Follower;
   #nodes: readonly NodeRecord[] = [];
   #byId: ReadonlyMap<string, NodeRecord> = new Map();
   #byRole: ReadonlyMap<string, readonly NodeRecord[]> = new Map();
   #text = '[]';
-  #running = false;
-  #inFlight: Promise<void> | undefined;
-  #readAgain = false;
-  #cancelTimer: () => void = () => {};
 
   constructor(state: ClusterState, clock: Clock) {
-    this.#state = state;
-    this.#clock = clock;
+    this.#follower = new Follower(state, clock, 'nodes', async () => this.#take(await state.nodes()));
   }
 
   /** Resolves after the first read, also when the store is away: the view is empty then, until it is back. */
-  async start(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
-    this.#subscriptions.push(
-      this.#state.watch('nodes', () => this.#refresh()),
-      this.#state.onAvailabilityChange(({ available }) => available && this.#refresh()),
-    );
-    this.#refresh();
-    await this.#inFlight;
+  start(): Promise<void> {
+    return this.#follower.start();
   }
 
   /** Every live node, whatever its state. While the store is away, the last view stays. */
@@ -57,35 +41,12 @@ export class NodeDirectory {
   }
 
   stop(): void {
-    this.#running = false;
-    this.#cancelTimer();
-    for (const unsubscribe of this.#subscriptions.splice(0)) unsubscribe();
+    this.#follower.stop();
   }
 
-  #refresh(): void {
-    if (!this.#running) return;
-    if (this.#inFlight !== undefined) {
-      this.#readAgain = true;
-      return;
-    }
-    this.#cancelTimer();
-    this.#readAgain = false;
-    this.#inFlight = this.#read().then(() => {
-      this.#inFlight = undefined;
-      if (this.#readAgain) this.#refresh();
-      else if (this.#running) this.#cancelTimer = this.#clock.after(pollIntervalMs, () => this.#refresh());
-    });
-  }
-
-  async #read(): Promise<void> {
-    let nodes: readonly NodeRecord[];
-    try {
-      nodes = await this.#state.nodes();
-    } catch {
-      return; // The last view stays; `availability()` says why it is old.
-    }
+  #take(nodes: readonly NodeRecord[]): void {
     const text = JSON.stringify(nodes);
-    if (!this.#running || text === this.#text) return;
+    if (!this.#follower.isRunning() || text === this.#text) return;
     this.#text = text;
     this.#nodes = nodes;
     this.#byId = new Map(nodes.map((node) => [node.id, node]));

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from './clock.js';
-import { ClusterStateUnavailable, type ClusterState, type DocumentWrite, type DocumentWriteAnswer, type Unsubscribe } from './cluster-state.js';
+import { ClusterStateUnavailable, type ClusterState, type DocumentWrite, type DocumentWriteAnswer } from './cluster-state.js';
+import { Follower } from './follower.js';
 import { checkDocumentKey } from './limits.js';
 import { Listeners } from './listeners.js';
 
@@ -18,8 +19,6 @@ export class DocumentConflict extends Error {
   readonly code = 'CONFLICT';
 }
 
-/** The watch brings a change within milliseconds; when its message is lost, this keeps to the second that is promised. */
-const pollIntervalMs = 900;
 const updateAttemptsMax = 8;
 
 /** A document as a live value: read without waiting, changed by compare-and-set, current within a second everywhere. Stored as JSON. */
@@ -28,19 +27,15 @@ export class WatchedDocument<T> {
   readonly #clock: Clock;
   readonly #options: WatchedDocumentOptions<T>;
   readonly #listeners = new Listeners<T>();
-  readonly #subscriptions: Unsubscribe[] = [];
+  readonly #follower: Follower;
   #value: T;
   #version = 0;
   #text: string | undefined;
   #appliedRevision = 0;
   #invalidText: string | undefined;
-  #running = false;
-  #inFlight: Promise<void> | undefined;
-  #readAgain = false;
   /** Reads and writes are numbered as they begin, and an answer that was overtaken is dropped: versions alone may go back with a store. */
   #begun = 0;
   #applied = 0;
-  #cancelTimer: () => void = () => {};
 
   constructor(state: ClusterState, clock: Clock, options: WatchedDocumentOptions<T>) {
     checkDocumentKey(options.key);
@@ -48,18 +43,12 @@ export class WatchedDocument<T> {
     this.#clock = clock;
     this.#options = options;
     this.#value = options.initial;
+    this.#follower = new Follower(state, clock, `document:${options.key}`, () => this.#read());
   }
 
   /** Resolves after the first read, also when the store is away: the initial value counts then, until it is back. */
-  async start(): Promise<void> {
-    if (this.#running) return;
-    this.#running = true;
-    this.#subscriptions.push(
-      this.#state.watch(`document:${this.#options.key}`, () => this.#refresh()),
-      this.#state.onAvailabilityChange(({ available }) => available && this.#refresh()),
-    );
-    this.#refresh();
-    await this.#inFlight;
+  start(): Promise<void> {
+    return this.#follower.start();
   }
 
   value(): T {
@@ -104,9 +93,7 @@ export class WatchedDocument<T> {
   }
 
   stop(): void {
-    this.#running = false;
-    this.#cancelTimer();
-    for (const unsubscribe of this.#subscriptions.splice(0)) unsubscribe();
+    this.#follower.stop();
   }
 
   /** A write whose answer was lost is asked about once, under the same id: it is then found to be written, or written now. */
@@ -141,29 +128,10 @@ export class WatchedDocument<T> {
     }
   }
 
-  #refresh(): void {
-    if (!this.#running) return;
-    if (this.#inFlight !== undefined) {
-      this.#readAgain = true;
-      return;
-    }
-    this.#cancelTimer();
-    this.#readAgain = false;
-    this.#inFlight = this.#read().then(() => {
-      this.#inFlight = undefined;
-      if (this.#readAgain) this.#refresh();
-      else if (this.#running) this.#cancelTimer = this.#clock.after(pollIntervalMs, () => this.#refresh());
-    });
-  }
-
   async #read(): Promise<void> {
     const order = ++this.#begun;
-    try {
-      const { document, revision } = await this.#state.readDocument(this.#options.key);
-      if (this.#running) this.#apply(order, document?.value, document?.version ?? 0, revision);
-    } catch {
-      // The last value stays; `availability()` says why it is old.
-    }
+    const { document, revision } = await this.#state.readDocument(this.#options.key);
+    if (this.#follower.isRunning()) this.#apply(order, document?.value, document?.version ?? 0, revision);
   }
 
   #apply(order: number, text: string | undefined, version: number, revision: number): void {
