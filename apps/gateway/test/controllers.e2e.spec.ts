@@ -75,7 +75,7 @@ describe('/config', () => {
     ['', form],
     ['{"a": {"__proto__": 1}, ', 'text/plain'],
   ])('%j as %s is bad JSON', async (body, type) => {
-    expect(await ask('POST', '/config', { body, type })).toMatchObject({ status: 400, text: '{"message":"Bad JSON."}' });
+    expect(await ask('POST', '/config', { body, type })).toMatchObject({ status: 400, text: '{"message": "Bad JSON."}' });
   });
 
   test('is atomic: one wrong key and nothing changes', async () => {

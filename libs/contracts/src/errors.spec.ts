@@ -41,6 +41,13 @@ describe('an error on the wire', () => {
     expect([answer.status, answer.headers['content-type'], answer.body]).toEqual([status, type, body]);
   });
 
+  test.each([
+    ['Bad JSON.', '{"message": "Bad JSON."}'],
+    ['Configuration `k` must be an integer.', '{"message":"Configuration `k` must be an integer."}'],
+  ])('in typesense, the space before a message is where Typesense has it: %s', (message, body) => {
+    expect(rendered('BAD_REQUEST', 'typesense', message).body).toBe(body);
+  });
+
   test.each(dialects)('in %s, a path that is not built yet is JSON and says so', (dialect) => {
     const answer = rendered('NOT_BUILT', dialect);
     expect([answer.status, answer.headers['content-type']]).toEqual([501, 'application/json; charset=utf-8']);
