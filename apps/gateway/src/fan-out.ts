@@ -1,11 +1,10 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import type { Dispatcher } from 'undici';
 import type { Exchange } from './exchange.js';
 import type { Forwarder } from './forward.js';
-import { forwardedHeaders, requestIdHeader } from './request-head.js';
+import type { AnswerHandler } from './node-connection.js';
+import { forwardedHeaders, headerValue, requestIdHeader } from './request-head.js';
 import { Upload } from './upload.js';
-import type { Upstream } from './upstream.js';
 
 /** Nodes asked at the same time by one request. */
 const concurrencyMax = 16;
@@ -34,8 +33,8 @@ export class FanOut {
   /** Without `askedOf` every node is asked for itself; with it, one of those is asked about each node. */
   async toEvery(exchange: Exchange, nodes: readonly NodeRecord[], askedOf: readonly NodeRecord[] | undefined): Promise<void> {
     if (nodes.length > nodesMax) throw new BinnacleError('BAD_REQUEST', `node=* would ask ${nodes.length} nodes, the most is ${nodesMax}.`);
-    const abort = new AbortController();
-    exchange.onAbort = () => abort.abort();
+    const client = new AbortController();
+    exchange.onAbort = () => client.abort();
     const body = exchange.hasBody ? await this.#readBody(exchange) : undefined;
     const answers = new Map<string, NodeAnswer>();
     const waiting = [...nodes];
@@ -43,60 +42,44 @@ export class FanOut {
     const work = async (): Promise<void> => {
       for (let node = waiting.shift(); node !== undefined; node = waiting.shift()) {
         const url = askedOf === undefined ? exchange.nodeUrl : aboutNode(exchange.nodeUrl, node.id);
-        answers.set(node.id, await this.#ask(exchange, { node, askedOf, url, body, bytesMax, signal: abort.signal }));
+        answers.set(node.id, await this.#ask(exchange, { node, askedOf, url, body, bytesMax, client: client.signal }));
       }
     };
     await Promise.all(Array.from({ length: Math.min(concurrencyMax, nodes.length) }, work));
-    if (!abort.signal.aborted) answer(exchange, answers);
+    if (!client.signal.aborted) answer(exchange, answers);
   }
 
   async #readBody(exchange: Exchange): Promise<Buffer> {
-    const upload = new Upload(exchange.request, this.forwarder.parts.clock, Math.min(bodyBytesMax, exchange.route.bodyBytesMax));
+    const upload = new Upload(exchange.request, this.forwarder.parts.clock, Math.min(bodyBytesMax, exchange.route.bodyBytesMax), exchange.bodyBytes);
     const chunks: Buffer[] = [];
     for await (const chunk of upload) chunks.push(chunk as Buffer);
     return Buffer.concat(chunks);
   }
 
+  /** Never rejects: what goes wrong with one node is its answer. */
   async #ask(exchange: Exchange, question: Question): Promise<NodeAnswer> {
-    const { upstreams, clock } = this.forwarder.parts;
-    const candidates = (question.askedOf ?? [question.node]).map((node) => upstreams.of(node));
-    const upstream = this.forwarder.choose(candidates, []);
+    const { upstreams, clock, clusterSecret } = this.forwarder.parts;
+    const { node, askedOf = [node], url, body, bytesMax, client } = question;
+    const upstream = this.forwarder.choose(askedOf.map((candidate) => upstreams.of(candidate)), []);
     if (upstream === undefined) return { status: 503, body: 'no node could be asked' };
-    const deadline = new AbortController();
-    const cancelDeadline = clock.after(exchange.route.deadlineMs, () => deadline.abort());
+    const { dialect } = exchange.matched;
+    const headers = forwardedHeaders(exchange.request, false, { clusterSecret, dialect, requestId: exchange.requestId });
+    const collected = new CollectedAnswer(bytesMax);
     upstream.outstanding++;
-    try {
-      return await this.#exchange(exchange, upstream, { ...question, signal: AbortSignal.any([question.signal, deadline.signal]) });
-    } catch (error) {
-      if (deadline.signal.aborted) return { status: 504, body: `no answer within ${exchange.route.deadlineMs} ms` };
-      return { status: 502, body: error instanceof AnswerTooLarge ? error.message : 'the node cannot be reached' };
-    } finally {
-      cancelDeadline();
-      upstream.outstanding--;
-    }
-  }
-
-  async #exchange(exchange: Exchange, upstream: Upstream, { url, body, bytesMax, signal }: Question): Promise<NodeAnswer> {
-    const headers = forwardedHeaders(exchange.request, false, {
-      clusterSecret: this.forwarder.parts.clusterSecret,
-      dialect: exchange.matched.dialect,
-      requestId: exchange.requestId,
-    });
-    const answered = await upstream.pool.request({
-      path: url,
-      method: exchange.method as Dispatcher.HttpMethod,
-      headers,
-      body: body ?? null,
-      signal,
-    });
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of answered.body as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > bytesMax) throw new AnswerTooLarge(bytesMax);
-      chunks.push(chunk);
-    }
-    return nodeAnswer(answered.statusCode, String(answered.headers['content-type'] ?? ''), Buffer.concat(chunks));
+    const connection = upstream.send({ method: exchange.method, url, headers, body }, collected);
+    const giveUp = (status: number, reason: string): void => {
+      collected.settle({ status, body: reason });
+      connection.destroy();
+    };
+    const cancelDeadline = clock.after(exchange.route.deadlineMs, () => giveUp(504, `no answer within ${exchange.route.deadlineMs} ms`));
+    const onClientGone = (): void => giveUp(499, 'the client has gone');
+    client.addEventListener('abort', onClientGone);
+    collected.onTooLarge = () => giveUp(502, `the answer has more than ${bytesMax} bytes; ask the node alone`);
+    const answered = await collected.answer;
+    client.removeEventListener('abort', onClientGone);
+    cancelDeadline();
+    upstream.outstanding--;
+    return answered;
   }
 }
 
@@ -106,12 +89,48 @@ interface Question {
   readonly url: string;
   readonly body: Buffer | undefined;
   readonly bytesMax: number;
-  readonly signal: AbortSignal;
+  /** Aborted when the client goes. */
+  readonly client: AbortSignal;
 }
 
-class AnswerTooLarge extends Error {
-  constructor(bytesMax: number) {
-    super(`the answer has more than ${bytesMax} bytes; ask the node alone`);
+/** An answer put together in memory, up to a limit. */
+class CollectedAnswer implements AnswerHandler {
+  readonly answer: Promise<NodeAnswer>;
+  /** Whoever collects ends the connection then. */
+  onTooLarge: () => void = () => {};
+  settle!: (answer: NodeAnswer) => void;
+  #status = 0;
+  #contentType = '';
+  readonly #chunks: Buffer[] = [];
+  #bytes = 0;
+
+  constructor(private readonly bytesMax: number) {
+    this.answer = new Promise((resolve) => (this.settle = resolve));
+  }
+
+  onRequestStart(): void {}
+
+  onRequestSent(): void {}
+
+  onAnswerBegin(): void {}
+
+  onHead(status: number, headers: readonly string[]): void {
+    this.#status = status;
+    this.#contentType = headerValue(headers, 'content-type') ?? '';
+  }
+
+  onBody(chunk: Buffer): void {
+    this.#bytes += chunk.length;
+    if (this.#bytes > this.bytesMax) this.onTooLarge();
+    else this.#chunks.push(Buffer.from(chunk));
+  }
+
+  onEnd(): void {
+    this.settle(nodeAnswer(this.#status, this.#contentType, Buffer.concat(this.#chunks)));
+  }
+
+  onError(): void {
+    this.settle({ status: 502, body: 'the node cannot be reached' });
   }
 }
 

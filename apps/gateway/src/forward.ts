@@ -2,11 +2,11 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { Logger } from 'pino';
-import type { Dispatcher } from 'undici';
 import { chooseLeastLoaded } from './balancer.js';
 import type { Exchange } from './exchange.js';
 import type { ForwardingMetrics } from './forwarding-metrics.js';
-import { answerHeaders, forwardedHeaders, requestIdHeader } from './request-head.js';
+import { ConnectionError, type AnswerHandler, type NodeConnection } from './node-connection.js';
+import { answerHeaders, forwardedHeaders, headerValue, requestIdHeader } from './request-head.js';
 import type { RetryBudget } from './retry-budget.js';
 import { Upload } from './upload.js';
 import type { Upstream, Upstreams } from './upstream.js';
@@ -15,11 +15,8 @@ import type { Upstream, Upstreams } from './upstream.js';
 const attemptsMax = 3;
 /** Of an answer to HEAD, the body that is read and thrown away to keep the connection. */
 const discardedBytesMax = 64 * 1024;
-/** Errors of a connection, as opposed to an answer that is no HTTP. */
-const connectionErrorCodes: ReadonlySet<string> = new Set([
-  ...['ECONNREFUSED', 'ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'ENOTFOUND', 'EAI_AGAIN', 'EADDRNOTAVAIL'],
-  ...['UND_ERR_CONNECT_TIMEOUT', 'UND_ERR_SOCKET', 'UND_ERR_CLOSED', 'UND_ERR_DESTROYED'],
-]);
+/** A body of this length, come at once, leaves as a string in one write with its head: joining them costs less than a second buffer. */
+const joinedBytesMax = 16 * 1024;
 
 export interface ForwarderParts {
   readonly upstreams: Upstreams;
@@ -37,8 +34,7 @@ export class Forwarder {
 
   /** To any of the nodes, by load. Throws OVERLOADED or NO_TARGET when none can take it. */
   toAny(exchange: Exchange, nodes: readonly NodeRecord[], role: string): void {
-    const { upstreams } = this.parts;
-    const candidates = nodes.length === 1 ? [upstreams.of(nodes[0] as NodeRecord)] : nodes.map((node) => upstreams.of(node));
+    const candidates = nodes.map((node) => this.parts.upstreams.of(node));
     const first = this.choose(candidates, []);
     if (first === undefined) throw noTarget(candidates, role);
     new Forwarding(this, exchange, candidates).start(first);
@@ -58,12 +54,12 @@ export class Forwarder {
   }
 }
 
-/** One exchange with a node: undici's handler of it, and the client's side. */
-class Forwarding implements Dispatcher.DispatchHandler {
+/** One exchange with a node, and the client's side of it. */
+class Forwarding implements AnswerHandler {
   #upstream!: Upstream;
+  #connection: NodeConnection | undefined;
   readonly #tried: Upstream[] = [];
   #upload: Upload | undefined;
-  #controller: Dispatcher.DispatchController | undefined;
   #cancelDeadline: () => void = () => {};
   /** The request was written to a connection, at least in part. */
   #wasSent = false;
@@ -73,6 +69,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
   #isOver = false;
   /** The attempt's outcome has been counted. */
   #isCounted = false;
+  /** Waits for the first of the body. `bytes` is -1 when the head does not say how long that is. */
   #pendingHead: { readonly status: number; readonly headers: string[]; readonly bytes: number } | undefined;
   #discardedBytes = 0;
   #awaitsDrain = false;
@@ -87,112 +84,98 @@ class Forwarding implements Dispatcher.DispatchHandler {
     this.forwarder.parts.retryBudget.countRequest();
     this.exchange.onAbort = () => this.#abort();
     this.#armDeadline();
-    this.#dispatch(upstream);
+    this.#send(upstream);
   }
 
   #armDeadline(): void {
     this.#cancelDeadline = this.forwarder.parts.clock.after(this.exchange.route.deadlineMs, () => this.#onDeadline());
   }
 
-  #dispatch(upstream: Upstream): void {
-    const { exchange } = this;
+  #send(upstream: Upstream): void {
+    const { request, route, hasBody, bodyBytes, matched, requestId, method, nodeUrl } = this.exchange;
     const { clock, clusterSecret } = this.forwarder.parts;
     this.#upstream = upstream;
     this.#tried.push(upstream);
-    this.#controller = undefined;
     this.#wasSent = false;
     this.#isCounted = false;
-    this.#upload = exchange.hasBody ? new Upload(exchange.request, clock, exchange.route.bodyBytesMax) : undefined;
+    this.#upload = hasBody ? new Upload(request, clock, route.bodyBytesMax, bodyBytes) : undefined;
+    const headers = forwardedHeaders(request, hasBody, { clusterSecret, dialect: matched.dialect, requestId });
     upstream.outstanding++;
-    upstream.pool.dispatch(
-      {
-        path: exchange.nodeUrl,
-        method: exchange.method as Dispatcher.HttpMethod,
-        headers: forwardedHeaders(exchange.request, exchange.hasBody, {
-          clusterSecret,
-          dialect: exchange.matched.dialect,
-          requestId: exchange.requestId,
-        }),
-        body: this.#upload ?? null,
-      },
-      this,
-    );
+    this.#connection = upstream.send({ method, url: nodeUrl, headers, body: this.#upload }, this);
   }
 
-  onRequestStart(controller: Dispatcher.DispatchController): void {
-    this.#controller = controller;
-    if (this.#isOver) controller.abort(abandoned);
-    else this.#wasSent = true;
+  onRequestStart(): void {
+    this.#wasSent = true;
   }
 
   /** The whole body has gone to the node: from here on it can answer. */
   onRequestSent(): void {
-    if (this.#upload === undefined || this.#isOver) return;
+    if (this.#isOver || this.#isCounted) return;
     this.#cancelDeadline();
-    if (!this.#isCounted) this.#armDeadline();
+    this.#armDeadline();
   }
 
-  onResponseStarted(): void {
+  onAnswerBegin(): void {
     this.#isAnswered = true;
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
-    // 1xx: nodes send none that a client could use.
-    if (status < 200 || this.#isOver) return;
+  onHead(status: number, received: readonly string[]): void {
+    if (this.#isOver) return;
     this.#cancelDeadline();
     this.#count('success');
-    const headers = answerHeaders(controller.rawHeaders as Buffer[]);
+    const headers = answerHeaders(received);
     headers.push(requestIdHeader, this.exchange.requestId);
     if (this.exchange.mustClose()) headers.push('connection', 'close');
-    const bytes = contentLength(headers);
+    const bytes = Number(headerValue(headers, 'content-length') ?? -1);
     if (this.exchange.isHead) return this.#answerHead(status, headers, bytes);
     this.#pendingHead = { status, headers, bytes };
     // An event stream may have nothing to say for a while; its head must not wait for that.
     if (bytes < 0) process.nextTick(flushHead, this);
   }
 
-  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
-    if (this.#isOver) return this.#discard(controller, chunk);
+  onBody(chunk: Buffer): void {
+    if (this.#isOver) return this.#discard(chunk);
     const { response } = this.exchange;
-    const head = this.#pendingHead;
-    if (head !== undefined && head.bytes === chunk.length) {
-      // The whole body at once, as small ones come: head and body leave in one write.
-      this.#sendHead();
-      this.#isOver = true;
-      response.end(chunk);
-      return;
-    }
+    const isWhole = this.#pendingHead?.bytes === chunk.length && chunk.length <= joinedBytesMax;
     this.#sendHead();
-    if (response.write(chunk) || this.#awaitsDrain) return;
+    if (isWhole) {
+      this.#isOver = true;
+      response.end(chunk.toString('latin1'), 'latin1');
+    } else if (!response.write(Buffer.from(chunk)) && !this.#awaitsDrain) {
+      this.#waitForClient();
+    }
+  }
+
+  #waitForClient(): void {
     this.#awaitsDrain = true;
-    controller.pause();
-    response.once('drain', () => {
+    const connection = this.#connection as NodeConnection;
+    connection.pause();
+    this.exchange.response.once('drain', () => {
       this.#awaitsDrain = false;
-      controller.resume();
+      // Once the answer has come to its end, the connection is somebody else's.
+      if (!this.#isOver) connection.resume();
     });
   }
 
-  onResponseEnd(): void {
-    this.#release();
+  onEnd(): void {
+    this.#upstream.outstanding--;
     if (this.#isOver) return;
     this.#sendHead();
     this.#isOver = true;
     this.exchange.response.end();
   }
 
-  onResponseError(_controller: Dispatcher.DispatchController | null, error: Error): void {
-    this.#release();
+  onError(error: Error): void {
+    this.#upstream.outstanding--;
     if (this.#isOver) return;
     if (error instanceof BinnacleError) return this.#fail(error);
-    if (codeOf(error) === 'UND_ERR_INVALID_ARG') return this.#fail(new BinnacleError('BAD_REQUEST', `This request cannot be passed on: ${error.message}.`));
     if (this.#isCounted) return this.#breakOff(error);
     this.#count('failure');
     const next = this.#nextAttempt(error);
-    if (next !== undefined) return this.#dispatch(next);
+    if (next !== undefined) return this.#send(next);
     this.#fail(new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${this.#upstream.record.id} cannot be reached.`, { cause: error }));
   }
 
-  /** Sends the head if it still waits; undefined head: it has gone out. */
   #sendHead(): void {
     const head = this.#pendingHead;
     if (head === undefined) return;
@@ -209,12 +192,12 @@ class Forwarding implements Dispatcher.DispatchHandler {
   #answerHead(status: number, headers: string[], bytes: number): void {
     this.#isOver = true;
     this.exchange.response.writeHead(status, headers).end();
-    if (bytes < 0 || bytes > discardedBytesMax) this.#controller?.abort(abandoned);
+    if (bytes < 0 || bytes > discardedBytesMax) this.#connection?.destroy();
   }
 
-  #discard(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+  #discard(chunk: Buffer): void {
     this.#discardedBytes += chunk.length;
-    if (this.#discardedBytes > discardedBytesMax) controller.abort(abandoned);
+    if (this.#discardedBytes > discardedBytesMax) this.#connection?.destroy();
   }
 
   /** The answer began and will not be completed. A client that has the beginning must see that its connection broke. */
@@ -227,11 +210,10 @@ class Forwarding implements Dispatcher.DispatchHandler {
 
   #nextAttempt(error: Error): Upstream | undefined {
     const { retryBudget, metrics } = this.forwarder.parts;
-    const { route } = this.exchange;
-    if (this.#isAnswered || !connectionErrorCodes.has(codeOf(error)) || this.#tried.length >= attemptsMax) return undefined;
+    if (this.#isAnswered || !(error instanceof ConnectionError) || this.#tried.length >= attemptsMax) return undefined;
     if (this.#upload !== undefined && !this.#upload.isUntouched()) return undefined;
     // What was never sent may go anywhere; what may have arrived is sent again only if that does no harm.
-    if (this.#wasSent && !route.retryable) return undefined;
+    if (this.#wasSent && !this.exchange.route.retryable) return undefined;
     const other = this.forwarder.choose(this.candidates, this.#tried);
     // A connection that the node closed just when it was used again says nothing of the node: once more, on a new one.
     const next = other ?? (this.#wasSent && this.#tried.length === 1 ? this.#upstream : undefined);
@@ -243,9 +225,10 @@ class Forwarding implements Dispatcher.DispatchHandler {
   #fail(error: BinnacleError): void {
     this.#isOver = true;
     this.#cancelDeadline();
-    const { log } = this.forwarder.parts;
-    if (error.cause !== undefined) {
-      log.warn({ node: this.#upstream.record.id, route: this.exchange.route.path, reason: reasonOf(error.cause) }, 'a node did not answer, or not to the end');
+    const reason = error.cause instanceof Error ? error.cause.message : undefined;
+    if (reason !== undefined) {
+      const { record } = this.#upstream;
+      this.forwarder.parts.log.warn({ node: record.id, route: this.exchange.route.path, reason }, 'a node did not answer, or not to the end');
     }
     this.exchange.fail(error);
   }
@@ -257,7 +240,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     this.#count('failure');
     const { deadlineMs } = this.exchange.route;
     this.#fail(new BinnacleError('UPSTREAM_TIMEOUT', `Node ${this.#upstream.record.id} did not answer within ${deadlineMs} ms.`));
-    this.#controller?.abort(abandoned);
+    this.#connection?.destroy();
   }
 
   /** The client has gone: nobody waits for the answer any more. */
@@ -265,7 +248,7 @@ class Forwarding implements Dispatcher.DispatchHandler {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#cancelDeadline();
-    this.#controller?.abort(abandoned);
+    this.#connection?.destroy();
   }
 
   #count(outcome: 'success' | 'failure'): void {
@@ -276,30 +259,10 @@ class Forwarding implements Dispatcher.DispatchHandler {
     if (outcome === 'success') outliers.success(clock.monotonicMs());
     else if (outliers.failure(clock.monotonicMs())) metrics.ejections.inc();
   }
-
-  #release(): void {
-    this.#upstream.outstanding--;
-  }
 }
-
-const abandoned = new Error('nobody waits for this answer any more');
 
 function flushHead(forwarding: Forwarding): void {
   forwarding.flushHead();
-}
-
-/** -1 when the head does not say. */
-function contentLength(headers: readonly string[]): number {
-  const index = headers.indexOf('content-length');
-  return index < 0 ? -1 : Number(headers[index + 1]);
-}
-
-function codeOf(error: Error): string {
-  return (error as NodeJS.ErrnoException).code ?? '';
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? `${codeOf(error)} ${error.message}`.trim() : String(error);
 }
 
 function noTarget(candidates: readonly Upstream[], role: string): BinnacleError {
@@ -311,4 +274,3 @@ function noTarget(candidates: readonly Upstream[], role: string): BinnacleError 
 function overloaded(nodes: string): BinnacleError {
   return new BinnacleError('OVERLOADED', `Too many requests are on their way to ${nodes}.`, { retryAfterS: 1 });
 }
-

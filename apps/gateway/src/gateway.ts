@@ -106,7 +106,7 @@ export class Gateway {
   async #stop(): Promise<void> {
     this.#listeners?.destroy();
     this.#leaseOwners.stop();
-    await this.#upstreams?.stop();
+    this.#upstreams?.stop();
   }
 }
 

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import { expect, test } from '@jest/globals';
-import { answerHeaders, forwardedHeaders, requestIdOf } from './request-head.js';
+import { answerHeaders, forwardedHeaders, headerValue, requestIdOf } from './request-head.js';
 
 const facts = { clusterSecret: 'secret', dialect: 'tiflash', requestId: 'id-1' } as const;
 
@@ -45,8 +45,13 @@ test('Connection takes away what it names, but neither the length nor what the g
 });
 
 test('an answer keeps names, values and repetitions, and loses what was for its connection', () => {
-  const raw = ['Set-Cookie', 'a', 'Connection', 'close, X-Hop', 'X-Hop', '1', 'Transfer-Encoding', 'chunked', 'Set-Cookie', 'b'].map((text) => Buffer.from(text));
-  expect(answerHeaders(raw)).toEqual(['set-cookie', 'a', 'set-cookie', 'b']);
+  const received = ['set-cookie', 'a', 'connection', 'close, X-Hop', 'x-hop', '1', 'transfer-encoding', 'chunked', 'set-cookie', 'b'];
+  expect(answerHeaders(received)).toEqual(['set-cookie', 'a', 'set-cookie', 'b']);
+});
+
+test('a header is found by its name and not by somebody else\'s value', () => {
+  expect(headerValue(['vary', 'content-length', 'content-length', '3'], 'content-length')).toBe('3');
+  expect(headerValue(['vary', 'content-length'], 'content-length')).toBeUndefined();
 });
 
 test('request ids are kept if they are harmless, and made up otherwise, never twice the same', () => {

@@ -61,16 +61,22 @@ export function rewriteHeaders(request: IncomingMessage, facts: ForwardedFacts):
   headers['x-forwarded-proto'] = isEncrypted(request) ? 'https' : 'http';
 }
 
-/** The head of a node's answer as the client gets it, from undici's raw headers. */
-export function answerHeaders(raw: readonly (Buffer | string)[]): string[] {
+/** The head of a node's answer as the client gets it. Names are in lower case already. */
+export function answerHeaders(received: readonly string[]): string[] {
   const headers: string[] = [];
   let named = none;
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = text(raw[index]).toLowerCase();
-    if (name === 'connection') named = namedByConnection(text(raw[index + 1]));
-    else if (!droppedFromAnswers.has(name)) headers.push(name, text(raw[index + 1]));
+  for (let index = 0; index < received.length; index += 2) {
+    const name = received[index] as string;
+    if (name === 'connection') named = namedByConnection(received[index + 1] as string);
+    else if (!droppedFromAnswers.has(name)) headers.push(name, received[index + 1] as string);
   }
   return named === none ? headers : withoutNamed(headers, named);
+}
+
+/** Of names and values in turn. The name in lower case; a value may well be the name of another header (`vary: content-length`). */
+export function headerValue(headers: readonly string[], name: string): string | undefined {
+  for (let index = 0; index < headers.length; index += 2) if (headers[index] === name) return headers[index + 1];
+  return undefined;
 }
 
 function withoutNamed(headers: readonly string[], named: readonly string[]): string[] {
@@ -94,10 +100,6 @@ function forwardedFor(request: IncomingMessage): string {
 
 function isEncrypted(request: IncomingMessage): boolean {
   return 'encrypted' in request.socket;
-}
-
-function text(value: Buffer | string | undefined): string {
-  return typeof value === 'string' ? value : (value as Buffer).toString('latin1');
 }
 
 const idPattern = /^[\w.:/+=-]{1,128}$/;

@@ -19,6 +19,8 @@ export class Upload extends Readable {
     private readonly request: IncomingMessage,
     private readonly clock: Clock,
     private readonly bytesMax: number,
+    /** What the client said it would send; undefined when it sends chunks. */
+    readonly declaredBytes: number | undefined,
   ) {
     super();
   }

@@ -1,17 +1,12 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import type { NodeDirectory } from '@binnacle/cluster-state/node-directory';
-import { Pool } from 'undici';
 import type { Load } from './balancer.js';
+import { NodeConnection, type AnswerHandler, type NodeRequest } from './node-connection.js';
 import { OutlierDetection } from './outlier-detection.js';
 
-/** Nodes are in the same network: one that does not take a connection in this time is not there. */
-const connectTimeoutMs = 2_000;
-/** A body that stands still for this long is given up. Server-sent events send a comment more often than that. */
-const bodyIdleMsMax = 120_000;
-/** Where a node does not say how long it keeps an idle connection. Ours do, and undici then closes it 2 s earlier than they would. */
-const keepAliveMs = 30_000;
-const answerHeadBytesMax = 32 * 1024;
+/** How often idle connections are looked at that have become too old. */
+const sweepMs = 1_000;
 
 /** One node as this gateway sees it: how much it has to do, how well it does, and the connections to it. */
 export class Upstream implements Load {
@@ -20,15 +15,17 @@ export class Upstream implements Load {
   #record: NodeRecord;
   #outstandingOfOthers = 0;
   #runningSinceMs: number | undefined;
-  #pool: Pool | undefined;
+  readonly #connections = new Set<NodeConnection>();
+  /** The one used last comes first: few connections stay warm, and the rest can go. */
+  readonly #idle: NodeConnection[] = [];
+  #cancelSweep: (() => void) | undefined;
 
   constructor(
     record: NodeRecord,
-    private readonly connectionsMax: number,
-    nowMs: number,
+    private readonly clock: Clock,
   ) {
     this.#record = record;
-    this.update(record, nowMs);
+    this.update(record);
   }
 
   get record(): NodeRecord {
@@ -44,46 +41,71 @@ export class Upstream implements Load {
   }
 
   /** Takes a newer record of the same incarnation. What it reports includes the requests of this gateway at that time. */
-  update(record: NodeRecord, nowMs: number): void {
-    if (record.host !== this.#record.host || record.port !== this.#record.port) this.close();
+  update(record: NodeRecord): void {
+    if (record.host !== this.#record.host || record.port !== this.#record.port) this.closeIdle();
     this.#record = record;
     this.#outstandingOfOthers = Math.max(0, record.outstandingRequests - this.outstanding);
-    if (record.state === 'running') this.#runningSinceMs ??= nowMs;
+    if (record.state === 'running') this.#runningSinceMs ??= this.clock.monotonicMs();
   }
 
-  get pool(): Pool {
-    if (this.#pool !== undefined) return this.#pool;
+  /** On an idle connection if there is one, else on a new one: there are never more than requests on their way, which have a limit. */
+  send(request: NodeRequest, handler: AnswerHandler): NodeConnection {
+    const connection = this.#takeIdle() ?? this.#connect();
+    connection.send(request, handler);
+    return connection;
+  }
+
+  connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Those in use end with their requests' answers, because the node is gone or elsewhere. */
+  closeIdle(): void {
+    for (const connection of this.#idle.splice(0)) connection.destroy();
+  }
+
+  destroy(): void {
+    this.#cancelSweep?.();
+    for (const connection of this.#connections) connection.destroy();
+  }
+
+  #takeIdle(): NodeConnection | undefined {
+    for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
+      if (connection.isFresh()) return connection;
+      connection.destroy();
+    }
+    return undefined;
+  }
+
+  #connect(): NodeConnection {
     const { host, port } = this.#record;
-    this.#pool = new Pool(`http://${host.includes(':') ? `[${host}]` : host}:${port}`, {
-      connections: this.connectionsMax,
-      pipelining: 1,
-      connectTimeout: connectTimeoutMs,
-      // The deadline of the route counts, and it includes the wait for a connection.
-      headersTimeout: 0,
-      bodyTimeout: bodyIdleMsMax,
-      keepAliveTimeout: keepAliveMs,
-      maxHeaderSize: answerHeadBytesMax,
-      allowH2: false,
+    const connection = new NodeConnection({ host, port }, this.clock, {
+      onIdle: () => {
+        // The node may have moved since.
+        if (host !== this.#record.host || port !== this.#record.port) return connection.destroy();
+        this.#idle.push(connection);
+        this.#cancelSweep ??= this.clock.after(sweepMs, () => this.#sweep());
+      },
+      onClose: () => {
+        this.#connections.delete(connection);
+        const index = this.#idle.indexOf(connection);
+        if (index >= 0) this.#idle.splice(index, 1);
+      },
     });
-    return this.#pool;
+    this.#connections.add(connection);
+    return connection;
   }
 
-  /** Lets the requests on their way finish, then closes their connections. */
-  close(): void {
-    const pool = this.#pool;
-    this.#pool = undefined;
-    void pool?.close();
-  }
-
-  async destroy(): Promise<void> {
-    await this.#pool?.destroy();
+  #sweep(): void {
+    for (const connection of this.#idle) if (!connection.isFresh()) connection.destroy();
+    this.#cancelSweep = this.#idle.length === 0 ? undefined : this.clock.after(sweepMs, () => this.#sweep());
   }
 }
 
 export interface UpstreamsOptions {
   readonly directory: Pick<NodeDirectory, 'byId' | 'all' | 'onChange'>;
   readonly clock: Clock;
-  /** Connections to one node, and requests on their way to it. */
+  /** Requests on their way to one node, and so connections to it. */
   readonly outstandingPerNodeMax: number;
 }
 
@@ -109,12 +131,12 @@ export class Upstreams {
     if (known !== undefined) {
       if (known.record === record) return known;
       if (known.record.incarnation === record.incarnation) {
-        known.update(record, this.#clock.monotonicMs());
+        known.update(record);
         return known;
       }
-      known.close();
+      known.closeIdle();
     }
-    const upstream = new Upstream(record, this.outstandingPerNodeMax, this.#clock.monotonicMs());
+    const upstream = new Upstream(record, this.#clock);
     this.#byId.set(record.id, upstream);
     return upstream;
   }
@@ -123,9 +145,10 @@ export class Upstreams {
     return this.#byId.values();
   }
 
-  async stop(): Promise<void> {
+  /** Cuts what still runs. */
+  stop(): void {
     this.#stopWatching();
-    await Promise.all([...this.#byId.values()].map((upstream) => upstream.destroy()));
+    for (const upstream of this.#byId.values()) upstream.destroy();
     this.#byId.clear();
   }
 
@@ -134,7 +157,7 @@ export class Upstreams {
     for (const [id, upstream] of this.#byId) {
       if (this.#directory.byId(id) !== undefined) continue;
       this.#byId.delete(id);
-      upstream.close();
+      upstream.closeIdle();
     }
   }
 }

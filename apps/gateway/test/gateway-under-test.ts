@@ -230,7 +230,7 @@ export class GatewayUnderTest {
 
   async stop(): Promise<void> {
     this.listeners.destroy();
-    await this.upstreams.stop();
+    this.upstreams.stop();
     this.#leaseOwners.stop();
     this.directory.stop();
     await this.state.close();
