@@ -39,11 +39,39 @@ test('what is configured wins and is not written down', () => {
 test('a folder that cannot be used is named, and so is a damaged file', () => {
   const config = configured();
   writeFileSync(config.dataDir, 'a file');
-  expect(() => openIdentity(config, ['storage'])).toThrow(`the data folder ${config.dataDir} (data-dir) cannot be used: EEXIST`);
+  expect(() => openIdentity(config, ['storage'])).toThrow(`the data folder ${config.dataDir} is a file: set data-dir (BINNACLE_DATA_DIR) to a folder`);
   const damaged = configured();
   openIdentity(damaged, ['storage']);
   writeFileSync(join(damaged.dataDir, 'cluster-secret'), 'x y');
   expect(() => openIdentity(damaged, ['storage'])).toThrow(/cluster-secret is damaged/);
+});
+
+test('the folder is made with those above it, for this user alone', () => {
+  const config = configured();
+  const above = config.dataDir;
+  config.dataDir = join(above, 'deep');
+  openIdentity(config, ['storage']);
+  expect([above, config.dataDir].map((folder) => statSync(folder).mode & 0o777)).toEqual([0o700, 0o700]);
+});
+
+test('a folder that the system refuses to make is said, at once, with its reason and key', () => {
+  const config = configured();
+  config.dataDir = '/proc/nope/deep';
+  expect(() => openIdentity(config, ['storage'])).toThrow(/^the data folder \/proc\/nope\/deep cannot be used: E[A-Z]+, .+; set data-dir \(BINNACLE_DATA_DIR\)/);
+});
+
+test('a disk that refuses at the first start leaves nothing half written behind', async () => {
+  const config = configured();
+  // No file may grow beyond 0 bytes: as good as a full disk.
+  const limited = `trap '' XFSZ; ulimit -f 0; exec "$0" --input-type=module -e "$1" "$2"`;
+  const script = `
+    const { openIdentity } = await import(${JSON.stringify(new URL('../dist/identity.js', import.meta.url).href)});
+    try { openIdentity(JSON.parse(process.argv[1]), ['storage']); } catch (error) { console.log(error.message); }`;
+  const child = spawn('bash', ['-c', limited, process.execPath, script, JSON.stringify(config)], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let output = '';
+  for await (const chunk of child.stdout) output += String(chunk);
+  expect(output).toMatch(`the data folder ${config.dataDir} cannot be used: EFBIG, file too large; set data-dir`);
+  expect(readdirSync(config.dataDir)).toEqual([]);
 });
 
 test('processes that start at once on an empty folder agree on the secret', async () => {

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { hostname, networkInterfaces } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
+import { getSystemErrorMessage } from 'node:util';
 import { ConfigError } from './config-error.js';
 import type { NodeConfig } from './config.js';
 
@@ -16,7 +17,7 @@ export interface Identity {
  */
 export function openIdentity(config: NodeConfig, roles: readonly string[]): Identity {
   try {
-    mkdirSync(config.dataDir, { recursive: true });
+    makeFolder(config.dataDir);
     return {
       id: config.node.id || keptText(join(config.dataDir, idFile(roles)), () => madeUpId(roles), 0o644, /^[A-Za-z0-9._-]{1,64}$/),
       clusterSecret:
@@ -24,9 +25,28 @@ export function openIdentity(config: NodeConfig, roles: readonly string[]): Iden
     };
   } catch (error) {
     if (error instanceof ConfigError) throw error;
-    const code = (error as NodeJS.ErrnoException).code ?? String(error);
-    throw new ConfigError([`the data folder ${config.dataDir} (data-dir) cannot be used: ${code}`]);
+    const { code, errno } = error as NodeJS.ErrnoException;
+    const reason = code === undefined || errno === undefined ? String(error) : `${code}, ${getSystemErrorMessage(errno)}`;
+    throw new ConfigError([`the data folder ${config.dataDir} cannot be used: ${reason}; set data-dir (BINNACLE_DATA_DIR) to another, or mend this one`]);
   }
+}
+
+/**
+ * Makes the folder and those above it that are missing, for this user alone: it holds secrets. One by one, because Node.js, told to make
+ * them all, never returns where the system refuses with ENOENT (under /proc).
+ */
+function makeFolder(path: string): void {
+  const missing: string[] = [];
+  for (let folder = resolve(path); !existsSync(folder); folder = dirname(folder)) missing.unshift(folder);
+  for (const folder of missing) {
+    try {
+      mkdirSync(folder, { mode: 0o700 });
+    } catch (error) {
+      // Another process that starts at the same time was faster.
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    }
+  }
+  if (!statSync(path).isDirectory()) throw new ConfigError([`the data folder ${path} is a file: set data-dir (BINNACLE_DATA_DIR) to a folder`]);
 }
 
 /** Processes of different roles may share a data folder on one machine and must not share an id. */
@@ -48,8 +68,8 @@ function keptText(file: string, make: () => string, mode: number, shape: RegExp)
   const known = readKept(file, shape);
   if (known !== undefined) return known;
   const draft = `${file}.${process.pid}.${randomBytes(4).toString('hex')}`;
-  writeFileSync(draft, `${make()}\n`, { mode, flag: 'wx', flush: true });
   try {
+    writeFileSync(draft, `${make()}\n`, { mode, flag: 'wx', flush: true });
     linkSync(draft, file);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
