@@ -146,6 +146,21 @@ describe('losing', () => {
     expect(a.candidacy.term()).toBe(2);
   });
 
+  test('a hint that comes while a campaign fails waits for the timer, so that nothing can turn in a circle', async () => {
+    const line = opened.line();
+    const candidacy = new Candidacy(line.state, opened.clock, { lease: 'leader', candidate: candidate('a'), ttlMs });
+    line.loseNextAnswer();
+    line.holdAnswers();
+    candidacy.start();
+    await opened.store.reserve('leader', 'b', 1); // Tells those who watch the lease.
+    await opened.clock.advance(0);
+    line.releaseAnswers();
+    await opened.clock.advance(ttlMs / 10 - 1);
+    expect(line.count('campaign')).toBe(1);
+    await opened.clock.advance(1);
+    expect(line.count('campaign')).toBe(2);
+  });
+
   test('a term that was taken back and given anew is told as a loss and a gain', async () => {
     const a = run('a');
     await opened.clock.advance(0);

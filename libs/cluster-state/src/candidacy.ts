@@ -141,25 +141,26 @@ export class Candidacy {
     }
     this.#cancelNext();
     this.#askAgain = false;
-    this.#inFlight = this.#campaign().then((delayMs) => {
+    this.#inFlight = this.#campaign().then(({ answered, delayMs }) => {
       this.#inFlight = undefined;
       if (!this.#running || this.#resigning) return;
-      if (this.#askAgain && !this.isOwner()) return this.#ask();
+      // After a failure only the timer asks: a store that is back for reads and refuses this at once would be asked without end.
+      if (this.#askAgain && answered && !this.isOwner()) return this.#ask();
       this.#cancelNext = this.#clock.after(delayMs, () => this.#ask());
     });
   }
 
   /** Asks once, and says after how many milliseconds to ask again. Never rejects. */
-  async #campaign(): Promise<number> {
+  async #campaign(): Promise<{ answered: boolean; delayMs: number }> {
     const sentAtMs = this.#clock.monotonicMs();
     const epoch = this.#epoch;
     const { lease } = this;
     try {
       const answer = await this.#state.campaign({ lease, candidate: this.#candidate, ttlMs: this.#ttlMs, termFloor: this.#termSeenMax });
-      return this.#take(answer, sentAtMs, epoch);
+      return { answered: true, delayMs: this.#take(answer, sentAtMs, epoch) };
     } catch {
       // `availability()` says that the store is away. What is held stays held until its time is over.
-      return Math.min(this.#ttlMs / 10, retryDelayMsMax);
+      return { answered: false, delayMs: Math.min(this.#ttlMs / 10, retryDelayMsMax) };
     }
   }
 

@@ -24,6 +24,8 @@ import { steadyPart } from './node-record.js';
 
 /** Leases that one process may know; names come from code, so more is a mistake. */
 const leasesMax = 10_000;
+/** A disk that refused is tried again this often at most: whoever hears that it is back asks at once, and must not turn that into a loop. */
+const diskProbeIntervalMs = 1_000;
 
 /** Cluster state for a cluster that is one process: decided in memory, terms and documents on disk before an answer is given. */
 export class EmbeddedClusterState implements ClusterState {
@@ -36,6 +38,8 @@ export class EmbeddedClusterState implements ClusterState {
   readonly #availabilityListeners = new Listeners<Availability>();
   readonly #closing = new Listeners<void>();
   #availability: Availability;
+  /** Monotonic. */
+  #nextProbeMs = 0;
   #closed = false;
 
   /** Throws when the folder cannot be used, above all when another process uses it. A test may bring a store that fails on demand. */
@@ -192,18 +196,21 @@ export class EmbeddedClusterState implements ClusterState {
   #act<T>(work: () => T): T {
     if (this.#closed) throw new ClusterStateUnavailable('the cluster state is closed');
     try {
-      // Reads and renewals succeed without the disk; only a write shows that it is back.
+      // Reads and renewals succeed without the disk; only a write that needs room shows that it is back.
       if (!this.#availability.available) this.#tryDisk();
       return work();
     } catch (error) {
       if (error instanceof RangeError) throw error;
       const reason = `the file of the cluster state cannot be used: ${(error as Error).message}`;
+      if (this.#availability.available) this.#nextProbeMs = this.#clock.monotonicMs() + diskProbeIntervalMs;
       this.#setAvailability(false, reason);
       throw new ClusterStateUnavailable(reason, { cause: error });
     }
   }
 
   #tryDisk(): void {
+    if (this.#clock.monotonicMs() < this.#nextProbeMs) return;
+    this.#nextProbeMs = this.#clock.monotonicMs() + diskProbeIntervalMs;
     try {
       this.#store.probe();
       this.#setAvailability(true, '');

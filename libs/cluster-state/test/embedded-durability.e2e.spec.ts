@@ -2,11 +2,13 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Candidacy } from '../src/candidacy.js';
 import { EmbeddedClusterState } from '../src/embedded-cluster-state.js';
 import { EmbeddedStore } from '../src/embedded-store.js';
+import { NodeDirectory } from '../src/node-directory.js';
 import { nextMessage, startChild } from './child.js';
 import { candidate } from './cluster-state.contract.js';
 
@@ -146,9 +148,47 @@ test('a disk that refuses is a store that is away: nothing half-done stays, rene
   expect(changes).toEqual([false]);
 
   full = false;
+  await clock.advance(1_000);
   expect(await state.readDocument('d')).toEqual({ document: undefined, revision: 0 });
   expect(changes).toEqual([false, true]);
   expect(await state.writeDocument(document)).toEqual({ written: true, version: 1, revision: 1 });
   expect(await campaign('new')).toEqual({ held: true, term: 1 });
+  await state.close();
+});
+
+test('what tries whether the disk is back needs room: a single page may still fit on a full one', () => {
+  const store = new EmbeddedStore(folder);
+  const size = (): number => statSync(join(folder, 'cluster-state.db-wal')).size;
+  const before = size();
+  store.probe();
+  store.probe();
+  expect(size() - before).toBeGreaterThan(2 * 64 * 1024);
+  store.close();
+});
+
+test('a disk that takes a probe and refuses leases is asked by timers, not in a circle', async () => {
+  let [refusals, probes] = [0, 0];
+  const store = new Proxy(new EmbeddedStore(folder), {
+    get(target, name: keyof EmbeddedStore) {
+      return (...args: unknown[]) => {
+        if (name === 'probe') probes++;
+        // Past 500 it gives in, so that a circle ends as a failure and not as a test that hangs.
+        if (name === 'saveLease' && ++refusals <= 500) throw new Error('database or disk is full');
+        return (target[name] as (...args: unknown[]) => unknown).apply(target, args);
+      };
+    },
+  });
+  const state = new EmbeddedClusterState(folder, clock, store);
+  const candidacies = ['leader', 'remote-gc'].map((lease) => new Candidacy(state, clock, { lease, candidate: candidate('a'), ttlMs: 5_000 }));
+  const directory = new NodeDirectory(state, clock);
+  for (const candidacy of candidacies) candidacy.start();
+  await directory.start();
+  await clock.advance(10_000);
+  expect(probes).toBeGreaterThan(2); // It is tried, and the candidates hear of it.
+  expect(probes).toBeLessThanOrEqual(11);
+  expect(refusals).toBeGreaterThan(10);
+  expect(refusals).toBeLessThan(100);
+  directory.stop();
+  for (const candidacy of candidacies) await candidacy.stop();
   await state.close();
 });
