@@ -120,8 +120,10 @@ export class GatewayConfig {
 
   @Key('The bootstrap key: every scope. Further keys are made with `POST /keys`. Without any key and on loopback, every request is let in.', {
     secret: true,
+    allowed: 'up to 256 visible ASCII characters without spaces, at least 16 when `gateway.host` is not loopback; or nothing',
   })
   @IsString()
+  @Matches(/^[\x21-\x7e]{0,256}$/)
   apiKey = '';
 
   @Key('PEM file of the certificate chain of the public listeners. Reloaded when it changes.')

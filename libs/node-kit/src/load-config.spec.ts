@@ -147,6 +147,14 @@ describe('mistakes', () => {
     expect(problem).not.toContain('short');
   });
 
+  test.each(['two words', 'line\nbreak', 'schlüssel', 'k'.repeat(257)])('%j is no bootstrap key: no header could carry it, or no person would', (key) => {
+    const [problem] = problems([], { BINNACLE_GATEWAY_API_KEY: key });
+    expect(problem).toBe(
+      'gateway.api-key (from BINNACLE_GATEWAY_API_KEY) must be up to 256 visible ASCII characters without spaces, at least 16 when ' +
+        '`gateway.host` is not loopback; or nothing, what is given is not (its value is not shown)',
+    );
+  });
+
   test('a flag without its value says what is allowed', () => {
     expect(problems(['--gateway.port'])).toEqual(['--gateway.port needs a value: a whole number from 0 to 65535']);
   });
@@ -186,6 +194,14 @@ describe('binding', () => {
   test('an address that other machines reach wants a cluster secret, and the message says what to set', () => {
     expect(problems(['--node.host', '0.0.0.0'])[0]).toMatch(/node\.host is 0\.0\.0\.0.*BINNACLE_NODE_CLUSTER_SECRET/);
     expect(load(['--node.host', '0.0.0.0'], { BINNACLE_NODE_CLUSTER_SECRET: 'x'.repeat(16) }).node.host).toBe('0.0.0.0');
+  });
+
+  test('a bootstrap key that other machines can try must not be short; on loopback it may be', () => {
+    const [problem] = problems(['--gateway.host', '0.0.0.0', '--gateway.api-key', 'fifteen-letters']);
+    expect(problem).toMatch(/gateway\.host is 0\.0\.0\.0.*gateway\.api-key.*BINNACLE_GATEWAY_API_KEY.*at least 16 characters/);
+    expect(problem).not.toContain('fifteen');
+    expect(load(['--gateway.host', '0.0.0.0', '--gateway.api-key', 'sixteen-letters!']).gateway.apiKey).toBe('sixteen-letters!');
+    expect(load(['--gateway.api-key', 'k']).gateway.apiKey).toBe('k');
   });
 
   test.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost'])('%s needs none', (host) => {

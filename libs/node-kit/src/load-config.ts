@@ -55,14 +55,27 @@ export function isLoopback(host: string): boolean {
   return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }
 
+/** A key that can be tried from elsewhere must be too long to guess. */
+const reachableApiKeyLengthMin = 16;
+
 /** What keeps this configuration from being started; each entry says what to set. */
-export function unsafeBinds(config: NodeConfig): string[] {
-  if (isLoopback(config.node.host) || config.node.clusterSecret) return [];
-  return [
-    `node.host is ${config.node.host}, which other machines reach, but no cluster secret is set: set node.cluster-secret ` +
-      '(BINNACLE_NODE_CLUSTER_SECRET, or BINNACLE_NODE_CLUSTER_SECRET_FILE) to the same text of at least 16 characters on every node, ' +
-      'for example from `openssl rand -hex 32`; or bind node.host to 127.0.0.1',
-  ];
+export function unsafeBinds({ node, gateway }: NodeConfig): string[] {
+  const problems: string[] = [];
+  if (!isLoopback(node.host) && !node.clusterSecret) {
+    problems.push(
+      `node.host is ${node.host}, which other machines reach, but no cluster secret is set: set node.cluster-secret ` +
+        '(BINNACLE_NODE_CLUSTER_SECRET, or BINNACLE_NODE_CLUSTER_SECRET_FILE) to the same text of at least 16 characters on every node, ' +
+        'for example from `openssl rand -hex 32`; or bind node.host to 127.0.0.1',
+    );
+  }
+  if (!isLoopback(gateway.host) && gateway.apiKey !== '' && gateway.apiKey.length < reachableApiKeyLengthMin) {
+    problems.push(
+      `gateway.host is ${gateway.host}, which other machines reach, and gateway.api-key is short enough to be guessed: set it ` +
+        `(BINNACLE_GATEWAY_API_KEY, or BINNACLE_GATEWAY_API_KEY_FILE) to at least ${reachableApiKeyLengthMin} characters, for example ` +
+        'from `openssl rand -hex 32`; or bind gateway.host to 127.0.0.1',
+    );
+  }
+  return problems;
 }
 
 function readFile(file: string, problems: string[]): Map<ConfigKey, Given> {
