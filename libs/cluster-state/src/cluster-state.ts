@@ -161,3 +161,8 @@ export type DocumentWriteAnswer =
 export class ClusterStateUnavailable extends Error {
   readonly code = 'CLUSTER_STATE_UNAVAILABLE';
 }
+
+/** The store cannot be opened as things are: a wrong setting, a data folder in use or damaged. The message is one line for the operator. */
+export class ClusterStateUnusable extends Error {
+  override readonly name = 'ClusterStateUnusable';
+}

@@ -42,7 +42,7 @@ export class EmbeddedClusterState implements ClusterState {
   #nextProbeMs = 0;
   #closed = false;
 
-  /** Throws when the folder cannot be used, above all when another process uses it. A test may bring a store that fails on demand. */
+  /** Throws `ClusterStateUnusable` when the folder cannot be used, above all when another process uses it. A test may bring a store that fails on demand. */
   constructor(dataDir: string, clock: Clock, store = new EmbeddedStore(dataDir)) {
     this.#clock = clock;
     this.#store = store;

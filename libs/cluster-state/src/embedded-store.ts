@@ -1,7 +1,7 @@
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import type { Candidate, DocumentWrite, DocumentWriteAnswer, Tenure, VersionedDocument } from './cluster-state.js';
+import { ClusterStateUnusable, type Candidate, type DocumentWrite, type DocumentWriteAnswer, type Tenure, type VersionedDocument } from './cluster-state.js';
 import { newLease, type LeaseState } from './lease-decision.js';
 import { requestIdsPerDocumentMax, tenuresPerLeaseMax } from './limits.js';
 
@@ -31,33 +31,48 @@ const schema = `
  * configuration are rare, so waiting for the disk beats answering before it is safe), and its file lock dies with its process.
  */
 export class EmbeddedStore {
+  readonly #file: string;
   readonly #database: DatabaseSync;
   readonly #statements = new Map<string, ReturnType<DatabaseSync['prepare']>>();
 
-  /** Throws when another process has the folder, and when the file is damaged; both say which file. */
+  /** Throws `ClusterStateUnusable` when another process has the folder, and when the file is damaged or cannot be written; it says which file. */
   constructor(dataDir: string) {
     const folder = resolve(dataDir);
-    const file = join(folder, 'cluster-state.db');
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    this.#file = join(folder, 'cluster-state.db');
     let database: DatabaseSync | undefined;
+    let isNew = false;
     try {
-      database = new DatabaseSync(file, { timeout: 0 });
+      mkdirSync(folder, { recursive: true, mode: 0o700 });
+      isNew = makeFile(this.#file);
+      database = new DatabaseSync(this.#file, { timeout: 0 });
       database.exec(schema);
-    } catch (cause) {
+    } catch (error) {
       database?.close();
-      if ((cause as { errcode?: number }).errcode === sqliteBusy) {
-        throw new Error(`another process uses the data folder ${folder}: a folder serves one process; set BINNACLE_DATA_DIR, or share state through Redis`);
+      // Half of a first start must not look like a store that lost everything.
+      if (isNew && sizeOf(this.#file) === 0) rmSync(this.#file, { force: true });
+      if ((error as { errcode?: number }).errcode === sqliteBusy) {
+        throw new ClusterStateUnusable(
+          `another process uses the data folder ${folder}: a folder serves one process; set BINNACLE_DATA_DIR, or share state through Redis`,
+        );
       }
-      throw new Error(`cannot use ${file}: ${(cause as Error).message}`, { cause });
+      throw unusable(this.#file, error as Error);
     }
     this.#database = database;
   }
 
-  /** Every lease as it is after a start: free, because those who held it ended with the process before this one. */
+  /**
+   * Every lease as it is after a start: free, because those who held it ended with the process before this one.
+   * Throws `ClusterStateUnusable`; the store is closed then.
+   */
   loadLeases(nowMs: number): LeaseState[] {
-    this.#run(`UPDATE tenures SET ended_at_ms = max(acquired_at_ms, ?), end_reason = 'expired' WHERE ended_at_ms IS NULL`, nowMs);
-    const rows = this.#all<{ name: string; term: number; floor: number }>('SELECT name, term, floor FROM leases');
-    return rows.map(({ name, term, floor }) => ({ ...newLease(name), term, floor }));
+    try {
+      this.#run(`UPDATE tenures SET ended_at_ms = max(acquired_at_ms, ?), end_reason = 'expired' WHERE ended_at_ms IS NULL`, nowMs);
+      const rows = this.#all<{ name: string; term: number; floor: number }>('SELECT name, term, floor FROM leases');
+      return rows.map(({ name, term, floor }) => ({ ...newLease(name), term, floor }));
+    } catch (error) {
+      this.close();
+      throw unusable(this.#file, error as Error);
+    }
   }
 
   /** Keeps a lease's terms; with its running tenure, if it has one, and the tenure that ended by this step. */
@@ -162,4 +177,24 @@ export class EmbeddedStore {
     }
     return statement;
   }
+}
+
+/** Makes the file when there is none, and says whether it did: it holds digests of keys, and what SQLite puts beside it gets its mode. */
+function makeFile(file: string): boolean {
+  const size = sizeOf(file);
+  if (size === 0) {
+    throw new ClusterStateUnusable(
+      `${file} is empty, so the terms, settings and API keys it held are lost: restore it from a backup, or remove it to begin without them`,
+    );
+  }
+  if (size === undefined) closeSync(openSync(file, 'a', 0o600));
+  return size === undefined;
+}
+
+function sizeOf(file: string): number | undefined {
+  return statSync(file, { throwIfNoEntry: false })?.size;
+}
+
+function unusable(file: string, cause: Error): ClusterStateUnusable {
+  return cause instanceof ClusterStateUnusable ? cause : new ClusterStateUnusable(`cannot use ${file}: ${cause.message}`, { cause });
 }

@@ -15,7 +15,10 @@ export interface ClusterStateOptions {
   readonly log?: AvailabilityLog;
 }
 
-/** Throws on settings that cannot be right and on a data folder that another process uses; a Redis that is away is no error. */
+/**
+ * Throws `ClusterStateUnusable` on settings that cannot be right, and on a data folder that another process uses, that is damaged or cannot be
+ * written. A Redis that is away is no error.
+ */
 export async function openClusterState({ redis, dataDir, clock, log }: ClusterStateOptions): Promise<ClusterState> {
   const state = redis.url === '' ? new EmbeddedClusterState(dataDir, clock) : await RedisClusterState.open(redis, clock);
   if (log !== undefined) {

@@ -44,7 +44,7 @@ export class RedisClusterState implements ClusterState {
     this.#link.onAvailabilityChange(({ available }) => available && this.#subscriptions.wake());
   }
 
-  /** Throws on settings that cannot be right. A store that does not answer is no error: `availability()` says so, and it heals. */
+  /** Throws `ClusterStateUnusable` on settings that cannot be right. A store that does not answer is no error: `availability()` says so, and it heals. */
   static async open(settings: RedisSettings, clock: Clock): Promise<RedisClusterState> {
     const state = new RedisClusterState(settings, clock);
     await state.#link.open();

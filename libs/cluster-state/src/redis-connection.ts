@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { ClusterStateUnusable } from './cluster-state.js';
 
 export interface RedisSettings {
   /** `redis://` or `rediss://` (TLS), with user, password and database; with `sentinels` its host is the name of the master set. */
@@ -35,7 +36,7 @@ export interface RedisClients {
   newSubscriber(): Redis | undefined;
 }
 
-/** Throws when the settings cannot be right; the message never shows the url, which may hold a password. */
+/** Throws `ClusterStateUnusable` when the settings cannot be right; the message never shows the url, which may hold a password. */
 export function createRedisClients(settings: RedisSettings): RedisClients {
   const options = connectionOptions(settings);
   const subscriberOptions: ClientOptions = { ...options, retryStrategy: null, sentinelRetryStrategy: () => null, autoResubscribe: false };
@@ -67,8 +68,8 @@ function connectionOptions(settings: RedisSettings): ClientOptions {
   const url = parseUrl(settings.url);
   const tls = url.protocol === 'rediss:' ? tlsOptions(settings) : undefined;
   const database = url.pathname.slice(1);
-  if (!/^\d{0,5}$/.test(database)) throw new Error('redis.url: the path must be the number of a database, as in redis://host:6379/0');
-  if (settings.cluster && settings.sentinels !== '') throw new Error('redis.cluster and redis.sentinels exclude each other');
+  if (!/^\d{0,5}$/.test(database)) throw new ClusterStateUnusable('redis.url: the path must be the number of a database, as in redis://host:6379/0');
+  if (settings.cluster && settings.sentinels !== '') throw new ClusterStateUnusable('redis.cluster and redis.sentinels exclude each other');
   const common: ClientOptions = {
     replyMapping: 'legacy',
     // No `enableAutoPipelining`: a lease renewal cost a third more processor time with it, and one batch waits for the one before.
@@ -83,8 +84,8 @@ function connectionOptions(settings: RedisSettings): ClientOptions {
     connectionName: 'binnacle',
     // After a failover the old master says READONLY: connect again, to the new one.
     reconnectOnError: (error) => error.message.startsWith('READONLY'),
-    ...(url.username !== '' && { username: decodeURIComponent(url.username) }),
-    ...(url.password !== '' && { password: decodeURIComponent(url.password) }),
+    ...(url.username !== '' && { username: decoded(url.username) }),
+    ...(url.password !== '' && { password: decoded(url.password) }),
     ...(database !== '' && { db: Number(database) }),
     ...(tls && { tls }),
   };
@@ -102,9 +103,17 @@ function connectionOptions(settings: RedisSettings): ClientOptions {
 function parseUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined || (url.protocol !== 'redis:' && url.protocol !== 'rediss:')) {
-    throw new Error('redis.url must look like redis://user:password@host:6379/0 (rediss:// for TLS)');
+    throw new ClusterStateUnusable('redis.url must look like redis://user:password@host:6379/0 (rediss:// for TLS)');
   }
   return url;
+}
+
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new ClusterStateUnusable('redis.url: a % in the user or the password must be written %25');
+  }
 }
 
 function tlsOptions({ caFile }: RedisSettings): ConnectionOptions {
@@ -112,14 +121,14 @@ function tlsOptions({ caFile }: RedisSettings): ConnectionOptions {
   try {
     return { ca: readFileSync(caFile) };
   } catch (cause) {
-    throw new Error(`redis.ca-file ${caFile} cannot be read: ${(cause as Error).message}`, { cause });
+    throw new ClusterStateUnusable(`redis.ca-file ${caFile} cannot be read: ${(cause as Error).message}`, { cause });
   }
 }
 
 function parseSentinels(text: string): { host: string; port: number }[] {
   return text.split(',').map((address) => {
     const match = /^\s*(.+):(\d{1,5})\s*$/.exec(address);
-    if (match === null) throw new Error('redis.sentinels must look like host:26379,host:26379');
+    if (match === null) throw new ClusterStateUnusable('redis.sentinels must look like host:26379,host:26379');
     return { host: match[1]!, port: Number(match[2]) };
   });
 }

@@ -2,13 +2,15 @@ import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import type { ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Candidacy } from '../src/candidacy.js';
+import { ClusterStateUnusable } from '../src/cluster-state.js';
 import { EmbeddedClusterState } from '../src/embedded-cluster-state.js';
 import { EmbeddedStore } from '../src/embedded-store.js';
 import { NodeDirectory } from '../src/node-directory.js';
+import { openClusterState } from '../src/open-cluster-state.js';
 import { nextMessage, startChild } from './child.js';
 import { candidate } from './cluster-state.contract.js';
 
@@ -114,9 +116,64 @@ describe('one folder, one process', () => {
   });
 });
 
-test('a damaged file is named', () => {
-  writeFileSync(join(folder, 'cluster-state.db'), 'this is no database, but it is long enough to be read as one '.repeat(100));
-  expect(() => new EmbeddedClusterState(folder, clock)).toThrow(join(folder, 'cluster-state.db'));
+describe('a folder that cannot be used is refused with a message for its operator', () => {
+  const file = (): string => join(folder, 'cluster-state.db');
+  const refusal = async (dataDir = folder): Promise<Error> => {
+    const redis = { url: '', sentinels: '', cluster: false, caFile: '', prefix: 'test', timeoutMs: 1_000 };
+    return openClusterState({ redis, dataDir, clock }).then(
+      (state) => state.close().then(() => new Error('it was opened')),
+      (error: Error) => error,
+    );
+  };
+  const refused = (message: RegExp) => ({ constructor: ClusterStateUnusable, name: 'ClusterStateUnusable', message: expect.stringMatching(message) });
+
+  test('another process has it', async () => {
+    const state = new EmbeddedClusterState(folder, clock);
+    expect(await refusal()).toMatchObject(refused(/^another process uses the data folder .*BINNACLE_DATA_DIR[^\n]*$/));
+    await state.close();
+  });
+
+  test('the file is damaged', async () => {
+    writeFileSync(file(), 'this is no database, but it is long enough to be read as one '.repeat(100));
+    expect(await refusal()).toMatchObject(refused(/^cannot use \/.*cluster-state.db: file is not a database$/));
+  });
+
+  test('the file is damaged further in', async () => {
+    const state = new EmbeddedClusterState(folder, clock);
+    await state.campaign({ lease: 'leader', candidate: candidate('a'), ttlMs: longMs, termFloor: 0 });
+    await state.close();
+    const bytes = readFileSync(file());
+    for (let page = 4_096; page < bytes.length; page += 4_096) bytes.fill(0xff, page, page + 4_096);
+    writeFileSync(file(), bytes);
+    expect(await refusal()).toMatchObject(refused(/^cannot use \/.*cluster-state.db: .*malformed$/));
+  });
+
+  test('the file is empty: terms would begin anew, and keys be gone, without a word', async () => {
+    const state = new EmbeddedClusterState(folder, clock);
+    await state.close();
+    writeFileSync(file(), '');
+    expect(await refusal()).toMatchObject(refused(/cluster-state.db is empty, .* restore it from a backup, or remove it/));
+    rmSync(file());
+    await new EmbeddedClusterState(folder, clock).close();
+  });
+
+  test('the folder is a file, or its file a folder; the next start is not misled by what is left', async () => {
+    writeFileSync(join(folder, 'plain'), '');
+    expect(await refusal(join(folder, 'plain'))).toMatchObject(refused(/^cannot use \/.*plain\/cluster-state.db: /));
+    mkdirSync(file());
+    expect(await refusal()).toMatchObject(refused(/^cannot use \/.*cluster-state.db: unable to open database file$/));
+  });
+});
+
+test('nobody else can read the folder and the files, which hold digests of keys', async () => {
+  const made = join(folder, 'made');
+  const state = new EmbeddedClusterState(made, clock);
+  await state.writeDocument({ key: 'd', value: 'x', expectedVersion: 0, requestId: 'r' });
+  const files = readdirSync(made);
+  expect(files).toEqual(expect.arrayContaining(['cluster-state.db', 'cluster-state.db-wal']));
+  for (const each of files) expect([each, statSync(join(made, each)).mode & 0o777]).toEqual([each, 0o600]);
+  expect(statSync(made).mode & 0o777).toBe(0o700);
+  await state.close();
 });
 
 test('a disk that refuses is a store that is away: nothing half-done stays, renewals go on, and it heals', async () => {

@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ClusterState } from '../src/cluster-state.js';
+import { ClusterStateUnusable, type ClusterState } from '../src/cluster-state.js';
 import type { RedisSettings } from '../src/redis-connection.js';
 import { candidate, node } from './cluster-state.contract.js';
 import { openRedis } from './open-redis.js';
@@ -204,10 +204,14 @@ describe('Sentinel', () => {
 });
 
 test('settings that cannot be right are refused without showing the url', async () => {
-  const attempt = (changes: Partial<RedisSettings>): Promise<unknown> => openRedis({ url: '' }, changes).catch((error: Error) => error.message);
+  const attempt = (changes: Partial<RedisSettings>): Promise<unknown> => openRedis({ url: '' }, changes).catch((error: Error) => {
+    expect(error).toBeInstanceOf(ClusterStateUnusable);
+    return error.message;
+  });
   expect(await attempt({ url: 'http://user:hidden@host' })).toMatch(/^redis.url must look like/);
   expect(await attempt({ url: 'not a url hidden' })).toMatch(/^redis.url must look like/);
   expect(await attempt({ url: 'redis://:hidden@host/base' })).toMatch(/number of a database/);
+  expect(await attempt({ url: 'redis://:hidden%zz@host' })).toBe('redis.url: a % in the user or the password must be written %25');
   expect(await attempt({ url: 'rediss://:hidden@host', caFile: '/nowhere/ca.pem' })).toMatch(/ca-file \/nowhere\/ca.pem cannot be read/);
   expect(await attempt({ url: 'redis://mymaster', sentinels: 'host-without-port' })).toMatch(/redis.sentinels must look like/);
   expect(await attempt({ url: 'redis://host', sentinels: 'a:1', cluster: true })).toMatch(/exclude each other/);
