@@ -70,24 +70,71 @@ test('an update works on what is stored, not on what this process saw last', asy
   expect(await document.update(increment)).toEqual({ count: 42 });
 });
 
+/** Turns the clock until the work is done: pauses between attempts end only then. */
+async function finish<T>(work: Promise<T>): Promise<T> {
+  let done = false;
+  const settled = work.finally(() => (done = true));
+  settled.catch(() => {});
+  for (let turn = 0; !done && turn < 10_000; turn++) await opened.clock.advance(1);
+  expect(done).toBe(true);
+  return settled;
+}
+
 test('simultaneous updates from many processes are all in the result', async () => {
   const all = Array.from({ length: 5 }, open);
   await Promise.all(all.map(({ document }) => document.start()));
-  await Promise.all(all.map(({ document }) => document.update(increment)));
+  await finish(Promise.all(all.flatMap(({ document }) => Array.from({ length: 20 }, () => document.update(increment)))));
   await opened.clock.advance(0);
-  expect(all.map(({ document }) => document.value().count)).toEqual([5, 5, 5, 5, 5]);
+  expect(all.map(({ document }) => document.value().count)).toEqual([100, 100, 100, 100, 100]);
 });
 
-test('an update gives up after losing against others eight times', async () => {
+test('simultaneous updates of one process take turns and cost one write each, also after one that failed', async () => {
+  const { line, document } = open();
+  const refuse = (): Counter => {
+    throw new Error('not like this');
+  };
+  const refused = document.update(refuse);
+  const updated = Promise.all(Array.from({ length: 50 }, () => document.update(increment)));
+  await expect(refused).rejects.toThrow('not like this');
+  expect((await updated).map(({ count }) => count)).toEqual(Array.from({ length: 50 }, (_, index) => index + 1));
+  expect(line.count('writeDocument')).toBe(50);
+  expect(opened.clock.timerCount()).toBe(0);
+});
+
+test('of more updates than can wait, the one too many is refused at once', async () => {
   const { document } = open();
-  let attempts = 0;
+  const updated = Promise.all(Array.from({ length: 256 }, () => document.update(increment)));
+  await expect(document.update(increment)).rejects.toThrow(DocumentConflict);
+  await updated;
+  expect(await document.update(increment)).toEqual({ count: 257 });
+});
+
+test('an update whose turn comes too late is refused, not sent', async () => {
+  const { line, document } = open();
+  const release = line.delayNextAnswer();
+  const [first, second] = [document.update(increment), document.update(increment)];
+  const failed = expect(second).rejects.toThrow(DocumentConflict);
+  await opened.clock.advance(5_000);
+  release();
+  expect(await first).toEqual({ count: 1 });
+  await failed;
+  expect(line.count('readDocument')).toBe(1);
+});
+
+test('an update gives up after losing against others sixteen times, with pauses between', async () => {
+  const { document } = open();
+  const attemptsMs: number[] = [];
   const racing = document.update((current) => {
-    attempts++;
-    void opened.store.writeDocument({ key: 'counter', value: '{"count":7}', expectedVersion: attempts - 1, requestId: `other-${attempts}` });
+    attemptsMs.push(opened.clock.monotonicMs());
+    const expectedVersion = attemptsMs.length - 1;
+    void opened.store.writeDocument({ key: 'counter', value: '{"count":7}', expectedVersion, requestId: `other-${expectedVersion}` });
     return increment(current);
   });
-  await expect(racing).rejects.toThrow(DocumentConflict);
-  expect(attempts).toBe(8);
+  await expect(finish(racing)).rejects.toThrow(DocumentConflict);
+  expect(attemptsMs).toHaveLength(16);
+  const pausesMs = attemptsMs.slice(1).map((atMs, index) => atMs - attemptsMs[index]!);
+  pausesMs.forEach((ms, index) => expect(ms).toBeGreaterThanOrEqual(Math.min(5 * 2 ** index, 250) / 2));
+  expect(Math.max(...pausesMs)).toBeLessThanOrEqual(251);
 });
 
 test('what the change throws is thrown, and nothing is written', async () => {

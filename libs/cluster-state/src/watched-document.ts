@@ -19,7 +19,18 @@ export class DocumentConflict extends Error {
   readonly code = 'CONFLICT';
 }
 
-const updateAttemptsMax = 8;
+/** Attempts against writers in other processes, with pauses between them that add up to less than `updateMsMax`. */
+const updateAttemptsMax = 16;
+const pauseMsMax = 250;
+/** No attempt begins later than this after the call, waiting behind other updates of this process included. */
+const updateMsMax = 5_000;
+/** Updates of one document under way in this process; one more is refused. */
+const updatesMax = 256;
+
+/** 5, 10, 20 ... 250 ms, each between half and all of it: writers that met once shall not meet again. */
+function pauseMs(attempt: number): number {
+  return Math.min(5 * 2 ** attempt, pauseMsMax) * (0.5 + Math.random() / 2);
+}
 
 /** A document as a live value: read without waiting, changed by compare-and-set, current within a second everywhere. Stored as JSON. */
 export class WatchedDocument<T> {
@@ -36,6 +47,9 @@ export class WatchedDocument<T> {
   /** Reads and writes are numbered as they begin, and an answer that was overtaken is dropped: versions alone may go back with a store. */
   #begun = 0;
   #applied = 0;
+  #updates = 0;
+  /** Settles, and never rejects, when the update that came last is over. */
+  #lastUpdate: Promise<void> = Promise.resolve();
 
   constructor(state: ClusterState, clock: Clock, options: WatchedDocumentOptions<T>) {
     checkDocumentKey(options.key);
@@ -70,26 +84,37 @@ export class WatchedDocument<T> {
   }
 
   /**
-   * Reads, changes, writes; again when another writer was faster, at most 8 times. Throws what `change` throws,
-   * `DocumentConflict` after the last attempt, `ClusterStateUnavailable` when the store is away.
+   * Reads, changes, writes, one update of this process after another; again when another process was faster, at most 16 times and for 5 s.
+   * Throws what `change` throws, `DocumentConflict` when it did not get through or 256 updates wait already, `ClusterStateUnavailable`
+   * when the store is away.
    */
   async update(change: (current: T) => T): Promise<T> {
-    for (let attempt = 0; attempt < updateAttemptsMax; attempt++) {
-      const { document } = await this.#state.readDocument(this.#options.key);
+    const { key } = this.#options;
+    if (this.#updates >= updatesMax) throw new DocumentConflict(`${updatesMax} changes of ${key} wait already`);
+    const untilMs = this.#clock.monotonicMs() + updateMsMax;
+    this.#updates++;
+    const updated = this.#lastUpdate.then(() => this.#updateInTurn(change, untilMs));
+    this.#lastUpdate = updated.then(
+      () => void this.#updates--,
+      () => void this.#updates--,
+    );
+    return updated;
+  }
+
+  async #updateInTurn(change: (current: T) => T, untilMs: number): Promise<T> {
+    const { key } = this.#options;
+    for (let attempt = 0; attempt < updateAttemptsMax && this.#clock.monotonicMs() < untilMs; attempt++) {
+      if (attempt > 0) await new Promise<void>((resolve) => void this.#clock.after(pauseMs(attempt - 1), resolve));
+      const { document } = await this.#state.readDocument(key);
       const current = document === undefined ? this.#options.initial : this.#parseOrLast(document.value);
       const value = JSON.stringify(change(current));
       const order = ++this.#begun;
-      const answer = await this.#write({
-        key: this.#options.key,
-        value,
-        expectedVersion: document?.version ?? 0,
-        requestId: randomUUID(),
-      });
+      const answer = await this.#write({ key, value, expectedVersion: document?.version ?? 0, requestId: randomUUID() });
       if (!answer.written) continue;
       this.#apply(order, value, answer.version, answer.revision);
       return this.#options.parse(value);
     }
-    throw new DocumentConflict(`${this.#options.key} was changed by others ${updateAttemptsMax} times in a row`);
+    throw new DocumentConflict(`${key} is changed by others all the time: this change did not get through`);
   }
 
   stop(): void {

@@ -258,6 +258,16 @@ describe('a connection cut after the command and before its answer', () => {
   });
 });
 
+test('simultaneous updates of one document through several processes all get in', async () => {
+  const server = await redis();
+  const parse = (text: string): number => JSON.parse(text) as number;
+  const documents = await Promise.all(
+    [1, 2, 3].map(async () => new WatchedDocument(await client(server), systemClock, { key: 'd', initial: 0, parse })),
+  );
+  await Promise.all(documents.flatMap((document) => Array.from({ length: 40 }, () => document.update((count) => count + 1))));
+  expect((await (await client(server)).readDocument('d')).document).toEqual({ version: 120, value: '120' });
+});
+
 describe('Redis away from the start', () => {
   test('opening takes no longer than the timeout, operations fail at once, and the store is used as soon as it is there', async () => {
     const port = await freePort();
