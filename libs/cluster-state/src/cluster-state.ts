@@ -34,8 +34,8 @@ export interface ClusterState {
   /** Newest first; at most the last 1000 tenures of a lease are kept. The tenure that still runs has no `endedAtMs`. */
   leaseHistory(name: string, limit: number): Promise<Tenure[]>;
 
-  /** Registers or refreshes a node; it goes by itself when not refreshed for `ttlMs`. Returns the committed revision. */
-  heartbeat(node: NodeRecord, ttlMs: number): Promise<number>;
+  /** Registers or refreshes a node; it goes by itself when not refreshed for `ttlMs`. */
+  heartbeat(node: NodeRecord, ttlMs: number): Promise<HeartbeatAnswer>;
   /** Takes the node out at once, unless another incarnation of it has registered since. */
   deregister(nodeId: string, incarnation: string): Promise<void>;
   nodes(): Promise<NodeRecord[]>;
@@ -138,6 +138,13 @@ export interface NodeRecord {
   readonly resourceError?: ResourceError;
   /** Free-form facts: `zone`, `disagg-mode`, ports of its listeners. */
   readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface HeartbeatAnswer {
+  /** The committed revision. */
+  readonly revision: number;
+  /** The live record of another incarnation of the same node id, which this one has taken the place of. */
+  readonly replaced?: NodeRecord;
 }
 
 export interface VersionedDocument {

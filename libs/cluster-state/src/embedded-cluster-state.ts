@@ -8,6 +8,7 @@ import {
   type ClusterState,
   type DocumentWrite,
   type DocumentWriteAnswer,
+  type HeartbeatAnswer,
   type Lease,
   type NodeRecord,
   type ResignRequest,
@@ -115,7 +116,7 @@ export class EmbeddedClusterState implements ClusterState {
     });
   }
 
-  async heartbeat(node: NodeRecord, ttlMs: number): Promise<number> {
+  async heartbeat(node: NodeRecord, ttlMs: number): Promise<HeartbeatAnswer> {
     limits.checkNode(node, ttlMs);
     return this.#act(() => {
       let changed = this.#forgetGoneNodes();
@@ -124,7 +125,8 @@ export class EmbeddedClusterState implements ClusterState {
       if (before === undefined || steadyPart(before) !== steadyPart(node)) changed = true;
       this.#nodes.set(node.id, { node: structuredClone(node), untilMs: this.#clock.monotonicMs() + ttlMs });
       if (changed) this.#publish('watch:nodes');
-      return this.#store.revision();
+      const revision = this.#store.revision();
+      return before !== undefined && before.incarnation !== node.incarnation ? { revision, replaced: before } : { revision };
     });
   }
 

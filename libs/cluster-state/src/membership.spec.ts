@@ -1,7 +1,7 @@
-import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import { node } from '../test/cluster-state.contract.js';
 import { openStore, type FlakyState } from '../test/flaky-state.js';
-import type { NodeState } from './cluster-state.js';
+import type { NodeRecord, NodeState } from './cluster-state.js';
 import { Membership } from './membership.js';
 
 const ttlMs = 3_000;
@@ -97,4 +97,43 @@ test('it knows the committed revision as of the last heartbeat', async () => {
   await opened.store.writeDocument({ key: 'd', value: '', expectedVersion: 0, requestId: 'r' });
   await opened.clock.advance(ttlMs / 3);
   expect(membership.committedRevision()).toBe(1);
+});
+
+describe('two processes with one node id', () => {
+  const others: Membership[] = [];
+  afterEach(async () => {
+    for (const other of others.splice(0)) await other.stop();
+  });
+
+  function member(incarnation: string): { membership: Membership; heard: string[] } {
+    const heard: string[] = [];
+    const onDuplicateId = (other: NodeRecord): void => void heard.push(other.incarnation);
+    const record = (): NodeRecord => node('n1', { incarnation });
+    const one = new Membership(opened.line().state, opened.clock, { record, ttlMs, onDuplicateId });
+    others.push(one);
+    return { membership: one, heard };
+  }
+
+  test('both hear of the other, within a ttl and once a minute at most', async () => {
+    const [one, two] = [member('first'), member('second')];
+    await one.membership.start();
+    await opened.clock.advance(100);
+    await two.membership.start();
+    await opened.clock.advance(ttlMs);
+    expect([one.heard, two.heard]).toEqual([['second'], ['first']]);
+    await opened.clock.advance(59_000 - ttlMs);
+    expect([one.heard, two.heard]).toEqual([['second'], ['first']]);
+    await opened.clock.advance(10_000);
+    expect([one.heard, two.heard]).toEqual([['second', 'second'], ['first', 'first']]);
+  });
+
+  test('a process that takes over from one that was killed hears nothing, nor when the former had one heartbeat under way', async () => {
+    await opened.store.heartbeat(node('n1', { incarnation: 'killed' }), ttlMs);
+    const two = member('second');
+    await two.membership.start();
+    await opened.clock.advance(10);
+    await opened.store.heartbeat(node('n1', { incarnation: 'killed' }), ttlMs);
+    await opened.clock.advance(60_000);
+    expect(two.heard).toEqual([]);
+  });
 });

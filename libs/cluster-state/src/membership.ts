@@ -7,12 +7,18 @@ export interface MembershipOptions {
   readonly record: () => NodeRecord;
   /** The node is gone when unheard of for this long. */
   readonly ttlMs: number;
+  /**
+   * Another live process has this node's id: its record was found in place of this one's twice in a row. Called once a minute at most.
+   * A former process that ends, or was killed, leaves its record at most once.
+   */
+  readonly onDuplicateId?: (other: NodeRecord) => void;
 }
 
 /** Heartbeats go out every third of the ttl: two may be lost. */
 const heartbeatsPerTtl = 3;
 /** With the store away, the next attempt comes this soon at least. */
 const retryDelayMsMax = 1_000;
+const duplicateIdIntervalMs = 60_000;
 
 /** Keeps this node in the registry: heartbeats, and its leave. Survives a store that is away, and registers again when it is back. */
 export class Membership {
@@ -24,6 +30,10 @@ export class Membership {
   #inFlight: Promise<void> | undefined;
   /** One more heartbeat after the one under way, for all who asked meanwhile. */
   #next: Promise<void> | undefined;
+  /** Heartbeats in a row, the first of all left out, that found the record of another incarnation. */
+  #timesReplaced = 0;
+  #wasHeard = false;
+  #lastDuplicateIdMs = -Infinity;
   #registered: { readonly id: string; readonly incarnation: string } | undefined;
   #unsubscribe: Unsubscribe = () => {};
   #cancelTimer: () => void = () => {};
@@ -92,11 +102,23 @@ export class Membership {
     try {
       const node = record();
       this.#registered = { id: node.id, incarnation: node.incarnation };
-      this.#revision = await this.#state.heartbeat(node, ttlMs);
+      const { revision, replaced } = await this.#state.heartbeat(node, ttlMs);
+      this.#revision = revision;
+      this.#noteReplaced(replaced);
       return ttlMs / heartbeatsPerTtl;
     } catch {
       // `availability()` says that the store is away.
       return Math.min(ttlMs / heartbeatsPerTtl, retryDelayMsMax);
     }
+  }
+
+  #noteReplaced(other: NodeRecord | undefined): void {
+    // What the first one finds may be left of the process before this one.
+    this.#timesReplaced = this.#wasHeard && other !== undefined ? this.#timesReplaced + 1 : 0;
+    this.#wasHeard = true;
+    const nowMs = this.#clock.monotonicMs();
+    if (other === undefined || this.#timesReplaced < 2 || nowMs - this.#lastDuplicateIdMs < duplicateIdIntervalMs) return;
+    this.#lastDuplicateIdMs = nowMs;
+    this.#options.onDuplicateId?.(other);
   }
 }

@@ -7,6 +7,7 @@ import type {
   ClusterState,
   DocumentWrite,
   DocumentWriteAnswer,
+  HeartbeatAnswer,
   Lease,
   NodeRecord,
   ResignRequest,
@@ -116,16 +117,16 @@ export class RedisClusterState implements ClusterState {
     return reply.map((json) => JSON.parse(json) as Tenure);
   }
 
-  async heartbeat(node: NodeRecord, ttlMs: number): Promise<number> {
+  async heartbeat(node: NodeRecord, ttlMs: number): Promise<HeartbeatAnswer> {
     limits.checkNode(node, ttlMs);
-    const revision = await this.#link.run(() =>
+    const [revision, replaced] = await this.#link.run(() =>
       this.#scripts.heartbeat(
         this.#key('nodes'), this.#key('nodes:expiry'), this.#key('revision'),
-        node.id, `${node.incarnation}\n${steadyPart(node)}`, figuresOf(node), ttlMs, this.#key('watch:nodes'),
+        node.id, node.incarnation, steadyPart(node), figuresOf(node), ttlMs, this.#key('watch:nodes'),
       ),
     );
     if (revision < 0) throw new RangeError(`the registry holds at most ${limits.nodesMax} nodes`);
-    return revision;
+    return replaced === '' ? { revision } : { revision, replaced: parseNode(replaced) };
   }
 
   async deregister(nodeId: string, incarnation: string): Promise<void> {

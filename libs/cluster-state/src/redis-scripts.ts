@@ -138,7 +138,7 @@ end
 return answer
 `;
 
-/** KEYS: 1 nodes, 2 expiry, 3 revision; ARGV: 1 id, 2 incarnation and steady part, 3 figures, 4 ttl, 5 watch channel. */
+/** KEYS: 1 nodes, 2 expiry, 3 revision; ARGV: 1 id, 2 incarnation, 3 steady part, 4 figures, 5 ttl, 6 watch channel. */
 const heartbeatLua = `${clock}
 local changed = false
 local gone = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', int(now), 'LIMIT', 0, 100)
@@ -148,13 +148,15 @@ if #gone > 0 then
   changed = true
 end
 local before = redis.call('HGET', KEYS[1], ARGV[1])
-if not before and redis.call('HLEN', KEYS[1]) >= ${nodesMax} then return -1 end
-local steady = ARGV[2] .. '\\n'
+if not before and redis.call('HLEN', KEYS[1]) >= ${nodesMax} then return { -1, '' } end
+local start = ARGV[2] .. '\\n'
+local steady = start .. ARGV[3] .. '\\n'
+local replaced = before and string.sub(before, 1, #start) ~= start
 if not before or string.sub(before, 1, #steady) ~= steady then changed = true end
-redis.call('HSET', KEYS[1], ARGV[1], steady .. ARGV[3])
-redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[4])), ARGV[1])
-if changed then redis.call('PUBLISH', ARGV[5], '') end
-return tonumber(redis.call('GET', KEYS[3]) or 0)
+redis.call('HSET', KEYS[1], ARGV[1], steady .. ARGV[4])
+redis.call('ZADD', KEYS[2], int(now + tonumber(ARGV[5])), ARGV[1])
+if changed then redis.call('PUBLISH', ARGV[6], '') end
+return { tonumber(redis.call('GET', KEYS[3]) or 0), replaced and before or '' }
 `;
 
 /** KEYS: 1 nodes, 2 expiry; ARGV: 1 id, 2 incarnation, 3 watch channel. */
@@ -219,7 +221,7 @@ export interface ScriptCommands {
   lease(...args: Arguments): Promise<LeaseReply>;
   leases(...args: Arguments): Promise<[name: string, ...LeaseReply][]>;
   leaseHistory(...args: Arguments): Promise<string[]>;
-  heartbeat(...args: Arguments): Promise<number>;
+  heartbeat(...args: Arguments): Promise<[revision: number, replaced: string]>;
   deregister(...args: Arguments): Promise<0 | 1>;
   nodes(...args: Arguments): Promise<string[]>;
   readDocument(...args: Arguments): Promise<[version: number, value: string, revision: number]>;

@@ -291,6 +291,17 @@ export function describeClusterState(name: string, open: () => Promise<OpenedSta
         expect((await state.nodes()).map(({ id }) => id)).toEqual(['n1', 'n2']);
       });
 
+      test('a heartbeat answers whether it took the place of another live incarnation', async () => {
+        const [first, second] = [node('n1'), node('n1', { incarnation: 'n1-2', host: '10.0.0.9' })];
+        expect(await state.heartbeat(first, longMs)).toEqual({ revision: 0 });
+        expect(await state.heartbeat(first, longMs)).toEqual({ revision: 0 });
+        expect(await state.heartbeat(second, longMs)).toEqual({ revision: 0, replaced: first });
+        expect(await state.heartbeat(first, shortMs)).toEqual({ revision: 0, replaced: second });
+        await opened.passTime(shortMs + 50);
+        expect(await state.heartbeat(second, longMs)).toEqual({ revision: 0 });
+        expect(await state.heartbeat(node('n2'), longMs)).toEqual({ revision: 0 });
+      });
+
       test('a node leaves at once, but not on behalf of its next incarnation', async () => {
         await state.heartbeat(node('n1'), longMs);
         await state.heartbeat(node('n1', { incarnation: 'second' }), longMs);
@@ -324,9 +335,9 @@ export function describeClusterState(name: string, open: () => Promise<OpenedSta
       });
 
       test('a heartbeat returns the committed revision', async () => {
-        const before = await state.heartbeat(node('n1'), longMs);
+        const { revision: before } = await state.heartbeat(node('n1'), longMs);
         await state.writeDocument({ key: 'd', value: '1', expectedVersion: 0, requestId: randomUUID() });
-        expect(await state.heartbeat(node('n1'), longMs)).toBe(before + 1);
+        expect(await state.heartbeat(node('n1'), longMs)).toEqual({ revision: before + 1 });
       });
     });
 
