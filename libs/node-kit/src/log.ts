@@ -49,7 +49,7 @@ export function createLog(config: LogConfig, mask: (text: string) => string, des
 
 /** Line by line and at once: pino-pretty's own stream would lose its last lines when the process ends. */
 function prettyLines(sink: DestinationStream): DestinationStream {
-  const pretty = prettyFactory({ colorize: process.stdout.isTTY, ignore: 'pid,hostname,node' });
+  const pretty = prettyFactory({ colorize: process.stdout.isTTY, ignore: 'pid,hostname,nodeId' });
   return { write: (line) => sink.write(pretty(line)) };
 }
 

@@ -100,7 +100,7 @@ export class Node extends NodeContext {
     if (unsafe.length > 0) throw new ConfigError(unsafe);
     const identity = openIdentity(config, roles);
     const maskSecrets = secretMasker([...secretTexts(config), identity.clusterSecret]);
-    const log = createLog(config.log, maskSecrets, logDestination).child({ node: identity.id });
+    const log = createLog(config.log, maskSecrets, logDestination).child({ nodeId: identity.id });
     const state = await openClusterState({ redis: config.redis, dataDir: config.dataDir, clock, log });
     return new Node(roles, config, clock, log, maskSecrets, state, identity);
   }
