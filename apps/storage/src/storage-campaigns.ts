@@ -17,7 +17,7 @@ export class StorageCampaigns implements NodePart {
     node.addPart(this);
   }
 
-  async start(): Promise<void> {
+  async join(): Promise<void> {
     const { modes, leaderLeaseTtlMs, gcLeaseTtlMs } = this.node.config.storage;
     this.#campaign('leader', leaderLeaseTtlMs);
     if (modes.includes('write')) this.#campaign('remote-gc', gcLeaseTtlMs);

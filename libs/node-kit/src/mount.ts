@@ -31,7 +31,12 @@ export async function mountNodeKit(app: FastifyInstance, options: MountOptions):
     answerErrorsOf(scope, node.log);
     await nodePlugin(scope, { node });
   });
-  await node.measure();
+  try {
+    await node.prepare();
+  } catch (error) {
+    await node.shutDown({ close: async () => undefined, destroy: () => undefined }).catch(() => undefined);
+    throw error;
+  }
   app.addHook('onListen', async () => {
     // Fastify swallows what this hook throws: the service listens by now, and goes on as one that is not ready.
     await join(app, node).catch((error: unknown) => node.log.error({ err: error }, 'the service cannot join the cluster'));

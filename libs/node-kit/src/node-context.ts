@@ -45,8 +45,15 @@ export abstract class NodeContext {
 /** Something that starts and stops with its node. Parts start in the order they were added and stop in the reverse. */
 export interface NodePart {
   readonly name: string;
-  /** The node listener is open and the node registered; the node is Running once every part has started. */
+  /** Throws `ConfigError` on what keeps the node from starting. Nothing is open or registered yet; cluster state may be asked. Not called in a mounted service. */
+  check?(): Promise<void>;
+  /**
+   * The node listener is open; the node is Running once every part has started. It is registered, unless cluster state is away: then it
+   * does not know yet whether it may join.
+   */
   start?(): Promise<void>;
+  /** After `start`, and not before the node may take part in the cluster: what competes for leases begins here. */
+  join?(): Promise<void>;
   /** Takes no new work and finishes what runs. */
   drain?(): Promise<void>;
   stop?(): Promise<void>;

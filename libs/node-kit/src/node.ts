@@ -8,6 +8,7 @@ import { openClusterState } from '@binnacle/cluster-state/open-cluster-state';
 import { WatchedDocument } from '@binnacle/cluster-state/watched-document';
 import type { DestinationStream, Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import { Admission } from './admission.js';
 import { buildInfo } from './build-info.js';
 import type { CachedCheck } from './check.js';
 import type { NodeConfig } from './config.js';
@@ -59,6 +60,7 @@ export class Node extends NodeContext {
   readonly selfChecks: readonly CachedCheck[];
   readonly readiness: Readiness;
   readonly #startedAtMs: number;
+  readonly #admission: Admission;
   readonly #membership: Membership;
   readonly #parts: NodePart[] = [];
   readonly #startedParts: NodePart[] = [];
@@ -82,7 +84,8 @@ export class Node extends NodeContext {
     this.machine = new MachineSampler(clock, config.dataDir);
     this.resources = new ResourceMonitor(clock, this.machine, config.health);
     this.selfChecks = selfChecks(this.resources, this.machine, config.health, clock);
-    this.readiness = new Readiness(this.lifecycle, state, clock);
+    this.#admission = new Admission({ state, clock, log, clusterSecret: this.clusterSecret, quietMs: config.node.heartbeatTtlMs });
+    this.readiness = new Readiness(this.lifecycle, state, clock, () => this.#admission.obstacle());
     this.directory = new NodeDirectory(state, clock);
     this.settings = new WatchedDocument<Settings>(state, clock, {
       key: 'settings',
@@ -142,24 +145,42 @@ export class Node extends NodeContext {
     };
   }
 
-  /** The first readings, so that the first answer has figures. Before the listener opens. */
-  async measure(): Promise<void> {
+  /**
+   * Before the listener opens: the first readings, so that the first answer has figures, and everything that keeps this node from
+   * joining. Rejects with `ConfigError` then; `shutDown` cleans up.
+   */
+  async prepare(): Promise<void> {
     this.resources.start();
     await this.machine.start();
+    for (const part of this.#parts) await part.check?.();
+    await this.#admission.ask();
   }
 
   /** The listener is open: joins the cluster and starts the parts. Rejects with what a part rejects with; `shutDown` cleans up then. */
   async run(bound: { host: string; port: number }): Promise<void> {
     this.#address = { host: advertisedHost(this.config, bound.host), port: bound.port };
     this.lifecycle.moveTo('Ready');
-    await Promise.all([this.directory.start(), this.settings.start(), this.#membership.start()]);
+    const admitted = this.#admission.admitted();
+    await Promise.all([this.directory.start(), this.settings.start(), admitted ? this.#membership.start() : undefined]);
     for (const part of this.#parts) {
       this.#startedParts.unshift(part);
       await part.start?.();
+      if (admitted) await part.join?.();
     }
     this.lifecycle.moveTo('Running');
     await this.#membership.refresh();
+    this.#admission.follow(() => void this.#joinLate());
     this.log.info({ roles: this.roles, address: this.address(), version: buildInfo.version }, 'node runs');
+  }
+
+  /** Cluster state was away when the node started, and is back. */
+  async #joinLate(): Promise<void> {
+    try {
+      await this.#membership.start();
+      for (const part of this.#parts) if (this.lifecycle.status() === 'Running') await part.join?.();
+    } catch (error) {
+      this.log.error({ err: error }, 'a part could not join the cluster');
+    }
   }
 
   /** First half of an orderly end: nobody sends anything new, and the parts finish what they have. */
@@ -183,6 +204,7 @@ export class Node extends NodeContext {
 
   /** Rejects with `ShutdownDeadlineError` when the deadline came first; what still ran is cut off then. */
   async shutDown(listener: ClosableListener): Promise<void> {
+    this.#admission.stop();
     this.lifecycle.moveTo('Stopping');
     this.log.info('node stops');
     try {

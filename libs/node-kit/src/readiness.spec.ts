@@ -18,7 +18,7 @@ async function described() {
   let availability: Availability = { available: false, sinceMs: clock.nowMs(), reason: 'connection refused' };
   state.availability = () => availability;
   const lifecycle = new Lifecycle();
-  const readiness = new Readiness(lifecycle, state, clock);
+  const readiness = new Readiness(lifecycle, state, clock, () => '');
   const set = (available: boolean): void => {
     availability = { available, sinceMs: clock.nowMs(), reason: available ? '' : 'connection refused' };
   };

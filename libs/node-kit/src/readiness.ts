@@ -12,7 +12,7 @@ export interface ReadinessLine {
 /**
  * Whether traffic may be sent to this node.
  *
- * A node that has never reached its cluster state is not ready: it knows neither settings nor other nodes. A node that has, and lost
+ * A node that has never reached its cluster state, or may not join, is not ready: it knows neither settings nor other nodes. A node that has, and lost
  * it, stays ready and only says so: the state is shared, so a readiness that followed it would take every node out at once, where
  * each can still serve what it knows.
  */
@@ -24,6 +24,8 @@ export class Readiness {
     private readonly lifecycle: Lifecycle,
     private readonly state: ClusterState,
     private readonly clock: Clock,
+    /** Why the node takes no part in the cluster although its state can be reached; empty when it does. */
+    private readonly obstacle: () => string,
   ) {
     this.#unsubscribe = state.onAvailabilityChange(() => this.#look());
   }
@@ -38,7 +40,7 @@ export class Readiness {
     const { available, sinceMs, reason } = this.state.availability();
     const awayS = Math.max(0, Math.round((this.clock.nowMs() - sinceMs) / 1000));
     const store = { name: 'store_status', ok: status === 'Running', detail: status === 'Running' ? '' : `store_status=${status}` } as const;
-    if (available) return [store, { name: 'cluster_state', ok: true, detail: '' }];
+    if (available) return [store, { name: 'cluster_state', ok: this.obstacle() === '', detail: this.obstacle() }];
     const detail = this.#reached ? `away for ${awayS} s: ${reason}` : `not reached yet: ${reason}`;
     return [store, { name: 'cluster_state', ok: this.#reached, detail }];
   }
@@ -48,7 +50,7 @@ export class Readiness {
   }
 
   #look(): void {
-    if (this.state.availability().available) this.#reached = true;
+    if (this.state.availability().available && this.obstacle() === '') this.#reached = true;
   }
 }
 

@@ -56,7 +56,7 @@ export async function startNode(
   const shutDown = (): Promise<void> => node.shutDown({ close, destroy: () => listener.server.closeAllConnections() });
   try {
     app = await createApplication(node, listener, definition.modules);
-    await node.measure();
+    await node.prepare();
     const port = await listen(listener, config, nodePort(config, definition.defaultPort));
     await node.run({ host: config.node.host, port });
   } catch (error) {
