@@ -74,7 +74,8 @@ export class NestLog implements LoggerService {
     this.#write('fatal', message, rest);
   }
   error(message: unknown, ...rest: unknown[]): void {
-    this.#write('error', message, rest);
+    // What keeps the application from being made is thrown to whoever makes it, too, and said there.
+    this.#write(contextOf(rest) === 'ExceptionHandler' ? 'debug' : 'error', message, rest);
   }
   warn(message: unknown, ...rest: unknown[]): void {
     this.#write('warn', message, rest);

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { Module, type DynamicModule, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
+import { ClusterStateUnusable } from '@binnacle/cluster-state/cluster-state';
 import type { Role } from '@binnacle/contracts/route';
 import type { FastifyInstance } from 'fastify';
 import type { DestinationStream } from 'pino';
@@ -148,5 +149,6 @@ function print(text: string): undefined {
 /** What can be mended by the reader is said in one line; what cannot comes with its stack. */
 function startFailure(error: unknown): string {
   if (error instanceof ConfigError) return error.problems.map((problem) => `binnacle: ${problem}`).join('\n');
+  if (error instanceof ClusterStateUnusable) return `binnacle: ${error.message.replaceAll('\n', ' ')}`;
   return `binnacle: the node cannot start: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`;
 }

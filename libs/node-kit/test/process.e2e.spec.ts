@@ -2,7 +2,7 @@ import { afterEach, describe, expect, test } from '@jest/globals';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -80,6 +80,47 @@ describe('what cannot start ends with 1 and one line a mistake', () => {
     expect(await ended).toBe(1);
     expect(output.err).toMatch(new RegExp(`^binnacle: port ${port} on 127\\.0\\.0\\.1 is in use: free it, or set node\\.port .*\n$`));
     taken.close();
+  });
+});
+
+describe('what the user can mend is one line, without a stack', () => {
+  const text = (lines: RegExp): RegExp => new RegExp(`^binnacle: ${lines.source}\\n$`);
+
+  test('a folder that another process uses', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'binnacle-process-'));
+    await run([], { BINNACLE_DATA_DIR: dataDir }).address();
+    const { ended, output } = run([], { BINNACLE_DATA_DIR: dataDir });
+    expect(await ended).toBe(1);
+    expect(output.err).toMatch(text(/another process uses the data folder [^\n]*BINNACLE_DATA_DIR[^\n]*/));
+  });
+
+  test('a damaged database', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'binnacle-process-'));
+    writeFileSync(join(dataDir, 'cluster-state.db'), 'no database '.repeat(1_000));
+    const { ended, output } = run([], { BINNACLE_DATA_DIR: dataDir });
+    expect(await ended).toBe(1);
+    expect(output.err).toMatch(text(/[^\n]*cluster-state\.db[^\n]*/));
+  });
+
+  test('an address of Redis that is none', async () => {
+    const { ended, output } = run(['--redis.url', 'http://:pa55word@x']);
+    expect(await ended).toBe(1);
+    expect(output.err).toMatch(text(/redis\.url [^\n]*/));
+    expect(output.err + output.out).not.toContain('pa55word');
+  });
+
+  test('a data folder that cannot be made, and at once', async () => {
+    const { ended, output } = run(['--data-dir', '/proc/nope']);
+    expect(await ended).toBe(1);
+    expect(output.err).toMatch(text(/the data folder \/proc\/nope cannot be used: [^\n]*data-dir[^\n]*/));
+  });
+
+  test('what a provider refuses while Nest makes it', async () => {
+    const { ended, output } = run([], {}, 'refusing-node');
+    expect(await ended).toBe(1);
+    expect(output.err).toBe('binnacle: set this, not that\n');
+    expect(output.out).not.toContain('"level":"error"');
+    expect(output.out).not.toContain('    at ');
   });
 });
 
