@@ -93,7 +93,12 @@ export class Node extends NodeContext {
       parse: parseSettings,
       onInvalid: (error) => log.error({ err: error }, 'the settings in cluster state are damaged; the last good ones stay'),
     });
-    this.#membership = new Membership(state, clock, { record: () => this.record(), ttlMs: config.node.heartbeatTtlMs });
+    this.#membership = new Membership(state, clock, {
+      record: () => this.record(),
+      ttlMs: config.node.heartbeatTtlMs,
+      onDuplicateId: ({ host, port }) =>
+        log.warn({ host, port }, `another process, at ${host}:${port}, has the id "${this.id}" too: give each its own node.id (BINNACLE_NODE_ID)`),
+    });
     if (config.node.zone) this.labels.zone = config.node.zone;
   }
 

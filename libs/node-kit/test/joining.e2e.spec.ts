@@ -155,3 +155,14 @@ test('a line about another node names that one; its own id has a name of its own
   expect(line.match(/"node":/g)).toHaveLength(1);
   await node.stop();
 });
+
+test('two processes with one id are told of each other and of the key', async () => {
+  const [lines, otherLines] = [[], []] as [string[], string[]];
+  const beOne = (made: NodeConfig): void => void (made.node.id = 'one-and-the-same');
+  const [node, other] = [await start(config('twice', beOne), lines, NothingModule), await start(config('twice', beOne), otherLines, NothingModule)];
+  const warning = (address: string): RegExp => new RegExp(`another process, at ${address}, has the id .*node\\.id \\(BINNACLE_NODE_ID\\)`);
+  await waitUntil(() => lines.some((line) => warning(other.address).test(line)) && otherLines.some((line) => warning(node.address).test(line)), {
+    what: 'both say so',
+  });
+  await Promise.all([node.stop(), other.stop()]);
+});
