@@ -38,7 +38,7 @@ export class RedisClusterState implements ClusterState {
   private constructor(settings: RedisSettings, clock: Clock) {
     const clients = createRedisClients(settings);
     this.#prefix = `{${settings.prefix}}:`;
-    this.#link = new RedisLink(clients.commands, clock, settings.timeoutMs);
+    this.#link = new RedisLink(clients.commands, clients.name, clock, settings.timeoutMs);
     this.#scripts = defineScripts(clients.commands);
     this.#publish = (channel, payload) => clients.commands.publish(channel, payload);
     this.#subscriptions = new RedisSubscriptions(() => clients.newSubscriber(), clock, settings.timeoutMs);

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions } from 'node:tls';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { ClusterStateUnusable } from './cluster-state.js';
+import type { RedisName } from './redis-reason.js';
 
 export interface RedisSettings {
   /** `redis://` or `rediss://` (TLS), with user, password and database; with `sentinels` its host is the name of the master set. */
@@ -31,6 +32,7 @@ export function reconnectDelayMs(attempt: number): number {
 
 /** The clients of one store; none of them is connected yet, and none keeps commands for later. */
 export interface RedisClients {
+  readonly name: RedisName;
   readonly commands: Redis | Cluster;
   /** A new connection for subscriptions, that does not reconnect by itself; undefined while no node of the cluster is known. */
   newSubscriber(): Redis | undefined;
@@ -39,10 +41,11 @@ export interface RedisClients {
 /** Throws `ClusterStateUnusable` when the settings cannot be right; the message never shows the url, which may hold a password. */
 export function createRedisClients(settings: RedisSettings): RedisClients {
   const options = connectionOptions(settings);
+  const name = nameOf(settings, options);
   const subscriberOptions: ClientOptions = { ...options, retryStrategy: null, sentinelRetryStrategy: () => null, autoResubscribe: false };
   if (!settings.cluster) {
     const commands = new Redis({ ...options, retryStrategy: reconnectDelayMs });
-    return { commands, newSubscriber: () => new Redis(subscriberOptions) };
+    return { name, commands, newSubscriber: () => new Redis(subscriberOptions) };
   }
   const { host, port, ...nodeOptions } = options;
   const commands = new Cluster([{ host: host!, port: port! }], {
@@ -61,7 +64,13 @@ export function createRedisClients(settings: RedisSettings): RedisClients {
     const node = nodes[Math.floor(Math.random() * nodes.length)];
     return node && new Redis({ ...subscriberOptions, host: node.options.host!, port: node.options.port! });
   };
-  return { commands, newSubscriber };
+  return { name, commands, newSubscriber };
+}
+
+function nameOf({ sentinels, cluster }: RedisSettings, { host, port, name, tls }: ClientOptions): RedisName {
+  const address = host?.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+  const one = cluster ? `Redis Cluster at ${address}` : `Redis at ${address}`;
+  return { text: sentinels === '' ? one : `Redis master ${name} (sentinels ${sentinels})`, tls: tls !== undefined };
 }
 
 function connectionOptions(settings: RedisSettings): ClientOptions {
@@ -89,7 +98,7 @@ function connectionOptions(settings: RedisSettings): ClientOptions {
     ...(database !== '' && { db: Number(database) }),
     ...(tls && { tls }),
   };
-  if (settings.sentinels === '') return { ...common, host: url.hostname || '127.0.0.1', port: Number(url.port || 6379) };
+  if (settings.sentinels === '') return { ...common, host: url.hostname.replace(/^\[(.*)\]$/, '$1') || '127.0.0.1', port: Number(url.port || 6379) };
   return {
     ...common,
     sentinels: parseSentinels(settings.sentinels),

@@ -3,6 +3,7 @@ import type { Clock } from './clock.js';
 import { ClusterStateUnavailable, type Availability, type Unsubscribe } from './cluster-state.js';
 import { pendingOperationsMax } from './limits.js';
 import { Listeners } from './listeners.js';
+import { closedAtOnce, isAboutTheClient, isReset, noConnection, noReply, redisReason, type RedisName } from './redis-reason.js';
 
 interface Operation {
   readonly sentAtMs: number;
@@ -11,6 +12,11 @@ interface Operation {
 
 /** With no answer for this long a PING asks whether the store is there, so that an idle node notices too. */
 const probeIntervalMs = 1_000;
+/**
+ * A server that refuses (out of memory, read-only) may answer the next read. It counts as away this long all the same: whoever hears
+ * that it is back asks at once, is refused at once, and must not turn that into a loop.
+ */
+const refusalMs = 1_000;
 
 /**
  * The connection for commands: gives every operation its deadline, knows whether the store answers, and replaces a connection that hangs.
@@ -18,6 +24,7 @@ const probeIntervalMs = 1_000;
  */
 export class RedisLink {
   readonly #client: Redis | Cluster;
+  readonly #name: RedisName;
   readonly #clock: Clock;
   readonly #timeoutMs: number;
   /** In the order they were sent, so the oldest is the first. */
@@ -27,7 +34,11 @@ export class RedisLink {
   #lastAnswerMs = -Infinity;
   /** Since when the client has been without a ready connection. */
   #notReadySinceMs: number;
-  #lastError = '';
+  /** Why there is no connection, as far as is known. */
+  #lastReason = '';
+  #refusedUntilMs = -Infinity;
+  /** Of the connection there is, or was last: whether it came about, and whether the server has greeted. */
+  #progress: 'connecting' | 'connected' | 'ready' = 'connecting';
   #cancelDeadline: (() => void) | undefined;
   #cancelProbe: () => void = () => {};
   /** Told to end and not ended yet. */
@@ -35,16 +46,23 @@ export class RedisLink {
   #gathering = false;
   #closed = false;
 
-  constructor(client: Redis | Cluster, clock: Clock, timeoutMs: number) {
+  constructor(client: Redis | Cluster, name: RedisName, clock: Clock, timeoutMs: number) {
     this.#client = client;
+    this.#name = name;
     this.#clock = clock;
     this.#timeoutMs = timeoutMs;
-    this.#availability = { available: false, sinceMs: clock.nowMs(), reason: 'not connected yet' };
+    this.#availability = { available: false, sinceMs: clock.nowMs(), reason: `${name.text} is not connected yet` };
     this.#notReadySinceMs = clock.monotonicMs();
     client.on('error', (error: Error) => this.#noteError(error));
     client.on('node error', (error: Error) => this.#noteError(error));
     client.on('close', () => this.#lost());
-    client.on('ready', () => this.#probe());
+    client.on('connecting', () => (this.#progress = 'connecting'));
+    client.on('connect', () => (this.#progress = 'connected'));
+    client.on('ready', () => {
+      this.#progress = 'ready';
+      this.#refusedUntilMs = -Infinity;
+      this.#probe();
+    });
   }
 
   availability(): Availability {
@@ -70,7 +88,11 @@ export class RedisLink {
         cancelListener();
         resolve();
       };
-      const cancelTimer = this.#clock.after(this.#timeoutMs, done);
+      const cancelTimer = this.#clock.after(this.#timeoutMs, () => {
+        // The client's own deadline comes a moment later, and whoever opens wants to know now.
+        if (this.#lastReason === '') this.#noteReason(this.#whyNotReady());
+        done();
+      });
       const cancelListener = this.#listeners.add(done);
     });
   }
@@ -90,7 +112,7 @@ export class RedisLink {
         (answer) => {
           this.#lastAnswerMs = this.#clock.monotonicMs();
           this.#pending.delete(operation);
-          if (!this.#availability.available) this.#setAvailability(true, '');
+          if (!this.#availability.available && this.#lastAnswerMs >= this.#refusedUntilMs) this.#setAvailability(true, '');
           resolve(answer);
         },
         (error: Error) => {
@@ -135,16 +157,17 @@ export class RedisLink {
 
   #expire(): void {
     const nowMs = this.#clock.monotonicMs();
-    const reason = `no answer within ${this.#timeoutMs} ms`;
+    const reason = noReply(this.#name, this.#timeoutMs);
     let silent = false;
     for (const operation of this.#pending) {
       if (operation.sentAtMs + this.#timeoutMs > nowMs) break;
       this.#pending.delete(operation);
-      operation.reject(new ClusterStateUnavailable(`Redis: ${reason}`));
+      operation.reject(new ClusterStateUnavailable(reason));
       silent ||= this.#lastAnswerMs < operation.sentAtMs;
     }
     // Nothing at all came since it was sent: the server hangs or the line is dead, and waiting on it longer helps nobody.
     if (!silent) return;
+    this.#lastReason = reason;
     this.#setAvailability(false, reason);
     this.#dropConnection();
   }
@@ -157,25 +180,39 @@ export class RedisLink {
 
   /** An answer with an error shows a store that cannot serve (loading, read-only, out of memory, wrong password): it counts as away. */
   #unavailable(error: Error): ClusterStateUnavailable {
-    const reason = this.#client.status === 'ready' ? error.message : this.#lastError || error.message;
+    const isReady = this.#client.status === 'ready';
+    const reason = (isReady ? '' : this.#lastReason) || redisReason(error, this.#name, this.#timeoutMs);
+    if (isReady && this.#availability.available && error.name === 'ReplyError') this.#refusedUntilMs = this.#clock.monotonicMs() + refusalMs;
     this.#setAvailability(false, reason);
-    return new ClusterStateUnavailable(`Redis: ${reason}`);
+    return new ClusterStateUnavailable(reason);
   }
 
   #noteError(error: Error): void {
-    const inner = (error as { lastNodeError?: Error }).lastNodeError;
-    this.#lastError = (inner ?? error).message || (error as NodeJS.ErrnoException).code || error.name;
-    if (this.#client.status !== 'ready' && !this.#closed) this.#setAvailability(false, this.#lastError);
+    const inner = (error as { lastNodeError?: Error }).lastNodeError ?? error;
+    // What ends the connection tells less than what went before.
+    if (this.#lastReason !== '' && isAboutTheClient(inner)) return;
+    this.#noteReason(this.#progress === 'connected' && isReset(inner) ? closedAtOnce(this.#name) : redisReason(inner, this.#name, this.#timeoutMs));
+  }
+
+  #noteReason(reason: string): void {
+    this.#lastReason = reason;
+    if (this.#client.status !== 'ready' && !this.#closed) this.#setAvailability(false, reason);
+  }
+
+  #whyNotReady(): string {
+    return this.#progress === 'connecting' ? noConnection(this.#name, this.#timeoutMs) : noReply(this.#name, this.#timeoutMs);
   }
 
   #lost(): void {
     this.#dropping = false;
     this.#notReadySinceMs = this.#clock.monotonicMs();
-    if (!this.#closed) this.#setAvailability(false, this.#lastError || 'the connection was closed');
+    if (this.#closed) return;
+    if (this.#lastReason === '') this.#lastReason = this.#progress === 'connected' ? closedAtOnce(this.#name) : `${this.#name.text} is not connected`;
+    this.#setAvailability(false, this.#lastReason);
   }
 
   #setAvailability(available: boolean, reason: string): void {
-    if (available) this.#lastError = '';
+    if (available) this.#lastReason = '';
     if (this.#availability.available === available) {
       if (!available) this.#availability = { ...this.#availability, reason };
       return;
@@ -199,6 +236,7 @@ export class RedisLink {
       } else if (nowMs - this.#notReadySinceMs > this.#timeoutMs) {
         // A server may accept a connection and then never finish the greeting.
         this.#notReadySinceMs = nowMs;
+        if (this.#client.status === 'connect') this.#noteReason(noReply(this.#name, this.#timeoutMs));
         this.#dropConnection();
       }
       this.#probeLater();
