@@ -173,3 +173,16 @@ test('a damaged document leaves the last good keys in force', async () => {
   await clock.advance(1_000);
   expect(keys.verdict(value).kind).toBe('valid');
 });
+
+test('before anything of the node is open it is refused where others reach it and nobody is asked for a key; a stored one is enough', async () => {
+  const config = new NodeConfig();
+  config.gateway.host = '0.0.0.0';
+  const check = async (): Promise<void> => {
+    const own: NodePart[] = [];
+    new ApiKeys({ state, clock, config, log: {}, addPart: (part: NodePart) => own.push(part) } as never);
+    for (const part of own) await part.check?.();
+  };
+  await expect(check()).rejects.toThrow(/gateway\.host is 0\.0\.0\.0.*set gateway\.api-key/);
+  await (await open()).create({ actions: ['*'] });
+  await check();
+});

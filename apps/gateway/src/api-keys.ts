@@ -3,6 +3,7 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Inject, Injectable } from '@nestjs/common';
 import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { assertSafeBind } from './bind-rules.js';
 import { emptyKeyDocument, keysMax, parseKeyDocument, type KeyDocument, type StoredKey } from './key-document.js';
 import type { NewKey } from './new-key.js';
 
@@ -53,6 +54,7 @@ export class ApiKeys {
     this.#take(emptyKeyDocument);
     node.addPart({
       name: 'api keys',
+      check: async () => assertSafeBind(node.config.gateway, await this.#readCount()),
       start: async () => {
         await this.#document.start();
         await this.#load();
@@ -137,6 +139,16 @@ export class ApiKeys {
     });
     this.#take(document);
     this.node.log.info({ id }, 'API key revoked');
+  }
+
+  /** Of the stored keys, before the document is followed; none while cluster state is away. */
+  async #readCount(): Promise<number> {
+    try {
+      const { document } = await this.node.state.readDocument(documentKey);
+      return document === undefined ? 0 : parseKeyDocument(document.value).keys.length;
+    } catch {
+      return 0;
+    }
   }
 
   /** The watched document starts without its store, too, and does not tell the difference; whether there are keys must be known. */
