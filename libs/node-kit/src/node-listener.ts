@@ -1,6 +1,8 @@
 import { BinnacleError, renderError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
-import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { LogController, type ConnectionError, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import { STATUS_CODES } from 'node:http';
+import type { Socket } from 'node:net';
 import { ConfigError } from './config-error.js';
 import { Connections } from './connections.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -38,6 +40,7 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
     forceCloseConnections: 'idle',
     // A gateway that has not heard yet that this node stops must get an answer.
     return503OnClosing: false,
+    clientErrorHandler: answerUnreadable,
   });
   endUnusedConnections(app);
   // SDKs say `Content-Type: application/json` also where they send no body, and then an empty text is no broken JSON.
@@ -49,6 +52,22 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
   // JSON and form bodies have parsers; whatever else is sent reaches its handler as bytes.
   app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
   return app;
+}
+
+const headTooLong = { status: 431, error: new BinnacleError('BAD_REQUEST', 'the head of the request is too long') };
+const tooSlow = { status: 408, error: new BinnacleError('REQUEST_TIMEOUT', 'the request did not arrive in time') };
+const unreadable = { status: 400, error: new BinnacleError('BAD_REQUEST', 'this is no HTTP request, or its method is unknown') };
+
+/** What Node.js cannot read as a request reaches no handler. */
+function answerUnreadable(cause: ConnectionError, socket: Socket): void {
+  if (cause.code === 'ECONNRESET' || socket.destroyed) return;
+  if (socket.writable) {
+    const { status, error } = cause.code === 'HPE_HEADER_OVERFLOW' ? headTooLong : cause.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? tooSlow : unreadable;
+    const { headers, body } = renderError(error, 'binnacle', { method: '', path: '' });
+    const lines = Object.entries({ ...headers, 'content-length': Buffer.byteLength(body), connection: 'close' }).map(([name, value]) => `${name}: ${value}\r\n`);
+    socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`);
+  }
+  socket.destroy(cause);
 }
 
 function endUnusedConnections(app: FastifyInstance): void {

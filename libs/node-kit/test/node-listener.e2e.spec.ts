@@ -6,6 +6,7 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader, dialectHeader } from '@binnacle/contracts/internal-headers';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import type { FastifyRequest } from 'fastify';
+import { connect } from 'node:net';
 import { AgentClient } from '../src/agent-client.js';
 import { buildInfo } from '../src/build-info.js';
 import { NodeContext } from '../src/node-context.js';
@@ -105,6 +106,20 @@ describe('without the cluster secret', () => {
     const answer = await ask(at, '/agent/v1/leases/leader/resign', { method: 'POST', body: '{}' });
     expect(answer.status).toBe(401);
   });
+});
+
+test.each([
+  ['an unknown method', 'BREW /debug HTTP/1.1\r\nhost: x\r\n\r\n', '400 Bad Request'],
+  ['a head without end', `GET /debug HTTP/1.1\r\nhost: x\r\nlong: ${'x'.repeat(40_000)}\r\n\r\n`, '431 Request Header Fields Too Large'],
+])('%s is answered as an error of Binnacle', async (_what, request, status) => {
+  const { hostname, port } = new URL(`http://${at}`);
+  const socket = connect(Number(port), hostname).end(request);
+  let answer = '';
+  for await (const chunk of socket) answer += String(chunk);
+  const [head, body] = answer.split('\r\n\r\n') as [string, string];
+  expect(head).toMatch(`HTTP/1.1 ${status}\r\n`);
+  expect(head).toMatch(/content-type: application\/json.*\r\n.*content-length: \d+/is);
+  expect(JSON.parse(body)).toEqual({ error: { code: 'BAD_REQUEST', message: expect.any(String) } });
 });
 
 describe('every node answers', () => {
