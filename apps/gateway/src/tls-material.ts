@@ -46,7 +46,7 @@ export class TlsMaterial {
     try {
       this.#material = this.#read();
     } catch (error) {
-      throw new ConfigError([`the files of gateway.tls-cert-file, tls-key-file and tls-ca-file cannot be used: ${String(error)}`]);
+      throw new ConfigError([`the files of gateway.tls-cert-file, tls-key-file and tls-ca-file cannot be used: ${(error as Error).message}`]);
     }
     node.addPart({ name: 'TLS files', start: async () => this.#follow(), stop: async () => this.#stop() });
   }
