@@ -136,7 +136,7 @@ function tlsOptions({ caFile }: RedisSettings): ConnectionOptions {
 
 function parseSentinels(text: string): { host: string; port: number }[] {
   return text.split(',').map((address) => {
-    const match = /^\s*(.+):(\d{1,5})\s*$/.exec(address);
+    const match = /^\s*([^@]+):(\d{1,5})\s*$/.exec(address);
     if (match === null) throw new ClusterStateUnusable('redis.sentinels must look like host:26379,host:26379');
     return { host: match[1]!, port: Number(match[2]) };
   });

@@ -214,6 +214,7 @@ test('settings that cannot be right are refused without showing the url', async 
   expect(await attempt({ url: 'redis://:hidden%zz@host' })).toBe('redis.url: a % in the user or the password must be written %25');
   expect(await attempt({ url: 'rediss://:hidden@host', caFile: '/nowhere/ca.pem' })).toMatch(/ca-file \/nowhere\/ca.pem cannot be read/);
   expect(await attempt({ url: 'redis://mymaster', sentinels: 'host-without-port' })).toMatch(/redis.sentinels must look like/);
+  expect(await attempt({ url: 'redis://mymaster', sentinels: ':hidden@host:26379' })).toMatch(/^redis.sentinels must look like [^@]*$/);
   expect(await attempt({ url: 'redis://host', sentinels: 'a:1', cluster: true })).toMatch(/exclude each other/);
   for (const message of await Promise.all([attempt({ url: 'http://user:hidden@host' }), attempt({ url: 'redis://:hidden@host/base' })])) {
     expect(message).not.toContain('hidden');
