@@ -64,6 +64,14 @@ describe('storage nodes', () => {
     expect(before).toMatchObject({ owner: { nodeId: 'w' }, endReason: 'resigned' });
   });
 
+  test('a node that starts without Redis stands for no lease before it may join, and for both once Redis is there', async () => {
+    await redis.kill9();
+    const node = await start('s0', ['write']);
+    expect([...node.context.candidacies.keys()]).toEqual([]);
+    await redis.restart();
+    await waitUntil(async () => (await owner(node, 'leader')) === 's0' && (await owner(node, 'remote-gc')) === 's0');
+  });
+
   test('a node alone on embedded state leads, and in a later term after its restart', async () => {
     const first = await start('s0', ['write'], '');
     await waitUntil(() => first.context.candidacies.get('leader')?.isOwner());
