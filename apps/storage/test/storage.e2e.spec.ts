@@ -69,7 +69,7 @@ describe('storage nodes', () => {
     const node = await start('s0', ['write']);
     expect([...node.context.candidacies.keys()]).toEqual([]);
     await redis.restart();
-    await waitUntil(async () => (await owner(node, 'leader')) === 's0' && (await owner(node, 'remote-gc')) === 's0');
+    await waitUntil(() => ['leader', 'remote-gc'].every((lease) => node.context.candidacies.get(lease)?.isOwner()));
   });
 
   test('a node alone on embedded state leads, and in a later term after its restart', async () => {
