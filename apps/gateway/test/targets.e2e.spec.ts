@@ -9,6 +9,7 @@ const routes = [
   testRoute({ path: '/self', target: { kind: 'self' }, deadlineMs: 1_000 }),
   testRoute({ path: '/storage', deadlineMs: 1_000 }),
   testRoute({ path: '/storage', method: 'POST', bodyBytesMax: 4_000_000 }),
+  testRoute({ path: '/whole', method: 'POST', everyNode: false }),
   testRoute({ path: '/leader', target: { kind: 'lease-owner', lease: 'leader', role: 'storage' } }),
   testRoute({ path: '/about', target: { kind: 'subject', role: 'profiling', subjectRole: 'storage' } }),
 ];
@@ -109,6 +110,13 @@ describe('every node', () => {
       'storage-0': { status: 200, body: 'profiling-0 /about?node=storage-0' },
       'storage-1': { status: 200, body: 'profiling-0 /about?node=storage-1' },
     });
+  });
+
+  test('is refused where the route acts on the cluster as a whole', async () => {
+    await start();
+    const answer = await fetch(gateway.url('/whole?node=*'), { method: 'POST' });
+    expect(answer.status).toBe(400);
+    expect(await answer.text()).toContain('node=* is not for this path');
   });
 
   test('gets the same body', async () => {

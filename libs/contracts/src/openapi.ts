@@ -201,7 +201,7 @@ const parameters = {
     name: 'node',
     in: 'query',
     description:
-      'Id of the target node; `*` asks every node that could be named and answers with an object by node id. Naming a node needs a key on public paths too.',
+      'Id of the target node; `*`, on routes that only read or that act on one node, asks every node that could be named and answers with an object by node id. Naming a node needs a key on public paths too.',
     schema: { type: 'string', maxLength: 64 },
   },
   nodeHeader: {

@@ -14,7 +14,7 @@ export type Role = (typeof roles)[number];
  * - `lease-owner`: the owner of a lease, or the named node; while nobody owns it, any node of the role.
  * - `subject`: any live node of the role serves it; the named node is what the operation is about and is passed on as `?node=`.
  *
- * `?node=*` asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
+ * `?node=*`, where the route allows it, asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
  * A `subjectRole` of `any` is every node there is: any node can be profiled.
  */
 export type TargetRule =
@@ -55,6 +55,11 @@ export interface Route {
    * change something (`owner/resign`, `gc`, `evict`) or cost a capture. A request that was never sent may always go to another node.
    */
   readonly retryable: boolean;
+  /**
+   * `?node=*` may ask every node. False for what changes the cluster as a whole (a key made once per gateway is not what anybody meant), and
+   * for streams without an end.
+   */
+  readonly everyNode: boolean;
   /** Under mTLS any certificate of the authority is let in, whatever its common name: TiFlash exempts three paths from its list. */
   readonly anyCertificate?: true;
   /** The path that nodes serve it under, where that is not `path`. */

@@ -262,6 +262,17 @@ describe('every row', () => {
     expect(again.filter((route) => changing.test(route.path)).map(named)).toEqual([]);
   });
 
+  test('may be sent to every node at once if it reads, or acts on one node', () => {
+    const every = routes.filter((route) => route.everyNode);
+    expect(
+      every
+        .filter((route) => route.method !== 'GET')
+        .map(named)
+        .sort(),
+    ).toEqual(['POST /operations/cache/clear', 'POST /operations/db/compact', 'POST /operations/snapshot', 'PUT /log-level']);
+    expect(every.filter((route) => route.produces === 'text/event-stream')).toEqual([]);
+  });
+
   test('lets any certificate in on the three paths that TiFlash exempts', () => {
     const exempt = listenerRoutes('tiflash').filter((route) => route.anyCertificate);
     expect(exempt.map(named).sort()).toEqual(['GET /debug/pprof/profile', 'GET /metrics', 'GET /status']);

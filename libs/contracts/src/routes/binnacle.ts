@@ -69,6 +69,7 @@ export const binnacleRoutes: readonly Route[] = [
     target: anyCluster,
     action: 'cluster:get',
     state: 'served',
+    everyNode: false,
     produces: 'text/event-stream',
   }),
   defineRoute(['binnacle'], 'GET', '/api/v1/leases', {

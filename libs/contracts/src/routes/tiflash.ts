@@ -163,6 +163,7 @@ const status: readonly Route[] = [
     summary: 'Change the log level of a node',
     target: self,
     action: 'config:create',
+    everyNode: true,
     produces: text,
   }),
 ];

@@ -31,6 +31,7 @@ const operations: readonly Route[] = [
     summary: 'Write a snapshot of a node; answers when the copy is complete',
     target: anyStorage,
     action: 'operations/snapshot:create',
+    everyNode: true,
     deadlineMs: 30 * minuteMs,
     query: [
       { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root.', required: true },
@@ -40,6 +41,7 @@ const operations: readonly Route[] = [
     summary: 'Compact the storage engine; answers when done',
     target: anyStorage,
     action: 'operations/db/compact:create',
+    everyNode: true,
     deadlineMs: 30 * minuteMs,
   }),
   route('POST', '/operations/vote', {
@@ -54,6 +56,7 @@ const operations: readonly Route[] = [
     summary: 'Empty the search cache',
     target: anyStorage,
     action: 'operations/cache/clear:create',
+    everyNode: true,
   }),
   route('POST', '/operations/reset_peers', {
     summary: 'Read the list of nodes afresh',
