@@ -231,7 +231,7 @@ const empty = Buffer.alloc(0);
 const digitOne = '1'.charCodeAt(0);
 const statusLinePattern = /^HTTP\/1\.[01] [1-9]\d\d(?: |$)/;
 /** Controls but tabs, and line ends that are not both characters. */
-const forbiddenPattern = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|(?<!\r)\n/;
+const forbiddenPattern = /[^\t\r\n\x20-\x7e\x80-\xff]|\r(?!\n)|[^\r]\n/;
 const namePattern = /^[\w!#$%&'*+.^`|~-]+$/;
 /** Exact in a double. */
 const lengthPattern = /^\d{1,15}$/;

@@ -256,7 +256,7 @@ class Forwarding implements AnswerHandler {
     this.#isCounted = true;
     const { clock, metrics } = this.forwarder.parts;
     const { outliers } = this.#upstream;
-    if (outcome === 'success') outliers.success(clock.monotonicMs());
+    if (outcome === 'success') outliers.success();
     else if (outliers.failure(clock.monotonicMs())) metrics.ejections.inc();
   }
 }

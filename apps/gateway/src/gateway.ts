@@ -26,6 +26,7 @@ import { Upstreams } from './upstream.js';
 export class Gateway {
   #listeners: Listeners | undefined;
   #upstreams: Upstreams | undefined;
+  #pipeline: RequestPipeline | undefined;
   readonly #leaseOwners: LeaseOwners;
 
   constructor(
@@ -41,7 +42,7 @@ export class Gateway {
     node.addPart({
       name: 'gateway',
       start: () => this.#start(),
-      drain: async () => this.#listeners?.close(),
+      drain: () => this.#drain(),
       stop: () => this.#stop(),
     });
   }
@@ -50,7 +51,8 @@ export class Gateway {
     const { node } = this;
     assertSafeBind(node.config.gateway, this.keys.storedCount());
     await this.#leaseOwners.start();
-    const pipeline = this.#pipeline();
+    const pipeline = this.#createPipeline();
+    this.#pipeline = pipeline;
     this.#listeners = new Listeners({
       config: node.config.gateway,
       clock: node.clock,
@@ -75,7 +77,7 @@ export class Gateway {
     });
   }
 
-  #pipeline(): RequestPipeline {
+  #createPipeline(): RequestPipeline {
     const { node, authentication, statistics, slowLog } = this;
     const { clock, clusterSecret, log, directory } = node;
     const metrics = new ForwardingMetrics(node.metrics, () => clock.monotonicMs());
@@ -101,6 +103,12 @@ export class Gateway {
       forwarder,
       fanOut: new FanOut(forwarder),
     });
+  }
+
+  async #drain(): Promise<void> {
+    const closed = this.#listeners?.close();
+    this.#pipeline?.endEventStreams();
+    await closed;
   }
 
   async #stop(): Promise<void> {

@@ -27,15 +27,21 @@ export class OutlierDetection {
   #ejections = 0;
   #ejectedUntilMs = -Infinity;
 
-  success(nowMs: number): void {
+  /** Does not ask for the time, which costs something: a window that is over is noticed by the next failure. */
+  success(): void {
     this.#consecutiveFailures = 0;
-    this.#count(nowMs);
+    this.#windowRequests++;
   }
 
   /** True when this failure ejects the node. */
   failure(nowMs: number): boolean {
+    if (nowMs >= this.#windowEndsMs) {
+      this.#windowEndsMs = nowMs + windowMs;
+      this.#windowRequests = 0;
+      this.#windowFailures = 0;
+    }
     this.#consecutiveFailures++;
-    this.#count(nowMs);
+    this.#windowRequests++;
     this.#windowFailures++;
     if (this.isEjected(nowMs) || !this.#isTooMuch()) return false;
     if (nowMs - this.#ejectedUntilMs > forgivenAfterMs) this.#ejections = 0;
@@ -53,15 +59,6 @@ export class OutlierDetection {
   /** On the same clock as `nowMs`; in the past, or minus infinity, for a node that is not ejected. */
   ejectedUntilMs(): number {
     return this.#ejectedUntilMs;
-  }
-
-  #count(nowMs: number): void {
-    if (nowMs >= this.#windowEndsMs) {
-      this.#windowEndsMs = nowMs + windowMs;
-      this.#windowRequests = 0;
-      this.#windowFailures = 0;
-    }
-    this.#windowRequests++;
   }
 
   #isTooMuch(): boolean {

@@ -36,7 +36,16 @@ export interface PipelineParts {
 
 /** The way of every request: route, right, limits, target, and what is written down at its end. */
 export class RequestPipeline {
+  /** Answers without an end. Undefined once the gateway drains, which takes no more of them. */
+  #eventStreams: Set<ServerResponse> | undefined = new Set();
+
   constructor(private readonly parts: PipelineParts) {}
+
+  /** Breaks off the answers that have no end, so that a stopping gateway need not wait for it; their clients come back, to another one. */
+  endEventStreams(): void {
+    for (const response of this.#eventStreams ?? []) response.destroy();
+    this.#eventStreams = undefined;
+  }
 
   /** What a listener does with a request. */
   handler(listener: ListenerName, routes: readonly Route[]): RequestListener {
@@ -70,6 +79,7 @@ export class RequestPipeline {
     response.once('close', () => this.#finish(arrival, exchange));
     try {
       const { nodeId, query } = this.#admit(arrival);
+      if (matched.route.produces === 'text/event-stream') this.#followStream(response);
       const target = chooseTarget(matched.route.target, nodeId, this.parts.cluster);
       const subject = target.kind === 'any' ? target.subject : undefined;
       const bare = query === '' ? arrival.nodePath : `${arrival.nodePath}?${query}`;
@@ -77,11 +87,22 @@ export class RequestPipeline {
       exchange = new Exchange(request, response, matched, nodeUrl, requestId, this.#isStopping);
       this.#send(exchange, target);
     } catch (error) {
-      if (error instanceof BinnacleError && error.code === 'OVERLOADED') this.parts.statistics.overloaded();
-      if (!(error instanceof BinnacleError)) this.parts.node.log.error({ err: error, route: matched.route.path }, 'the gateway could not handle a request');
+      this.#note(error, matched.route);
       if (exchange === undefined) sendError(request, response, error, { dialect: matched.dialect, requestId, isLast: this.#isStopping() });
       else exchange.fail(error);
     }
+  }
+
+  #followStream(response: ServerResponse): void {
+    const streams = this.#eventStreams;
+    if (streams === undefined) throw new BinnacleError('NO_TARGET', 'This gateway stops: ask another one.', { retryAfterS: 1 });
+    streams.add(response);
+    response.once('close', () => streams.delete(response));
+  }
+
+  #note(error: unknown, route: Route): void {
+    if (!(error instanceof BinnacleError)) this.parts.node.log.error({ err: error, route: route.path }, 'the gateway could not handle a request');
+    else if (error.code === 'OVERLOADED') this.parts.statistics.overloaded();
   }
 
   /** Everything that is decided before a node is chosen. Throws what the client is to be told. */
@@ -93,6 +114,7 @@ export class RequestPipeline {
     const refused = authentication.check(request, { path, query }, nodeId === undefined ? route : matched.namedNodeRoute);
     if (refused !== undefined) throw refused;
     if (request.rawHeaders.length > 2 * headersMax) throw new BinnacleError('BAD_REQUEST', `A request may have at most ${headersMax} headers.`);
+    if (nodeId === '*' && !route.everyNode) throw new BinnacleError('BAD_REQUEST', 'node=* is not for this path: name one node, or leave it out.');
     if (route.state === 'planned') throw new BinnacleError('NOT_BUILT', 'The domain of this path is not built yet.');
     const isWrite = route.operation !== undefined && route.operation !== 'search';
     if (isWrite && node.settings.value().skipWrites) throw new BinnacleError('WRITES_SKIPPED', 'Skipping writes.');
@@ -114,7 +136,10 @@ export class RequestPipeline {
       case 'owner':
         return forwarder.toOne(exchange, target.node, target.others);
       case 'every':
-        fanOut.toEvery(exchange, target.nodes, target.askedOf).catch((error: unknown) => exchange.fail(error));
+        fanOut.toEvery(exchange, target.nodes, target.askedOf).catch((error: unknown) => {
+          this.#note(error, exchange.route);
+          exchange.fail(error);
+        });
     }
   }
 

@@ -87,6 +87,19 @@ describe('a gateway that stops', () => {
     await begunClosed;
     await stopped;
   });
+
+  test('does not wait for an event stream, which would never end', async () => {
+    const running = await start();
+    node.handler = (_request, response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: 1\n\n');
+    };
+    const stream = await openSocket(portOf(running));
+    stream.write('GET /api/v1/cluster/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+    await once(stream, 'data');
+    const closed = once(stream, 'close');
+    await running.stop();
+    await closed;
+  });
 });
 
 test('a port in use is named with the key that moves it', async () => {

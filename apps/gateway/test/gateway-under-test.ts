@@ -39,6 +39,7 @@ export function testRoute(facts: Partial<Route> & { path: string }): Route {
     action: 'tests:get',
     state: 'served',
     retryable: method === 'GET',
+    everyNode: true,
     deadlineMs: 5_000,
     bodyBytesMax: 16 * 1024,
     produces: 'text/plain',
