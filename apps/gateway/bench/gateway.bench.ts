@@ -8,16 +8,19 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 /*
- * The gateway in front of one node, against the node itself, nginx and bare @fastify/http-proxy:
+ * The gateway in front of one node, against the node itself, nginx (one worker, kept connections) and bare @fastify/http-proxy:
  * `node apps/gateway/bench/gateway.bench.ts` after a build. Needs wrk and nginx (`apt-get install wrk nginx-light`), and for the idle
- * connections `ulimit -n 21000`. The contestants take turns, so that whatever else the machine does hits all of them.
+ * connections `ulimit -n 21000`. The contestants take turns, so that whatever else the machine does hits all of them; figures are medians.
+ * BENCH_SECONDS: of a run (5). BENCH_ONLY: contestants by name, joined by commas. BENCH_NODE_ARGS: for the gateway, such as --cpu-prof.
  */
 
 const rounds = 5;
 const secondsPerRun = Number(process.env['BENCH_SECONDS'] ?? 5);
+const only = process.env['BENCH_ONLY']?.split(',');
 const connections = 64;
 const idleConnections = 10_000;
-const path = '/api/v1/leases';
+/** The gateway answers /livez itself unless a node is named; the others pay no attention to the query. */
+const path = '/livez?node=storage-0';
 const run = promisify(execFile);
 
 interface Contestant {
@@ -25,32 +28,42 @@ interface Contestant {
   readonly port: number;
 }
 
+/** `perSecond`: requests; `medianUs`: latency. */
+interface Figures {
+  readonly perSecond: number;
+  readonly medianUs: number;
+}
+
 const children: ChildProcess[] = [];
 const folder = mkdtempSync(join(tmpdir(), 'binnacle-bench-'));
 
-async function start(file: string, env: Record<string, string> = {}): Promise<{ child: ChildProcess; message: Record<string, unknown> }> {
-  const execArgv = file.includes('gateway-process') ? (process.env['BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean) : [];
+interface Started {
+  readonly child: ChildProcess;
+  readonly message: { readonly port: number; readonly labels: Record<string, string> };
+}
+
+async function start(file: string, env: Record<string, string>, execArgv: string[] = []): Promise<Started> {
   const child = fork(fileURLToPath(new URL(file, import.meta.url)), { env: { ...process.env, ...env }, execArgv });
   children.push(child);
-  const [message] = (await once(child, 'message')) as [Record<string, unknown>];
+  const [message] = (await once(child, 'message')) as [Started['message']];
   return { child, message };
 }
 
-async function startNginx(nodePort: number): Promise<number> {
-  const port = 18_480;
-  const config = join(folder, 'nginx.conf');
-  writeFileSync(
-    config,
-    `daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log;
+const temporaryPaths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder};`).join(' ');
+const nginxConfig = (port: number, nodePort: number): string => `
+daemon off; worker_processes 1; pid ${folder}/nginx.pid; error_log ${folder}/error.log;
 events { worker_connections 4096; }
 http {
-  access_log off; client_body_temp_path ${folder}; proxy_temp_path ${folder}; fastcgi_temp_path ${folder}; uwsgi_temp_path ${folder}; scgi_temp_path ${folder};
-  keepalive_requests 100000000;
+  access_log off; ${temporaryPaths} keepalive_requests 100000000;
   upstream node { server 127.0.0.1:${nodePort}; keepalive ${connections}; keepalive_requests 100000000; }
   server { listen 127.0.0.1:${port}; location / { proxy_pass http://node; proxy_http_version 1.1; proxy_set_header Connection ""; } }
-}`,
-  );
-  children.push(spawn('nginx', ['-c', config, '-p', folder], { stdio: 'ignore' }));
+}`;
+
+async function startNginx(nodePort: number): Promise<number> {
+  const port = 18_480;
+  const file = join(folder, 'nginx.conf');
+  writeFileSync(file, nginxConfig(port, nodePort));
+  children.push(spawn('nginx', ['-c', file, '-p', folder], { stdio: 'ignore' }));
   for (let attempt = 0; attempt < 100; attempt++) {
     if ((await fetch(`http://127.0.0.1:${port}${path}`).catch(() => undefined))?.ok) return port;
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -58,29 +71,34 @@ http {
   throw new Error('nginx did not start');
 }
 
-/** Requests per second and the median latency in µs. */
-async function wrk(port: number, clients: number): Promise<{ perSecond: number; medianUs: number }> {
-  const { stdout } = await run('wrk', ['-t1', `-c${clients}`, `-d${secondsPerRun}s`, '--latency', `http://127.0.0.1:${port}${path}`]);
+async function wrk(port: number, clients: number): Promise<Figures> {
+  const url = `http://127.0.0.1:${port}${path}`;
+  const { stdout } = await run('wrk', ['-t1', `-c${clients}`, `-d${secondsPerRun}s`, '--latency', url]);
   if (/Non-2xx|Socket errors/.test(stdout)) throw new Error(`not every request succeeded:\n${stdout}`);
-  const [, median = '0', unit = 'us'] = /50%\s+([\d.]+)(us|ms|s)/.exec(stdout) ?? [];
-  return { perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]), medianUs: Number(median) * { us: 1, ms: 1e3, s: 1e6 }[unit as 'us'] };
+  const [, median, unit] = /50%\s+([\d.]+)(us|ms|s)/.exec(stdout) ?? [];
+  const usPerUnit = { us: 1, ms: 1e3, s: 1e6 }[unit as 'us' | 'ms' | 's'];
+  return { perSecond: Number(/Requests\/sec:\s+([\d.]+)/.exec(stdout)?.[1]), medianUs: Number(median) * usPerUnit };
 }
 
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
+const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] as number;
 
-async function compare(contestants: readonly Contestant[], clients: number): Promise<Map<string, { perSecond: number; medianUs: number }>> {
-  const results = new Map(contestants.map(({ name }) => [name, [] as { perSecond: number; medianUs: number }[]]));
-  for (let round = 0; round < rounds; round++) for (const { name, port } of contestants) results.get(name)?.push(await wrk(port, clients));
-  return new Map(
-    [...results].map(([name, all]) => [name, { perSecond: median(all.map((one) => one.perSecond)), medianUs: median(all.map((one) => one.medianUs)) }]),
-  );
+async function compare(contestants: readonly Contestant[], clients: number): Promise<Map<string, Figures>> {
+  const results = new Map(contestants.map(({ name }) => [name, [] as Figures[]]));
+  for (let round = 0; round < rounds; round++) {
+    for (const { name, port } of contestants) results.get(name)?.push(await wrk(port, clients));
+  }
+  const medians = (all: readonly Figures[]): Figures => ({
+    perSecond: median(all.map((one) => one.perSecond)),
+    medianUs: median(all.map((one) => one.medianUs)),
+  });
+  return new Map([...results].map(([name, all]) => [name, medians(all)]));
 }
 
 /** kB of the gateway for each idle connection that has had a request. */
-async function idleKilobytes(gateway: ChildProcess, port: number): Promise<number> {
-  const memory = async () => {
-    gateway.send('memory');
-    return ((await once(gateway, 'message')) as [{ rss: number }])[0].rss;
+async function idleKilobytes({ child }: Started, port: number): Promise<number> {
+  const memory = async (): Promise<number> => {
+    child.send('memory');
+    return ((await once(child, 'message')) as [{ rss: number }])[0].rss;
   };
   const before = await memory();
   const sockets: Socket[] = [];
@@ -101,39 +119,55 @@ async function idleKilobytes(gateway: ChildProcess, port: number): Promise<numbe
   return (after - before) / 1_000 / idleConnections;
 }
 
-async function main(): Promise<void> {
-  const node = await start('one-node.ts');
-  const nodePort = node.message['port'] as number;
-  const env = { NODE_PORT: String(nodePort) };
-  const gateway = await start('../test/gateway-process.ts', env);
-  const gatewayPort = Number((gateway.message['labels'] as Record<string, string>)['gateway-port']);
-  const only = process.env['BENCH_ONLY']?.split(',');
+function print(name: string, value: number, digits: number, text: string): void {
+  console.log(`${name.padEnd(20)} ${value.toFixed(digits).padStart(8)} ${text}`);
+}
+
+async function measure(kind: 'binnacle' | 'bare'): Promise<void> {
+  const node = await start('one-node.ts', { NODE_KIND: kind });
+  const env = { NODE_PORT: String(node.message.port) };
+  const gatewayArgs = (process.env['BENCH_NODE_ARGS'] ?? '').split(' ').filter(Boolean);
+  const gateway = await start('../test/gateway-process.ts', env, gatewayArgs);
+  const gatewayPort = Number(gateway.message.labels['gateway-port']);
   const contestants: Contestant[] = [
-    { name: 'node direct', port: nodePort },
-    { name: 'nginx', port: only && !only.includes('nginx') ? 0 : await startNginx(nodePort) },
-    { name: '@fastify/http-proxy', port: only && !only.includes('@fastify/http-proxy') ? 0 : ((await start('fastify-http-proxy.ts', env)).message['port'] as number) },
+    { name: 'node direct', port: node.message.port },
+    { name: 'nginx', port: await startNginx(node.message.port) },
+    { name: '@fastify/http-proxy', port: (await start('fastify-http-proxy.ts', env)).message.port },
     { name: 'gateway', port: gatewayPort },
   ].filter(({ name }) => only?.includes(name) ?? true);
   for (const { port } of contestants) await wrk(port, connections);
 
-  console.log(`Node.js ${process.version}, ${availableParallelism()} cores, ${rounds} rounds of ${secondsPerRun} s`);
+  console.log(kind === 'bare' ? '\nin front of a bare node:http server' : '\nin front of a node of Binnacle');
   const busy = await compare(contestants, connections);
-  const gatewayPerSecond = busy.get('gateway')?.perSecond ?? NaN;
+  const own = busy.get('gateway')?.perSecond ?? NaN;
   for (const [name, { perSecond }] of busy) {
-    console.log(`${name.padEnd(20)} ${perSecond.toFixed(0).padStart(7)} req/s at ${connections} connections; gateway ${(gatewayPerSecond / perSecond).toFixed(2)} of it`);
+    print(name, perSecond, 0, `requests/s at ${connections} connections; the gateway has ${(own / perSecond).toFixed(2)} of it`);
   }
   const quiet = await compare(contestants, 1);
   const directUs = quiet.get('node direct')?.medianUs ?? NaN;
-  for (const [name, { medianUs }] of quiet) console.log(`${name.padEnd(20)} ${medianUs.toFixed(0).padStart(7)} µs median at 1 connection; adds ${(medianUs - directUs).toFixed(0)} µs`);
-  if (only === undefined) console.log(`gateway              ${(await idleKilobytes(gateway.child, gatewayPort)).toFixed(1).padStart(7)} kB for each of ${idleConnections} idle connections`);
+  for (const [name, { medianUs }] of quiet) print(name, medianUs, 0, `µs median at 1 connection; adds ${(medianUs - directUs).toFixed(0)} µs`);
+  if (kind === 'binnacle' && only === undefined) {
+    print('gateway', await idleKilobytes(gateway, gatewayPort), 1, `kB for each of ${idleConnections} idle connections`);
+  }
 }
 
-try {
-  await main();
-} finally {
-  for (const child of children) {
+async function stopChildren(): Promise<void> {
+  const ended = children.splice(0).map(async (child) => {
+    const exit = once(child, 'exit');
     if (child.connected) child.disconnect();
     else child.kill('SIGTERM');
+    await exit;
+  });
+  await Promise.all(ended);
+}
+
+console.log(`Node.js ${process.version}, ${availableParallelism()} cores, ${rounds} rounds of ${secondsPerRun} s`);
+try {
+  for (const kind of ['binnacle', 'bare'] as const) {
+    await measure(kind);
+    await stopChildren();
   }
+} finally {
+  await stopChildren();
   rmSync(folder, { recursive: true, force: true });
 }

@@ -32,7 +32,9 @@ export class FanOut {
 
   /** Without `askedOf` every node is asked for itself; with it, one of those is asked about each node. */
   async toEvery(exchange: Exchange, nodes: readonly NodeRecord[], askedOf: readonly NodeRecord[] | undefined): Promise<void> {
-    if (nodes.length > nodesMax) throw new BinnacleError('BAD_REQUEST', `node=* would ask ${nodes.length} nodes, the most is ${nodesMax}.`);
+    if (nodes.length > nodesMax) {
+      throw new BinnacleError('BAD_REQUEST', `node=* would ask ${nodes.length} nodes, the most is ${nodesMax}.`);
+    }
     const client = new AbortController();
     exchange.onAbort = () => client.abort();
     const body = exchange.hasBody ? await this.#readBody(exchange) : undefined;
@@ -50,7 +52,8 @@ export class FanOut {
   }
 
   async #readBody(exchange: Exchange): Promise<Buffer> {
-    const upload = new Upload(exchange.request, this.forwarder.parts.clock, Math.min(bodyBytesMax, exchange.route.bodyBytesMax), exchange.bodyBytes);
+    const { request, route, bodyBytes } = exchange;
+    const upload = new Upload(request, this.forwarder.parts.clock, Math.min(bodyBytesMax, route.bodyBytesMax), bodyBytes);
     const chunks: Buffer[] = [];
     for await (const chunk of upload) chunks.push(chunk as Buffer);
     return Buffer.concat(chunks);
@@ -71,7 +74,8 @@ export class FanOut {
       collected.settle({ status, body: reason });
       connection.destroy();
     };
-    const cancelDeadline = clock.after(exchange.route.deadlineMs, () => giveUp(504, `no answer within ${exchange.route.deadlineMs} ms`));
+    const { deadlineMs } = exchange.route;
+    const cancelDeadline = clock.after(deadlineMs, () => giveUp(504, `no answer within ${deadlineMs} ms`));
     const onClientGone = (): void => giveUp(499, 'the client has gone');
     client.addEventListener('abort', onClientGone);
     collected.onTooLarge = () => giveUp(502, `the answer has more than ${bytesMax} bytes; ask the node alone`);
@@ -139,6 +143,8 @@ export function aboutNode(url: string, id: string): string {
   return `${url}${url.includes('?') ? '&' : '?'}node=${encodeURIComponent(id)}`;
 }
 
+const textTypes: ReadonlySet<string> = new Set(['application/toml', 'application/x-ndjson']);
+
 function nodeAnswer(status: number, contentType: string, bytes: Buffer): NodeAnswer {
   const type = (contentType.split(';', 1)[0] as string).trim().toLowerCase();
   if (type === 'application/json' || type.endsWith('+json')) {
@@ -148,7 +154,7 @@ function nodeAnswer(status: number, contentType: string, bytes: Buffer): NodeAns
       return { status, body: bytes.toString() };
     }
   }
-  const isText = type === '' || type.startsWith('text/') || type.endsWith('+xml') || type === 'application/toml' || type === 'application/x-ndjson';
+  const isText = type === '' || type.startsWith('text/') || type.endsWith('+xml') || textTypes.has(type);
   return isText ? { status, body: bytes.toString() } : { status, body: bytes.toString('base64'), encoding: 'base64' };
 }
 

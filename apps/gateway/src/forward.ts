@@ -50,7 +50,8 @@ export class Forwarder {
 
   choose(candidates: readonly Upstream[], tried: readonly Upstream[]): Upstream | undefined {
     const { clock, upstreams, random = Math.random } = this.parts;
-    return chooseLeastLoaded(candidates, tried, { nowMs: clock.monotonicMs(), outstandingMax: upstreams.outstandingPerNodeMax, random });
+    const limits = { nowMs: clock.monotonicMs(), outstandingMax: upstreams.outstandingPerNodeMax, random };
+    return chooseLeastLoaded(candidates, tried, limits);
   }
 }
 
@@ -227,8 +228,8 @@ class Forwarding implements AnswerHandler {
     this.#cancelDeadline();
     const reason = error.cause instanceof Error ? error.cause.message : undefined;
     if (reason !== undefined) {
-      const { record } = this.#upstream;
-      this.forwarder.parts.log.warn({ node: record.id, route: this.exchange.route.path, reason }, 'a node did not answer, or not to the end');
+      const facts = { node: this.#upstream.record.id, route: this.exchange.route.path, reason };
+      this.forwarder.parts.log.warn(facts, 'a node did not answer, or not to the end');
     }
     this.exchange.fail(error);
   }

@@ -17,10 +17,10 @@ export class ForwardingMetrics {
       help: 'Answers that a node began and did not complete; their clients saw a broken connection.',
       registers,
     });
-    this.#addGauge(registry, 'binnacle_gateway_node_outstanding_requests', 'Requests on their way to a node.', (upstream) => upstream.outstanding);
-    this.#addGauge(registry, 'binnacle_gateway_node_ejected', '1 while a node is ejected for failing, else 0.', (upstream) =>
-      upstream.outliers.isEjected(nowMs()) ? 1 : 0,
-    );
+    const outstanding = (upstream: Upstream): number => upstream.outstanding;
+    const ejected = (upstream: Upstream): number => Number(upstream.outliers.isEjected(nowMs()));
+    this.#addGauge(registry, 'binnacle_gateway_node_outstanding_requests', 'Requests on their way to a node.', outstanding);
+    this.#addGauge(registry, 'binnacle_gateway_node_ejected', '1 while a node is ejected for failing, else 0.', ejected);
   }
 
   /** Where the series by node come from. */

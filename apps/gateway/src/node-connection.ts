@@ -218,9 +218,10 @@ export class NodeConnection implements AnswerEvents {
   }
 
   #onStandstill(): void {
-    if (this.#handler === undefined) this.#socket.destroy();
+    if (this.#handler === undefined) return void this.#socket.destroy();
     // An answer that has not begun is for the route's deadline, one that its client does not take for the listener's.
-    else if (this.#parser.isInBody && !this.#isPaused) this.#fail(new ConnectionError(`the answer stood still for ${bodyIdleMsMax / 1_000} s`));
+    if (!this.#parser.isInBody || this.#isPaused) return;
+    this.#fail(new ConnectionError(`the answer stood still for ${bodyIdleMsMax / 1_000} s`));
   }
 
   #fail(error: Error): void {

@@ -6,7 +6,10 @@ import { binnacleKeyName, typesenseKeyName } from './presented-key.js';
 export const requestIdHeader = 'x-request-id';
 
 /** Of one connection only (RFC 9110, 7.6.1). */
-const hopByHop = ['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization', 'te', 'trailer', 'transfer-encoding', 'upgrade'];
+const hopByHop = [
+  ...['connection', 'keep-alive', 'proxy-connection', 'proxy-authenticate', 'proxy-authorization'],
+  ...['te', 'trailer', 'transfer-encoding', 'upgrade'],
+];
 /** Of one connection, for nodes only to say, or a secret of the client's: never passed on. */
 const dropped: ReadonlySet<string> = new Set([
   ...hopByHop,

@@ -30,7 +30,8 @@ export class RequestMetrics {
 
   constructor(registry: Registry) {
     // prom-client's types know only its own classes; what its registry calls of a metric is this.
-    registry.registerMetric({ name, help, type: 'histogram', aggregator: 'sum', get: async () => this.#read(), reset: () => this.#reset() } as never);
+    const metric = { name, help, type: 'histogram', aggregator: 'sum', get: async () => this.#read(), reset: () => this.#reset() };
+    registry.registerMetric(metric as never);
   }
 
   /** `labels` is looked up by identity: the same object for the same row. */
@@ -52,7 +53,9 @@ export class RequestMetrics {
     const labels = { route: route.path, dialect, status: `${statusClass}xx` };
     const key = `${labels.route} ${dialect} ${statusClass}`;
     let series = this.#all.get(key);
-    if (series === undefined) this.#all.set(key, (series = { labels, counts: new Uint32Array(buckets.length + 1), count: 0, sumS: 0 }));
+    if (series !== undefined) return series;
+    series = { labels, counts: new Uint32Array(buckets.length + 1), count: 0, sumS: 0 };
+    this.#all.set(key, series);
     return series;
   }
 
@@ -68,8 +71,8 @@ export class RequestMetrics {
         cumulative += count;
         return { metricName: `${name}_bucket`, labels: { ...series.labels, le: buckets[index] ?? '+Inf' }, value: cumulative };
       });
-      const { labels } = series;
-      return [...byBucket, { metricName: `${name}_sum`, labels, value: series.sumS }, { metricName: `${name}_count`, labels, value: series.count }];
+      const { labels, sumS, count } = series;
+      return [...byBucket, { metricName: `${name}_sum`, labels, value: sumS }, { metricName: `${name}_count`, labels, value: count }];
     });
     return { name, help, type: 'histogram', aggregator: 'sum', values };
   }

@@ -41,7 +41,7 @@ export class RequestPipeline {
 
   constructor(private readonly parts: PipelineParts) {}
 
-  /** Breaks off the answers that have no end, so that a stopping gateway need not wait for it; their clients come back, to another one. */
+  /** Breaks off the answers that have no end, for which a stopping gateway would wait in vain; their clients come back, to another one. */
   endEventStreams(): void {
     for (const response of this.#eventStreams ?? []) response.destroy();
     this.#eventStreams = undefined;
@@ -57,12 +57,18 @@ export class RequestPipeline {
       const mark = url.indexOf('?');
       const path = mark < 0 ? url : url.slice(0, mark);
       const match = router.match(request.method as string, path);
-      if (match.kind === 'route') this.#serve({ request, response, matched: match.matched, nodePath: match.nodePath, query: mark < 0 ? '' : url.slice(mark + 1), path, startedAtMs });
-      else this.#refuse(request, response, match, unmatched, startedAtMs);
+      if (match.kind !== 'route') return this.#refuse(request, response, match, { labels: unmatched, startedAtMs });
+      const query = mark < 0 ? '' : url.slice(mark + 1);
+      this.#serve({ request, response, matched: match.matched, nodePath: match.nodePath, path, query, startedAtMs });
     };
   }
 
-  #refuse(request: IncomingMessage, response: ServerResponse, match: Exclude<RouteMatch, { kind: 'route' }>, labels: RequestLabels, startedAtMs: number): void {
+  #refuse(
+    request: IncomingMessage,
+    response: ServerResponse,
+    match: Exclude<RouteMatch, { kind: 'route' }>,
+    { labels, startedAtMs }: { labels: RequestLabels; startedAtMs: number },
+  ): void {
     const error =
       match.kind === 'unknown'
         ? new BinnacleError('ROUTE_NOT_FOUND', 'There is no such path; GET /api/v1/routes lists all.')
@@ -88,7 +94,8 @@ export class RequestPipeline {
       this.#send(exchange, target);
     } catch (error) {
       this.#note(error, matched.route);
-      if (exchange === undefined) sendError(request, response, error, { dialect: matched.dialect, requestId, isLast: this.#isStopping() });
+      const isLast = this.#isStopping();
+      if (exchange === undefined) sendError(request, response, error, { dialect: matched.dialect, requestId, isLast });
       else exchange.fail(error);
     }
   }
@@ -101,8 +108,9 @@ export class RequestPipeline {
   }
 
   #note(error: unknown, route: Route): void {
-    if (!(error instanceof BinnacleError)) this.parts.node.log.error({ err: error, route: route.path }, 'the gateway could not handle a request');
-    else if (error.code === 'OVERLOADED') this.parts.statistics.overloaded();
+    const { node, statistics } = this.parts;
+    if (!(error instanceof BinnacleError)) node.log.error({ err: error, route: route.path }, 'the gateway could not handle a request');
+    else if (error.code === 'OVERLOADED') statistics.overloaded();
   }
 
   /** Everything that is decided before a node is chosen. Throws what the client is to be told. */
@@ -113,8 +121,8 @@ export class RequestPipeline {
     const nodeId = namedNode(parameters.node, request.headers[targetNodeHeader]);
     const refused = authentication.check(request, { path, query }, nodeId === undefined ? route : matched.namedNodeRoute);
     if (refused !== undefined) throw refused;
-    if (request.rawHeaders.length > 2 * headersMax) throw new BinnacleError('BAD_REQUEST', `A request may have at most ${headersMax} headers.`);
-    if (nodeId === '*' && !route.everyNode) throw new BinnacleError('BAD_REQUEST', 'node=* is not for this path: name one node, or leave it out.');
+    if (request.rawHeaders.length > 2 * headersMax) throw badRequest(`A request may have at most ${headersMax} headers.`);
+    if (nodeId === '*' && !route.everyNode) throw badRequest('node=* is not for this path: name one node, or leave it out.');
     if (route.state === 'planned') throw new BinnacleError('NOT_BUILT', 'The domain of this path is not built yet.');
     const isWrite = route.operation !== undefined && route.operation !== 'search';
     if (isWrite && node.settings.value().skipWrites) throw new BinnacleError('WRITES_SKIPPED', 'Skipping writes.');
@@ -175,11 +183,15 @@ interface Arrival {
   readonly startedAtMs: number;
 }
 
+function badRequest(message: string): BinnacleError {
+  return new BinnacleError('BAD_REQUEST', message);
+}
+
 /** The node that query or header names; both may, if they agree. */
 function namedNode(inQuery: string | undefined, inHeader: string | string[] | undefined): string | undefined {
   if (inHeader === undefined) return inQuery;
   if (typeof inHeader !== 'string' || (inQuery !== undefined && inQuery !== inHeader)) {
-    throw new BinnacleError('BAD_REQUEST', `The query and the header ${targetNodeHeader} name different nodes.`);
+    throw badRequest(`The query and the header ${targetNodeHeader} name different nodes.`);
   }
   return inHeader;
 }

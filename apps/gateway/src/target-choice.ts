@@ -37,7 +37,8 @@ export function chooseTarget(rule: TargetRule, named: string | undefined, view: 
   if (node === undefined) throw unknownNode(named, view);
   const role = namedRole(rule);
   if (role !== 'any' && !node.roles.includes(role)) {
-    throw new BinnacleError('BAD_REQUEST', `Node ${named} has no role ${role}: it is ${node.roles.join(', ')}. ${knownNodes(view.byRole(role))}`);
+    const message = `Node ${named} has no role ${role}: it is ${node.roles.join(', ')}. ${knownNodes(view.byRole(role))}`;
+    throw new BinnacleError('BAD_REQUEST', message);
   }
   if (rule.kind === 'subject') return { kind: 'any', nodes: view.byRole(rule.role), role: rule.role, subject: named };
   return named === view.ownId ? ownTarget : { kind: 'named', node };

@@ -35,6 +35,10 @@ describe('a request that could be read in two ways', () => {
     ['a chunk size that is no number', 'POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n'],
     ['a chunk longer than it says', 'POST /post HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabc\r\n0\r\n\r\n'],
     ['no host', 'GET /get HTTP/1.1\r\n\r\n'],
+    ['a control character in the path', 'GET /get\x01 HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['a tab in the path', 'GET /get\t HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['a delete in the query', 'GET /get?\x7f HTTP/1.1\r\nHost: x\r\n\r\n'],
+    ['a carriage return in the path', 'GET /get\rX: y HTTP/1.1\r\nHost: x\r\n\r\n'],
     ['a NUL in a header', 'GET /get HTTP/1.1\r\nHost: x\r\nX-A: a\0b\r\n\r\n'],
   ])('%s is refused once, and the connection ends', async (_what, bytes) => {
     const answer = await raw(gateway.port(), bytes);
