@@ -4,10 +4,8 @@ import { Injectable } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance } from 'fastify';
 import { Gauge } from 'prom-client';
-import { ApiKeys } from './api-keys.js';
 import { ApiStatistics } from './api-statistics.js';
 import { Authentication } from './authentication.js';
-import { assertSafeBind } from './bind-rules.js';
 import { FanOut } from './fan-out.js';
 import { Forwarder } from './forward.js';
 import { ForwardingMetrics } from './forwarding-metrics.js';
@@ -35,7 +33,6 @@ export class Gateway {
     private readonly authentication: Authentication,
     private readonly statistics: ApiStatistics,
     private readonly slowLog: SlowLog,
-    private readonly keys: ApiKeys,
     private readonly tls: TlsMaterial,
   ) {
     this.#leaseOwners = new LeaseOwners(node.state, node.clock, followedLeases());
@@ -49,7 +46,6 @@ export class Gateway {
 
   async #start(): Promise<void> {
     const { node } = this;
-    assertSafeBind(node.config.gateway, this.keys.storedCount());
     await this.#leaseOwners.start();
     const pipeline = this.#createPipeline();
     this.#pipeline = pipeline;

@@ -5,7 +5,10 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { ClusterStateUnavailable, type Lease } from '@binnacle/cluster-state/cluster-state';
 import { EmbeddedClusterState } from '@binnacle/cluster-state/embedded-cluster-state';
 import { FakeClock } from '@binnacle/testing/fake-clock';
-import { LeaseOwners, pollMs } from './lease-owners.js';
+import { LeaseOwners } from './lease-owners.js';
+
+/** Everywhere within a second, whatever a watch does. */
+const currentMs = 1_000;
 
 const clock = new FakeClock();
 const candidate = (nodeId: string) => ({ nodeId, incarnation: nodeId, address: 'x:1' });
@@ -38,13 +41,13 @@ test('the owner is known from the start, after a hand-over, and no longer once i
 
 test('what no watch tells is seen by the next poll, and a store that is away leaves the last view', async () => {
   let answer: () => Promise<Lease | undefined> = async () => ({ owner: candidate('a') }) as Lease;
-  owners = new LeaseOwners({ lease: () => answer(), watch: () => () => undefined }, clock, ['leader']);
+  owners = new LeaseOwners({ lease: () => answer(), watch: () => () => undefined, onAvailabilityChange: () => () => undefined }, clock, ['leader']);
   await owners.start();
   answer = () => Promise.reject(new ClusterStateUnavailable('away'));
-  await clock.advance(pollMs);
+  await clock.advance(currentMs);
   expect(owners.ownerId('leader')).toBe('a');
   answer = async () => ({ owner: candidate('b') }) as Lease;
-  await clock.advance(pollMs);
+  await clock.advance(currentMs);
   expect(owners.ownerId('leader')).toBe('b');
 });
 
@@ -52,6 +55,6 @@ test('nothing is left behind when it stops', async () => {
   await owners.start();
   owners.stop();
   const before = clock.timerCount();
-  await clock.advance(pollMs * 2);
+  await clock.advance(currentMs * 2);
   expect(clock.timerCount()).toBeLessThanOrEqual(before);
 });
