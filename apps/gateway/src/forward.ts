@@ -2,6 +2,7 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { Logger } from 'pino';
+import { BadAnswer } from './answer-parser.js';
 import { chooseLeastLoaded } from './balancer.js';
 import type { Exchange } from './exchange.js';
 import type { ForwardingMetrics } from './forwarding-metrics.js';
@@ -211,7 +212,8 @@ class Forwarding implements AnswerHandler {
 
   #nextAttempt(error: Error): Upstream | undefined {
     const { retryBudget, metrics } = this.forwarder.parts;
-    if (this.#isAnswered || !(error instanceof ConnectionError) || this.#tried.length >= attemptsMax) return undefined;
+    if (!(error instanceof BadAnswer) && (this.#isAnswered || !(error instanceof ConnectionError))) return undefined;
+    if (this.#tried.length >= attemptsMax) return undefined;
     if (this.#upload !== undefined && !this.#upload.isUntouched()) return undefined;
     // What was never sent may go anywhere; what may have arrived is sent again only if that does no harm.
     if (this.#wasSent && !this.exchange.route.retryable) return undefined;

@@ -166,6 +166,13 @@ describe('retries', () => {
     expect(await gateway.metric('binnacle_gateway_retries_total')).toBeGreaterThan(0);
   });
 
+  test('a GET whose node answers with what is no HTTP goes to another node', async () => {
+    await gateway.addNode('storage-0', (_request, response) => void response.socket?.end('+PONG\r\n\r\n'));
+    await gateway.addNode('storage-1', answerText('here'));
+    for (let attempt = 0; attempt < 8; attempt++) expect(await (await fetch(gateway.url('/get'))).text()).toBe('here');
+    expect(await gateway.metric('binnacle_gateway_retries_total')).toBeGreaterThan(0);
+  });
+
   test('what may not be sent twice is not, once it may have arrived', async () => {
     const nodes = [await gateway.addNode('storage-0', hangUp), await gateway.addNode('storage-1', hangUp)];
     expect((await fetch(gateway.url('/once'))).status).toBe(502);
