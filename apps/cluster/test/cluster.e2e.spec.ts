@@ -31,7 +31,7 @@ describe.each(['redis', 'embedded'] as const)('a cluster node alone on %s state'
     // Its own entry reaches it by the registry, like everybody else's.
     const view = await waitUntil(async () => {
       const shown = await cluster.json<View>('/api/v1/cluster');
-      return shown.nodes[0]?.state === 'running' && shown;
+      return shown.nodes[0]?.state === 'running' ? shown : undefined;
     });
     expect(view.clusterState).toMatchObject({ kind, available: true, reason: '' });
     expect(view.nodes).toMatchObject([{ id: 'c0', roles: ['cluster'], state: 'running', address: cluster.running.address, lag: 0 }]);
