@@ -46,8 +46,10 @@ describe('every role in one process', () => {
       });
     expect((await set(0)).status).toBe(201);
     await fetch(url('/deepcheck?x-typesense-api-key=sesame'));
+    await fetch(url('/tifash/livez?verbose'));
     await set(-1);
-    await product.untilPrinted(/SLOW REQUEST.*\/deepcheck/);
+    await product.untilPrinted(/SLOW REQUEST.*GET \/deepcheck"/);
+    await product.untilPrinted(/SLOW REQUEST.*GET \/tifash\/livez\?verbose"/, 5_000);
     expect(product.output()).not.toContain('sesame');
   });
 

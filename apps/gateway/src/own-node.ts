@@ -23,9 +23,9 @@ export class OwnNode {
       // What the handler says after the response has ended is dropped by Fastify.
       if (!response.headersSent) exchange.fail(new BinnacleError('UPSTREAM_TIMEOUT', `No answer within ${route.deadlineMs} ms.`));
     });
-    response.once('close', () => {
+    // Before whoever waits for the end already: the slow log shows what the client sent.
+    response.prependOnceListener('close', () => {
       cancelDeadline();
-      // The slow log shows what the client sent.
       request.url = url;
       request.method = method;
     });
