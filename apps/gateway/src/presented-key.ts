@@ -42,7 +42,8 @@ function nameOf(raw: string): string {
   return decoded(raw).toLowerCase();
 }
 
-function decoded(raw: string): string {
+/** A name or value of a query as text; as it is, where it is not well-formed. */
+export function decoded(raw: string): string {
   if (!raw.includes('%') && !raw.includes('+')) return raw;
   try {
     return decodeURIComponent(raw.replaceAll('+', ' '));

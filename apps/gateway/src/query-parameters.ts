@@ -1,5 +1,5 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { binnacleKeyName, typesenseKeyName } from './presented-key.js';
+import { binnacleKeyName, decoded, typesenseKeyName } from './presented-key.js';
 
 export interface QueryParameters {
   /** The value of `?node=`, decoded. */
@@ -27,13 +27,4 @@ export function splitQuery(query: string): QueryParameters {
     return lowerCase !== typesenseKeyName && lowerCase !== binnacleKeyName;
   });
   return { node, rest: rest.length === parts.length ? query : rest.join('&') };
-}
-
-function decoded(text: string): string {
-  if (!text.includes('%') && !text.includes('+')) return text;
-  try {
-    return decodeURIComponent(text.replaceAll('+', ' '));
-  } catch {
-    return text;
-  }
 }
