@@ -207,6 +207,42 @@ export class HealthConfig {
   memoryFreePercentMin = 3;
 }
 
+export class ProfilingConfig {
+  @Key('Kept profiles older than this are deleted.')
+  @IsInt()
+  @Min(1)
+  @Max(3_650)
+  keepDaysMax = 7;
+
+  @Key('Kept profiles take at most this much of the disk, in megabytes of 2^20 bytes; the oldest go first, continuous ones before requested ones.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  keepMegabytesMax = 1_024;
+
+  @Key('Profile the CPU of every node for 10 s of each minute, at 19 Hz.')
+  @IsBoolean()
+  continuous = false;
+
+  @Key('Nodes profiled at the same time by continuous profiling. Five times as many get a turn each minute, further ones take turns.')
+  @IsInt()
+  @Min(1)
+  @Max(100)
+  continuousNodesAtOnceMax = 8;
+
+  @Key('Periodic heap dumps kept of one node; the oldest go first.')
+  @IsInt()
+  @Min(1)
+  @Max(100_000)
+  heapDumpsMax = 100;
+
+  @Key('The same of all nodes together, in megabytes of 2^20 bytes.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  heapDumpsMegabytesMax = 1_024;
+}
+
 export class NodeConfig {
   @Key('Everything the node keeps.', { allowed: 'a folder' })
   @IsString()
@@ -225,6 +261,7 @@ export class NodeConfig {
   @ValidateNested() @Type(() => GatewayConfig) gateway = new GatewayConfig();
   @ValidateNested() @Type(() => StorageConfig) storage = new StorageConfig();
   @ValidateNested() @Type(() => HealthConfig) health = new HealthConfig();
+  @ValidateNested() @Type(() => ProfilingConfig) profiling = new ProfilingConfig();
 
   @Key('The configuration file. Only as a flag or in the environment.')
   @IsString()
