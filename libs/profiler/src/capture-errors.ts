@@ -12,3 +12,8 @@ export class CapabilityMissing extends Error {
 export class NotActivated extends Error {
   override readonly name = 'NotActivated';
 }
+
+/** The disk is full: the capture could not be written. */
+export class OutOfDisk extends Error {
+  override readonly name = 'OutOfDisk';
+}

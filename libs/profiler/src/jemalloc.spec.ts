@@ -50,6 +50,6 @@ test('the library is found by its path, version and links included', () => {
 
 test('a build without statistics is an error that names what was asked', () => {
   const enoent = 2;
-  const jemalloc = new Jemalloc((name) => (name === 'epoch' ? 0 : enoent));
+  const jemalloc = new Jemalloc({ mallctl: (name) => (name === 'epoch' ? 0 : enoent), errno: () => 0, printStatistics: () => undefined });
   expect(() => jemalloc.statistics()).toThrow('jemalloc refuses stats.allocated: error 2');
 });
