@@ -9,6 +9,8 @@ export interface ListenerRoute {
   readonly route: Route;
   /** On port 8080 a request speaks the first dialect of its row. */
   readonly dialect: Dialect;
+  /** The listener is port 8080. */
+  readonly isShared: boolean;
   /** `route` itself, but never `public`: who names a node learns of the cluster's inside, and `?node=*` makes it work. */
   readonly namedNodeRoute: Route;
 }
@@ -35,7 +37,7 @@ export class DialectRouter {
     for (const route of routes) {
       const dialect = listener === 'all' ? (route.dialects[0] ?? 'binnacle') : listener;
       const namedNodeRoute = route.action === 'public' ? { ...route, action: namedNodeAction } : route;
-      this.#router.on(route.method, route.path, nothing, { route, dialect, namedNodeRoute } satisfies ListenerRoute);
+      this.#router.on(route.method, route.path, nothing, { route, dialect, isShared: listener === 'all', namedNodeRoute } satisfies ListenerRoute);
     }
   }
 

@@ -65,8 +65,8 @@ export class FanOut {
     const { node, askedOf = [node], url, body, bytesMax, client } = question;
     const upstream = this.forwarder.choose(askedOf.map((candidate) => upstreams.of(candidate)), []);
     if (upstream === undefined) return { status: 503, body: 'no node could be asked' };
-    const { dialect } = exchange.matched;
-    const headers = forwardedHeaders(exchange.request, false, { clusterSecret, dialect, requestId: exchange.requestId });
+    const { dialect, isShared } = exchange.matched;
+    const headers = forwardedHeaders(exchange.request, false, { clusterSecret, dialect, isShared, requestId: exchange.requestId });
     const collected = new CollectedAnswer(bytesMax);
     upstream.outstanding++;
     const connection = upstream.send({ method: exchange.method, url, headers, body }, collected);

@@ -101,7 +101,7 @@ class Forwarding implements AnswerHandler {
     this.#wasSent = false;
     this.#isCounted = false;
     this.#upload = hasBody ? new Upload(request, clock, route.bodyBytesMax, bodyBytes) : undefined;
-    const headers = forwardedHeaders(request, hasBody, { clusterSecret, dialect: matched.dialect, requestId });
+    const headers = forwardedHeaders(request, hasBody, { clusterSecret, dialect: matched.dialect, isShared: matched.isShared, requestId });
     upstream.outstanding++;
     this.#connection = upstream.send({ method, url: nodeUrl, headers, body: this.#upload }, this);
   }

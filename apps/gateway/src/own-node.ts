@@ -29,7 +29,8 @@ export class OwnNode {
       request.url = url;
       request.method = method;
     });
-    rewriteHeaders(request, { clusterSecret: this.clusterSecret, dialect: exchange.matched.dialect, requestId });
+    const { dialect, isShared } = exchange.matched;
+    rewriteHeaders(request, { clusterSecret: this.clusterSecret, dialect, isShared, requestId });
     request.url = exchange.nodeUrl;
     request.method = exchange.method;
     response.setHeader(requestIdHeader, requestId);

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { expect, test } from '@jest/globals';
 import { answerHeaders, forwardedHeaders, headerValue, requestIdOf } from './request-head.js';
 
-const facts = { clusterSecret: 'secret', dialect: 'tiflash', requestId: 'id-1' } as const;
+const facts = { clusterSecret: 'secret', dialect: 'tiflash', isShared: false, requestId: 'id-1' } as const;
 
 function request(...rawHeaders: string[]): IncomingMessage {
   const headers: Record<string, string> = {};
@@ -28,10 +28,15 @@ test.each([
   ['x-binnacle-api-key', 'key'],
   ['X-Binnacle-Cluster-Secret', 'guess'],
   ['X-Binnacle-Dialect', 'tiproxy'],
+  ['X-Binnacle-Listener', 'all'],
   ['X-Binnacle-Node', 'storage-0'],
   ['X-Forwarded-Proto', 'https'],
 ])('%s is not passed on', (name, value) => {
   expect(forwardedHeaders(request(name, value), true, facts)).toEqual(own);
+});
+
+test('a node learns that a request came in on port 8080', () => {
+  expect(headerValue(forwardedHeaders(request(), false, { ...facts, isShared: true }), 'x-binnacle-listener')).toBe('all');
 });
 
 test('the length is passed on with a body and only then', () => {

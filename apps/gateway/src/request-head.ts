@@ -1,4 +1,4 @@
-import { clusterSecretHeader, dialectHeader, targetNodeHeader } from '@binnacle/contracts/internal-headers';
+import { clusterSecretHeader, dialectHeader, listenerHeader, targetNodeHeader } from '@binnacle/contracts/internal-headers';
 import type { Dialect } from '@binnacle/contracts/route';
 import type { IncomingMessage } from 'node:http';
 import { binnacleKeyName, typesenseKeyName } from './presented-key.js';
@@ -17,6 +17,7 @@ const dropped: ReadonlySet<string> = new Set([
   'expect',
   clusterSecretHeader,
   dialectHeader,
+  listenerHeader,
   targetNodeHeader,
   typesenseKeyName,
   binnacleKeyName,
@@ -32,6 +33,8 @@ const droppedFromAnswers: ReadonlySet<string> = new Set(hopByHop);
 export interface ForwardedFacts {
   readonly clusterSecret: string;
   readonly dialect: Dialect;
+  /** Came in on port 8080. */
+  readonly isShared: boolean;
   readonly requestId: string;
 }
 
@@ -41,6 +44,7 @@ export function forwardedHeaders(request: IncomingMessage, hasBody: boolean, fac
   const { connection } = request.headers;
   const named = connection === undefined ? none : namedByConnection(connection);
   const headers: string[] = [clusterSecretHeader, facts.clusterSecret, dialectHeader, facts.dialect, requestIdHeader, facts.requestId];
+  if (facts.isShared) headers.push(listenerHeader, 'all');
   headers.push('x-forwarded-for', forwardedFor(request), 'x-forwarded-proto', isEncrypted(request) ? 'https' : 'http');
   for (let index = 0; index < raw.length; index += 2) {
     const name = (raw[index] as string).toLowerCase();
@@ -59,6 +63,7 @@ export function rewriteHeaders(request: IncomingMessage, facts: ForwardedFacts):
   for (const name of named) delete headers[name];
   headers[clusterSecretHeader] = facts.clusterSecret;
   headers[dialectHeader] = facts.dialect;
+  if (facts.isShared) headers[listenerHeader] = 'all';
   headers[requestIdHeader] = facts.requestId;
   headers['x-forwarded-for'] = forwarded;
   headers['x-forwarded-proto'] = isEncrypted(request) ? 'https' : 'http';

@@ -86,4 +86,8 @@ describe('node=*', () => {
     expect(chooseTarget(profiled, '*', view())).toEqual({ kind: 'every', nodes: all, askedOf: [profiling] });
     expect(chooseTarget(aboutStorage, '*', view())).toEqual({ kind: 'every', nodes: stores, askedOf: [profiling] });
   });
+
+  test('of a subject route that answers for all together goes to one node of its role', () => {
+    expect(chooseTarget({ ...profiled, together: true }, '*', view())).toEqual({ kind: 'any', nodes: [profiling], role: 'profiling', subject: '*' });
+  });
 });

@@ -15,7 +15,7 @@ export interface ClusterView {
 export type Target =
   /** This process answers. */
   | { readonly kind: 'own' }
-  /** One of these, by load. `subject` is passed on as `?node=`. */
+  /** One of these, by load. `subject` is passed on as `?node=`; `*` when one node answers for all. */
   | { readonly kind: 'any'; readonly nodes: readonly NodeRecord[]; readonly role: Role; readonly subject: string | undefined }
   /** This one and no other, whatever its state. */
   | { readonly kind: 'named'; readonly node: NodeRecord }
@@ -32,7 +32,7 @@ const idsShownMax = 20;
 export function chooseTarget(rule: TargetRule, named: string | undefined, view: ClusterView): Target {
   if (named === undefined) return unnamedTarget(rule, view);
   if (named === '') throw new BinnacleError('BAD_REQUEST', 'node= is empty: name a node, or * for all, or leave it out.');
-  if (named === '*') return everyTarget(rule, view);
+  if (named === '*') return rule.kind === 'subject' && rule.together ? subjectTarget(rule.role, named, view) : everyTarget(rule, view);
   const node = view.byId(named);
   if (node === undefined) throw unknownNode(named, view);
   const role = namedRole(rule);
@@ -40,7 +40,7 @@ export function chooseTarget(rule: TargetRule, named: string | undefined, view: 
     const message = `Node ${named} has no role ${role}: it is ${node.roles.join(', ')}. ${knownNodes(view.byRole(role))}`;
     throw new BinnacleError('BAD_REQUEST', message);
   }
-  if (rule.kind === 'subject') return { kind: 'any', nodes: view.byRole(rule.role), role: rule.role, subject: named };
+  if (rule.kind === 'subject') return subjectTarget(rule.role, named, view);
   return named === view.ownId ? ownTarget : { kind: 'named', node };
 }
 
@@ -51,7 +51,7 @@ function unnamedTarget(rule: TargetRule, view: ClusterView): Target {
     case 'role':
       return rule.role === 'gateway' ? ownTarget : { kind: 'any', nodes: view.byRole(rule.role), role: rule.role, subject: undefined };
     case 'subject':
-      return { kind: 'any', nodes: view.byRole(rule.role), role: rule.role, subject: undefined };
+      return subjectTarget(rule.role, undefined, view);
     case 'lease-owner': {
       const ownerId = view.leaseOwnerId(rule.lease);
       const owner = ownerId === undefined ? undefined : view.byId(ownerId);
@@ -60,6 +60,10 @@ function unnamedTarget(rule: TargetRule, view: ClusterView): Target {
       return owner.id === view.ownId ? ownTarget : { kind: 'owner', node: owner, others: nodes };
     }
   }
+}
+
+function subjectTarget(role: Role, subject: string | undefined, view: ClusterView): Target {
+  return { kind: 'any', nodes: view.byRole(role), role, subject };
 }
 
 function everyTarget(rule: TargetRule, view: ClusterView): Target {

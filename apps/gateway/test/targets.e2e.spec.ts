@@ -12,6 +12,7 @@ const routes = [
   testRoute({ path: '/whole', method: 'POST', everyNode: false }),
   testRoute({ path: '/leader', target: { kind: 'lease-owner', lease: 'leader', role: 'storage' } }),
   testRoute({ path: '/about', target: { kind: 'subject', role: 'profiling', subjectRole: 'storage' } }),
+  testRoute({ path: '/together', target: { kind: 'subject', role: 'profiling', subjectRole: 'any', together: true } }),
 ];
 
 const echoUrl = (id: string): Handler => (request, response) => answerText(`${id} ${request.url}`)(request, response);
@@ -54,6 +55,7 @@ describe('one node', () => {
     expect(await get('/about?node=storage-1')).toBe('200 profiling-0 /about?node=storage-1');
     expect(await get('/about?x=1', { 'x-binnacle-node': 'storage-1' })).toBe('200 profiling-0 /about?x=1&node=storage-1');
     expect(await get('/about')).toBe('200 profiling-0 /about');
+    expect(await get('/together?node=*&x=1')).toBe('200 profiling-0 /together?x=1&node=*');
     expect(await get('/about?node=profiling-0')).toMatch(/^400 .*storage-0, storage-1/);
     expect(await get('/about?node=nobody')).toMatch(/^404 .*profiling-0, storage-0, storage-1/);
   });

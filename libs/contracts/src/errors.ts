@@ -35,6 +35,12 @@ const statusByCode = {
   CLUSTER_STATE_UNAVAILABLE: 503,
   /** Somebody else changed it first, or it is already under way. */
   CONFLICT: 409,
+  /** The node lacks what this needs (jemalloc, say); the message tells how to get it there. */
+  CAPABILITY_MISSING: 503,
+  /** A capture of the node runs, and this dialect does not wait for its end. The status is TiFlash's. */
+  ALREADY_PROFILING: 500,
+  /** There is no room left where something had to be written. */
+  OUT_OF_DISK: 507,
   INTERNAL: 500,
 } as const;
 

@@ -2,5 +2,7 @@
 export const clusterSecretHeader = 'x-binnacle-cluster-secret';
 /** The dialect of the listener that took the request in: one path may answer differently in two dialects. */
 export const dialectHeader = 'x-binnacle-dialect';
+/** `all` on what came in on port 8080, which speaks every dialect; absent on the listeners of one dialect. */
+export const listenerHeader = 'x-binnacle-listener';
 /** Names the target node, as `?node=` does; clients may send it. */
 export const targetNodeHeader = 'x-binnacle-node';

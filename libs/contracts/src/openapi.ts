@@ -72,7 +72,7 @@ function targetText(target: TargetRule): string {
     case 'lease-owner':
       return `Answered by the owner of the lease ${target.lease}, or by the named node.`;
     case 'subject':
-      return `The named node (${target.subjectRole === 'any' ? 'any' : `role ${target.subjectRole}`}) is what it is about; the role ${target.role} answers.`;
+      return `The named node (${target.subjectRole === 'any' ? 'any' : `role ${target.subjectRole}`}) is what it is about; the role ${target.role} answers${target.together ? ', once for all nodes when that is `*`' : ''}.`;
   }
 }
 
@@ -201,7 +201,7 @@ const parameters = {
     name: 'node',
     in: 'query',
     description:
-      'Id of the target node; `*`, on routes that only read or that act on one node, asks every node that could be named and answers with an object by node id. Naming a node needs a key on public paths too.',
+      'Id of the target node; `*`, on routes that only read or that act on one node, asks every node that could be named and answers with an object by node id; profiles of all nodes are merged into one. Naming a node needs a key on public paths too.',
     schema: { type: 'string', maxLength: 64 },
   },
   nodeHeader: {

@@ -15,13 +15,14 @@ export type Role = (typeof roles)[number];
  * - `subject`: any live node of the role serves it; the named node is what the operation is about and is passed on as `?node=`.
  *
  * `?node=*`, where the route allows it, asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
- * A `subjectRole` of `any` is every node there is: any node can be profiled.
+ * A `subjectRole` of `any` is every node there is: any node can be profiled. With `together` one node of the role gets the `*` itself and
+ * answers once for all of them.
  */
 export type TargetRule =
   | { readonly kind: 'self' }
   | { readonly kind: 'role'; readonly role: Role }
   | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role }
-  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any' };
+  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any'; readonly together?: true };
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
