@@ -87,6 +87,13 @@ describe('node=*', () => {
     expect(chooseTarget(aboutStorage, '*', view())).toEqual({ kind: 'every', nodes: stores, askedOf: [profiling] });
   });
 
+  test('of a node that has left is passed on where what is kept of it is asked for, and anything that is no id refused', () => {
+    const rule = { ...profiled, mayHaveLeft: true } as const;
+    expect(chooseTarget(rule, 'gone', view())).toEqual({ kind: 'any', nodes: [profiling], role: 'profiling', subject: 'gone' });
+    expect(() => chooseTarget(rule, 'x&kind=cpu', view())).toThrow('There is no node "x&kind=cpu"');
+    expect(() => chooseTarget(profiled, 'gone', view())).toThrow('There is no node "gone"');
+  });
+
   test('of a subject route that answers for all together goes to one node of its role', () => {
     expect(chooseTarget({ ...profiled, together: true }, '*', view())).toEqual({ kind: 'any', nodes: [profiling], role: 'profiling', subject: '*' });
   });

@@ -24,6 +24,7 @@ export type Target =
   /** All of these; with `askedOf`, one of those is asked about each. */
   | { readonly kind: 'every'; readonly nodes: readonly NodeRecord[]; readonly askedOf: readonly NodeRecord[] | undefined };
 
+const nodeId = /^[A-Za-z0-9._-]{1,64}$/;
 const ownTarget: Target = { kind: 'own' };
 /** Ids in an error: enough to recognise what was meant. */
 const idsShownMax = 20;
@@ -34,7 +35,10 @@ export function chooseTarget(rule: TargetRule, named: string | undefined, view: 
   if (named === '') throw new BinnacleError('BAD_REQUEST', 'node= is empty: name a node, or * for all, or leave it out.');
   if (named === '*') return rule.kind === 'subject' && rule.together ? subjectTarget(rule.role, named, view) : everyTarget(rule, view);
   const node = view.byId(named);
-  if (node === undefined) throw unknownNode(named, view);
+  if (node === undefined) {
+    if (rule.kind === 'subject' && rule.mayHaveLeft && nodeId.test(named)) return subjectTarget(rule.role, named, view);
+    throw unknownNode(named, view);
+  }
   const role = namedRole(rule);
   if (role !== 'any' && !node.roles.includes(role)) {
     const message = `Node ${named} has no role ${role}: it is ${node.roles.join(', ')}. ${knownNodes(view.byRole(role))}`;

@@ -16,13 +16,13 @@ export type Role = (typeof roles)[number];
  *
  * `?node=*`, where the route allows it, asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
  * A `subjectRole` of `any` is every node there is: any node can be profiled. With `together` one node of the role gets the `*` itself and
- * answers once for all of them.
+ * answers once for all of them. With `mayHaveLeft` the named node need not be registered any more: what is kept of it can be asked for.
  */
 export type TargetRule =
   | { readonly kind: 'self' }
   | { readonly kind: 'role'; readonly role: Role }
   | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role }
-  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any'; readonly together?: true };
+  | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any'; readonly together?: true; readonly mayHaveLeft?: true };
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
