@@ -224,7 +224,7 @@ export class ProfilingConfig {
   @IsBoolean()
   continuous = false;
 
-  @Key('Nodes profiled at the same time by continuous profiling. Five times as many get a turn each minute, further ones take turns.')
+  @Key('Nodes profiled at the same time by continuous profiling. About four times as many have one each minute; where there are more, they take turns.')
   @IsInt()
   @Min(1)
   @Max(100)
