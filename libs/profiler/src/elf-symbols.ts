@@ -12,6 +12,7 @@ const executableSection = 4;
 const tableSections = new Set([2, 11]); // .symtab, .dynsym
 const noType = 0;
 const functionTypes = new Set([2, 10]); // STT_FUNC, STT_GNU_IFUNC
+const underscore = 95;
 const bindingRanks = [2, 0, 1]; // local, global, weak
 
 /** Browsers without stripped symbols have 1.5 million; more than this is taken for a broken file. */
@@ -21,6 +22,7 @@ const stringBytesMax = 256 * 1024 * 1024;
 interface Section {
   readonly type: number;
   readonly flags: number;
+  readonly address: number;
   readonly offset: number;
   readonly bytes: number;
   readonly link: number;
@@ -68,9 +70,10 @@ export class ElfSymbols {
       const names = sections[section.link];
       if (names === undefined) throw new Error('a symbol table without names');
       if (section.bytes > symbolsMax * symbolBytes || names.bytes > stringBytesMax) throw new Error('the symbol table is too large');
-      addFunctions(symbols, read(section.offset, section.bytes), sections, { base: stringBytes, bytes: names.bytes });
-      strings.push(read(names.offset, names.bytes));
-      stringBytes += names.bytes;
+      const text = read(names.offset, names.bytes);
+      addFunctions(symbols, read(section.offset, section.bytes), sections, { base: stringBytes, text });
+      strings.push(text);
+      stringBytes += text.length;
     }
     const segments = entries(programHeaders, programHeaderBytes, segmentAt).filter((segment) => segment !== undefined);
     return new ElfSymbols(segments, new SymbolTable(symbols, Buffer.concat(strings), 0));
@@ -88,21 +91,24 @@ export class ElfSymbols {
   }
 }
 
-function addFunctions(symbols: UnsortedSymbols, table: Buffer, sections: readonly Section[], names: { base: number; bytes: number }): void {
+function addFunctions(symbols: UnsortedSymbols, table: Buffer, sections: readonly Section[], names: { base: number; text: Buffer }): void {
   for (let at = 0; at + symbolBytes <= table.length; at += symbolBytes) {
     const nameOffset = table.readUInt32LE(at);
     const info = table[at + 4] as number;
     const type = info & 15;
     const isFunction = functionTypes.has(type);
-    const isCode = ((sections[table.readUInt16LE(at + 6)]?.flags ?? 0) & executableSection) !== 0;
-    if (nameOffset === 0 || nameOffset >= names.bytes || !isCode || !(isFunction || type === noType)) continue;
+    const section = sections[table.readUInt16LE(at + 6)];
+    const isCode = section !== undefined && (section.flags & executableSection) !== 0;
+    if (nameOffset === 0 || nameOffset >= names.text.length || !isCode || !(isFunction || type === noType)) continue;
     const start = word(table, at + 8);
     const size = word(table, at + 16);
     symbols.starts.push(start);
-    symbols.ends.push(start + size);
+    // Hand-written assembly has symbols without a size: such a one reaches to the next, or to the end of its section.
+    symbols.ends.push(size > 0 ? start + size : section.address + section.bytes);
     symbols.nameOffsets.push(names.base + nameOffset);
-    // A function before a mere label, one with a size before one without, a global name before a local one.
-    symbols.ranks.push((isFunction ? 0 : 8) + (size > 0 ? 0 : 4) + (bindingRanks[info >> 4] ?? 3));
+    // A function before a mere label, one with a size before one without, a global name before a local one, `malloc` before `__libc_malloc`.
+    const isInternal = names.text[nameOffset] === underscore;
+    symbols.ranks.push((isFunction ? 0 : 16) + (size > 0 ? 0 : 8) + 2 * (bindingRanks[info >> 4] ?? 3) + (isInternal ? 1 : 0));
   }
 }
 
@@ -110,6 +116,7 @@ function sectionAt(headers: Buffer, at: number): Section {
   return {
     type: headers.readUInt32LE(at + 4),
     flags: word(headers, at + 8),
+    address: word(headers, at + 16),
     offset: word(headers, at + 24),
     bytes: word(headers, at + 32),
     link: headers.readUInt32LE(at + 40),

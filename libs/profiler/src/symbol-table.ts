@@ -1,7 +1,7 @@
 /** Symbols as they were read, in any order. Lists of one length, one entry each. */
 export interface UnsortedSymbols {
   readonly starts: number[];
-  /** Exclusive; the start itself where the size is unknown. */
+  /** Exclusive. A symbol ends in any case where the next begins. */
   readonly ends: number[];
   /** Where the name begins in `strings`. */
   readonly nameOffsets: number[];
@@ -25,11 +25,7 @@ export class SymbolTable {
     const order = orderOf(symbols);
     this.#starts = Float64Array.from(order, (index) => symbols.starts[index] as number);
     this.#nameOffsets = Uint32Array.from(order, (index) => symbols.nameOffsets[index] as number);
-    // Hand-written assembly has symbols without a size: such a one reaches to the next.
-    this.#ends = Float64Array.from(order, (index, position) => {
-      const end = symbols.ends[index] as number;
-      return end > (symbols.starts[index] as number) ? end : (this.#starts[position + 1] ?? end + 1);
-    });
+    this.#ends = Float64Array.from(order, (index) => symbols.ends[index] as number);
     this.#strings = strings;
     this.#terminator = terminator;
   }
