@@ -1,0 +1,193 @@
+import { UnreadableProfile } from './unreadable-profile.js';
+
+/** A function, as far as renderings tell functions apart. `line` is where it starts, 0 when unknown. */
+export interface Frame {
+  readonly name: string;
+  readonly fileName: string;
+  readonly line: number;
+}
+
+/** What is measured and in what, such as `cpu` in `nanoseconds` or `inuse_space` in `bytes`. */
+export interface SampleType {
+  readonly type: string;
+  readonly unit: string;
+}
+
+/**
+ * All stacks of a profile as one tree of calls, in columns: node 0 is the root, a parent's number is smaller than its children's.
+ * `self` and `total` are values of the sample type, `baseSelf` and `baseTotal` those of the profile that it is compared with, else 0.
+ */
+export interface CallTree {
+  readonly sampleType: SampleType;
+  readonly durationNanos: number;
+  readonly frames: readonly Frame[];
+  readonly nodeCount: number;
+  /** The frame of a node; meaningless for the root. */
+  readonly frameOf: Uint32Array;
+  readonly parentOf: Uint32Array;
+  readonly self: Float64Array;
+  readonly total: Float64Array;
+  readonly baseSelf: Float64Array;
+  readonly baseTotal: Float64Array;
+}
+
+/** 40 bytes a node: 320 MB. A real profile has some ten thousand. */
+const nodesMax = 8_000_000;
+const firstCapacity = 1 << 12;
+
+/** Which of the two columns a sample counts in: of the profile itself or of the one that it is compared with. */
+export type Column = 'self' | 'base';
+
+/** Grows a call tree sample by sample, without an object per sample. Several profiles may go into one tree. */
+export class CallTreeBuilder {
+  readonly #frames: Frame[] = [];
+  readonly #frameNumbers = new Map<string, number>();
+  #frameOf = new Uint32Array(firstCapacity);
+  #parentOf = new Uint32Array(firstCapacity);
+  #self = new Float64Array(firstCapacity);
+  #baseSelf = new Float64Array(firstCapacity);
+  #nodeCount = 1;
+  /** Open addressing, node numbers by (parent, frame); 0 is an empty slot, as the root is nobody's child. */
+  #slots = new Uint32Array(2 * firstCapacity);
+  /** The stack added last, root first: neighbours in a profile share most of it. */
+  #lastFrames = new Uint32Array(256);
+  #lastNodes = new Uint32Array(256);
+  #lastDepth = 0;
+
+  /** The number of a function; the same for equal ones. */
+  frame(name: string, fileName: string, line: number): number {
+    const key = `${name}\n${fileName}\n${line}`;
+    const known = this.#frameNumbers.get(key);
+    if (known !== undefined) return known;
+    this.#frames.push({ name, fileName, line });
+    this.#frameNumbers.set(key, this.#frames.length - 1);
+    return this.#frames.length - 1;
+  }
+
+  /** Adds `value` to the stack of the first `depth` frames in `stack`, which stand leaf first. */
+  add(stack: Uint32Array, depth: number, value: number, column: Column): void {
+    if (depth > this.#lastFrames.length) this.#growPath(depth);
+    const frames = this.#lastFrames;
+    const nodes = this.#lastNodes;
+    const shared = Math.min(depth, this.#lastDepth);
+    let level = 0;
+    while (level < shared && frames[level] === stack[depth - 1 - level]) level++;
+    let node = level === 0 ? 0 : nodes[level - 1]!;
+    for (; level < depth; level++) {
+      const frame = stack[depth - 1 - level]!;
+      node = this.#child(node, frame);
+      frames[level] = frame;
+      nodes[level] = node;
+    }
+    this.#lastDepth = depth;
+    const values = column === 'self' ? this.#self : this.#baseSelf;
+    values[node] = values[node]! + value;
+  }
+
+  /** The tree of everything added. The builder must not be used afterwards. */
+  finish(sampleType: SampleType, durationNanos: number): CallTree {
+    const nodeCount = this.#nodeCount;
+    const cut = { frameOf: this.#frameOf.subarray(0, nodeCount), parentOf: this.#parentOf.subarray(0, nodeCount) };
+    const self = this.#self.subarray(0, nodeCount);
+    const baseSelf = this.#baseSelf.subarray(0, nodeCount);
+    const total = self.slice();
+    const baseTotal = baseSelf.slice();
+    // Children come after their parents, so that one walk backwards sums every subtree.
+    for (let node = nodeCount - 1; node > 0; node--) {
+      const parent = cut.parentOf[node]!;
+      total[parent] = total[parent]! + total[node]!;
+      baseTotal[parent] = baseTotal[parent]! + baseTotal[node]!;
+    }
+    return { sampleType, durationNanos, frames: this.#frames, nodeCount, ...cut, self, total, baseSelf, baseTotal };
+  }
+
+  #child(parent: number, frame: number): number {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let slot = slotOf(parent, frame) & mask;
+    for (let node = slots[slot]!; node !== 0; node = slots[slot]!) {
+      if (this.#parentOf[node] === parent && this.#frameOf[node] === frame) return node;
+      slot = (slot + 1) & mask;
+    }
+    return this.#newNode(parent, frame, slot);
+  }
+
+  #newNode(parent: number, frame: number, slot: number): number {
+    if (this.#nodeCount === nodesMax) throw new UnreadableProfile(`its call tree has more than ${nodesMax} nodes`);
+    const node = this.#nodeCount++;
+    this.#slots[slot] = node;
+    this.#parentOf[node] = parent;
+    this.#frameOf[node] = frame;
+    if (this.#nodeCount === this.#self.length) this.#grow();
+    return node;
+  }
+
+  /** Doubles the columns; the slots are twice as many as the nodes can be, so that searches stay short. */
+  #grow(): void {
+    const capacity = 2 * this.#self.length;
+    this.#frameOf = grown(this.#frameOf, new Uint32Array(capacity));
+    this.#parentOf = grown(this.#parentOf, new Uint32Array(capacity));
+    this.#self = grown(this.#self, new Float64Array(capacity));
+    this.#baseSelf = grown(this.#baseSelf, new Float64Array(capacity));
+    const slots = new Uint32Array(2 * capacity);
+    const mask = slots.length - 1;
+    for (let node = 1; node < this.#nodeCount; node++) {
+      let slot = slotOf(this.#parentOf[node]!, this.#frameOf[node]!) & mask;
+      while (slots[slot] !== 0) slot = (slot + 1) & mask;
+      slots[slot] = node;
+    }
+    this.#slots = slots;
+  }
+
+  #growPath(depth: number): void {
+    this.#lastFrames = grown(this.#lastFrames, new Uint32Array(2 * depth));
+    this.#lastNodes = grown(this.#lastNodes, new Uint32Array(2 * depth));
+  }
+}
+
+/** Two odd constants and a fold of the upper half: neighbouring numbers, which both are, must not end up in neighbouring slots. */
+function slotOf(parent: number, frame: number): number {
+  const hash = Math.imul(parent, 0x9e3779b1) ^ Math.imul(frame, 0x85ebca6b);
+  return hash ^ (hash >>> 15);
+}
+
+export function grown<T extends Uint32Array | Float64Array>(from: T, to: T): T {
+  to.set(from);
+  return to;
+}
+
+/** What a place in the code without a function name is called. */
+export function addressName(address: number): string {
+  return `0x${address.toString(16)}`;
+}
+
+/** What a profile without any sample type, which then has no samples, counts. */
+export const noSampleType: SampleType = { type: 'samples', unit: 'count' };
+
+/** The number of the sample type to show: the named one, else the profile's own default, else the last. -1 when the profile has none at all. */
+export function sampleTypeIndex(types: readonly SampleType[], profileDefault: string, wanted?: string): number {
+  if (wanted !== undefined) {
+    const index = types.findIndex(({ type }) => type === wanted);
+    if (index >= 0) return index;
+    throw new RangeError(`the profile has no sample type ${wanted}, only: ${types.map(({ type }) => type).join(', ') || 'none'}`);
+  }
+  const index = types.findIndex(({ type }) => type === profileDefault);
+  return index >= 0 ? index : types.length - 1;
+}
+
+/** Children of nodes as linked lists: `firstOf[node]`, then `nextOf[child]`, until 0. */
+export interface Children {
+  readonly firstOf: Uint32Array;
+  readonly nextOf: Uint32Array;
+}
+
+export function childrenOf({ nodeCount, parentOf }: CallTree): Children {
+  const firstOf = new Uint32Array(nodeCount);
+  const nextOf = new Uint32Array(nodeCount);
+  for (let node = nodeCount - 1; node > 0; node--) {
+    const parent = parentOf[node]!;
+    nextOf[node] = firstOf[parent]!;
+    firstOf[parent] = node;
+  }
+  return { firstOf, nextOf };
+}

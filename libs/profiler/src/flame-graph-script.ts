@@ -1,0 +1,3 @@
+/** What makes a flame graph interactive. Must not hold `]]>`. */
+export const flameGraphScript = String.raw`'use strict';
+`;

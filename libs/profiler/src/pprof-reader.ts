@@ -1,0 +1,269 @@
+import { addressName, grown, noSampleType, sampleTypeIndex, type CallTreeBuilder, type Column, type SampleType } from './call-tree.js';
+import { UnreadableProfile } from './unreadable-profile.js';
+
+/*
+ * Reads the protobuf message of a pprof profile straight into a call tree: no object per sample, and none per location. pprof-format makes
+ * several of each, which costs more than all the rest of a rendering. The format: google/pprof, proto/profile.proto.
+ */
+
+const wireVarint = 0;
+const wireDelimited = 2;
+/** Where ids are larger than this many times their count, a map keeps them instead of an array. */
+const sparseness = 8;
+
+/** A position in the bytes. Messages within messages are read by moving `end`. */
+class Cursor {
+  readonly bytes: Uint8Array;
+  at = 0;
+  end: number;
+  field = 0;
+  wire = 0;
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes;
+    this.end = bytes.length;
+  }
+
+  /** An int64; exact up to 2^53. */
+  varint(): number {
+    const { bytes } = this;
+    const first = bytes[this.at]!;
+    if (first < 0x80 && this.at < this.end) {
+      this.at++;
+      return first;
+    }
+    let low = 0;
+    let middle = 0;
+    let high = 0;
+    for (let shift = 0; shift < 70; shift += 7) {
+      if (this.at >= this.end) throw new UnreadableProfile('it is truncated');
+      const byte = bytes[this.at++]!;
+      const seven = byte & 0x7f;
+      if (shift < 28) low |= seven << shift;
+      else if (shift < 56) middle |= seven << (shift - 28);
+      else high |= seven << (shift - 56);
+      // The eighth bit of `high` is the sign; all of -5 but the 5 cancels out exactly, which 2^64 - 5 would not survive as a number.
+      if (byte < 0x80) return ((high << 24) >> 24) * 2 ** 56 + middle * 2 ** 28 + low;
+    }
+    throw new UnreadableProfile('a number in it has more than ten bytes');
+  }
+
+  /** The end of the delimited message that starts here. */
+  delimited(): number {
+    const length = this.varint();
+    const end = this.at + length;
+    if (length < 0 || end > this.end) throw new UnreadableProfile('it is truncated');
+    return end;
+  }
+
+  /** Reads the next field's number and wire type; false at the end of the message. */
+  next(): boolean {
+    if (this.at >= this.end) return false;
+    const tag = this.varint();
+    this.field = tag >>> 3;
+    this.wire = tag & 7;
+    if (this.wire !== wireVarint && this.wire !== wireDelimited) throw new UnreadableProfile(`it holds a field of wire type ${this.wire}`);
+    return true;
+  }
+
+  skip(): void {
+    if (this.wire === wireVarint) this.varint();
+    else this.at = this.delimited();
+  }
+
+  /** For a field that must be a message of its own. */
+  message(): number {
+    if (this.wire !== wireDelimited) throw new UnreadableProfile(`field ${this.field} is no message`);
+    return this.delimited();
+  }
+}
+
+/** What a first pass over the message finds; samples, locations and functions only as the places where they start and end. */
+interface Sections {
+  readonly strings: number[];
+  readonly samples: number[];
+  readonly locations: number[];
+  readonly functions: number[];
+  readonly types: { type: number; unit: number }[];
+  defaultSampleType: number;
+  durationNanos: number;
+}
+
+/**
+ * Adds the samples of a profile (plain bytes, not gzipped) to `builder`. Throws UnreadableProfile when the bytes are truncated, name things that
+ * are not in them or are no pprof at all, and RangeError for a sample type that the profile does not have.
+ */
+export function readCallTree(bytes: Uint8Array, builder: CallTreeBuilder, column: Column = 'self', sampleType?: string): { readonly type: SampleType; readonly durationNanos: number } {
+  const cursor = new Cursor(bytes);
+  const sections = readSections(cursor);
+  if (sections.strings.length === 0) throw new UnreadableProfile('it has no table of strings, so it is no pprof');
+  const text = readStrings(bytes, sections.strings);
+  const types = sections.types.map(({ type, unit }) => ({ type: text(type), unit: text(unit) }));
+  const index = sampleTypeIndex(types, text(sections.defaultSampleType), sampleType);
+  const frameOfFunction = readFunctions(cursor, sections.functions, text, builder);
+  const locations = readLocations(cursor, sections.locations, frameOfFunction, builder);
+  addSamples(cursor, sections.samples, locations, { builder, column, index, typeCount: types.length });
+  return { type: types[index] ?? noSampleType, durationNanos: sections.durationNanos };
+}
+
+function readSections(cursor: Cursor): Sections {
+  const sections: Sections = { strings: [], samples: [], locations: [], functions: [], types: [], defaultSampleType: 0, durationNanos: 0 };
+  const placesOf = [undefined, undefined, sections.samples, undefined, sections.locations, sections.functions, sections.strings];
+  while (cursor.next()) {
+    const places = placesOf[cursor.field];
+    if (places !== undefined) {
+      const end = cursor.message();
+      places.push(cursor.at, end);
+      cursor.at = end;
+    } else if (cursor.field === 1) sections.types.push(readValueType(cursor));
+    else if (cursor.field === 10 && cursor.wire === wireVarint) sections.durationNanos = cursor.varint();
+    else if (cursor.field === 14 && cursor.wire === wireVarint) sections.defaultSampleType = cursor.varint();
+    else cursor.skip();
+  }
+  return sections;
+}
+
+function readValueType(cursor: Cursor): { type: number; unit: number } {
+  const [type = 0, unit = 0] = readNumbers(cursor, cursor.message(), 2);
+  return { type, unit };
+}
+
+/** The values of the fields 1 to `count` of a message, 0 where absent. */
+function readNumbers(cursor: Cursor, end: number, count: number): number[] {
+  const outer = cursor.end;
+  const numbers = new Array<number>(count).fill(0);
+  cursor.end = end;
+  while (cursor.next()) {
+    if (cursor.wire === wireVarint && cursor.field <= count) numbers[cursor.field - 1] = cursor.varint();
+    else cursor.skip();
+  }
+  cursor.end = outer;
+  return numbers;
+}
+
+/** Strings become JavaScript's when they are asked for: most profiles hold many that no rendering shows. */
+function readStrings(bytes: Uint8Array, places: readonly number[]): (index: number) => string {
+  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+  const count = places.length / 2;
+  return (index) => {
+    if (index < 0 || index >= count) throw new UnreadableProfile(`it has no string ${index}`);
+    return buffer.toString('utf8', places[2 * index], places[2 * index + 1]);
+  };
+}
+
+/** Numbers by id. */
+interface Ids {
+  get(id: number): number | undefined;
+}
+
+/** pprof ids are arbitrary, but mostly count from 1: then an array does. */
+function idsOf(ids: readonly number[]): Ids {
+  const highest = ids.reduce((most, id) => Math.max(most, id), 0);
+  if (highest > sparseness * ids.length + 1024) return new Map(ids.map((id, index) => [id, index]));
+  const dense = new Int32Array(highest + 1).fill(-1);
+  ids.forEach((id, index) => (dense[id] = index));
+  return { get: (id) => (dense[id] === -1 ? undefined : dense[id]) };
+}
+
+/** Frame numbers by function id. */
+function readFunctions(cursor: Cursor, places: readonly number[], text: (index: number) => string, builder: CallTreeBuilder): (id: number) => number {
+  const ids: number[] = [];
+  const frames: number[] = [];
+  for (let place = 0; place < places.length; place += 2) {
+    cursor.at = places[place]!;
+    const [id = 0, name = 0, systemName = 0, fileName = 0, line = 0] = readNumbers(cursor, places[place + 1]!, 5);
+    requireId(id, 'function');
+    ids.push(id);
+    frames.push(builder.frame(text(name) || text(systemName), text(fileName), line));
+  }
+  const numbers = idsOf(ids);
+  return (id) => {
+    const number = numbers.get(id);
+    if (number === undefined) throw new UnreadableProfile(`it has no function ${id}`);
+    return frames[number]!;
+  };
+}
+
+function requireId(id: number, what: string): void {
+  if (id <= 0 || !Number.isSafeInteger(id)) throw new UnreadableProfile(`it has a ${what} with the id ${id}`);
+}
+
+/** The frames of location number n, innermost first, are `frames[starts[n]]` up to `frames[starts[n + 1]]`. */
+interface Locations {
+  readonly ids: Ids;
+  readonly starts: Uint32Array;
+  readonly frames: Uint32Array;
+}
+
+function readLocations(cursor: Cursor, places: readonly number[], frameOfFunction: (id: number) => number, builder: CallTreeBuilder): Locations {
+  const ids: number[] = [];
+  const starts = [0];
+  const frames: number[] = [];
+  const outer = cursor.end;
+  for (let place = 0; place < places.length; place += 2) {
+    let id = 0;
+    let address = 0;
+    cursor.at = places[place]!;
+    cursor.end = places[place + 1]!;
+    while (cursor.next()) {
+      if (cursor.field === 1 && cursor.wire === wireVarint) id = cursor.varint();
+      else if (cursor.field === 3 && cursor.wire === wireVarint) address = cursor.varint();
+      else if (cursor.field === 4) frames.push(frameOfFunction(readNumbers(cursor, cursor.message(), 1)[0]!));
+      else cursor.skip();
+    }
+    requireId(id, 'location');
+    if (frames.length === starts.at(-1)) frames.push(builder.frame(addressName(address), '', 0));
+    ids.push(id);
+    starts.push(frames.length);
+  }
+  cursor.end = outer;
+  return { ids: idsOf(ids), starts: Uint32Array.from(starts), frames: Uint32Array.from(frames) };
+}
+
+interface Target {
+  readonly builder: CallTreeBuilder;
+  readonly column: Column;
+  /** Which of a sample's values counts. */
+  readonly index: number;
+  readonly typeCount: number;
+}
+
+function addSamples(cursor: Cursor, places: readonly number[], locations: Locations, target: Target): void {
+  const { builder, column, index, typeCount } = target;
+  let stack = new Uint32Array(1024);
+  for (let place = 0; place < places.length; place += 2) {
+    let depth = 0;
+    let valueCount = 0;
+    let wanted = 0;
+    cursor.at = places[place]!;
+    cursor.end = places[place + 1]!;
+    while (cursor.next()) {
+      const { field } = cursor;
+      if (field > 2) {
+        cursor.skip();
+        continue;
+      }
+      // Repeated numbers come packed in one field or one by one in several; encoders are free to do either.
+      const packed = cursor.wire === wireDelimited;
+      const end = packed ? cursor.delimited() : 0;
+      do {
+        if (packed && cursor.at >= end) break;
+        const number = cursor.varint();
+        if (field === 1) {
+          const location = locations.ids.get(number);
+          if (location === undefined) throw new UnreadableProfile(`it has no location ${number}`);
+          const last = locations.starts[location + 1]!;
+          for (let at = locations.starts[location]!; at < last; at++) {
+            if (depth === stack.length) stack = grown(stack, new Uint32Array(2 * depth));
+            stack[depth++] = locations.frames[at]!;
+          }
+        } else if (field === 2) {
+          if (valueCount === index) wanted = number;
+          valueCount++;
+        }
+      } while (packed);
+    }
+    if (valueCount !== typeCount) throw new UnreadableProfile(`a sample has ${valueCount} values instead of ${typeCount}`);
+    builder.add(stack, depth, wanted, column);
+  }
+}
