@@ -4,6 +4,9 @@ import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import { Agent, errors } from 'undici';
 import type { NodeContext } from './node-context.js';
 
+/** What it takes to find a node. */
+export type AgentTarget = Pick<NodeRecord, 'id' | 'host' | 'port'>;
+
 export interface AgentRequest {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE';
   readonly path: string;
@@ -24,7 +27,8 @@ const keepAliveMs = 30_000;
 /** Asks other nodes on their node listeners, with the cluster secret, over connections that stay open. */
 export class AgentClient {
   readonly #secret: string;
-  readonly #agent = new Agent({ connections: connectionsPerNodeMax, keepAliveTimeout: keepAliveMs, pipelining: 1 });
+  /** Every request has a deadline of its own; a capture of ten minutes sends nothing until it has ended. */
+  readonly #agent = new Agent({ connections: connectionsPerNodeMax, keepAliveTimeout: keepAliveMs, pipelining: 1, headersTimeout: 0, bodyTimeout: 0 });
 
   constructor(node: NodeContext) {
     this.#secret = node.clusterSecret;
@@ -35,7 +39,30 @@ export class AgentClient {
    * The status and the body (parsed when it is JSON, else text), whatever the status is. Rejects with `BinnacleError`
    * UPSTREAM_TIMEOUT or UPSTREAM_UNREACHABLE.
    */
-  async request(target: NodeRecord, { method, path, body, timeoutMs, signal }: AgentRequest): Promise<{ status: number; body: unknown }> {
+  async request(target: AgentTarget, request: AgentRequest): Promise<{ status: number; body: unknown }> {
+    const { status, bytes, contentType } = await this.#send(target, request, answerBytesMax);
+    const text = bytes.toString('utf8');
+    if (!contentType.startsWith('application/json')) return { status, body: text };
+    try {
+      return { status, body: JSON.parse(text) as unknown };
+    } catch (error) {
+      throw unreachable(target, error);
+    }
+  }
+
+  /**
+   * The status and the bytes of an answer of at most `bytesMax`, whatever the status is. Once `signal` is aborted, the connection is
+   * closed, which cancels what the node does for it. Rejects as `request` does.
+   */
+  async requestBytes(target: AgentTarget, request: AgentRequest, bytesMax: number): Promise<{ status: number; bytes: Buffer }> {
+    return this.#send(target, request, bytesMax);
+  }
+
+  async #send(
+    target: AgentTarget,
+    { method, path, body, timeoutMs, signal }: AgentRequest,
+    bytesMax: number,
+  ): Promise<{ status: number; bytes: Buffer; contentType: string }> {
     const deadline = AbortSignal.timeout(timeoutMs);
     const host = target.host.includes(':') ? `[${target.host}]` : target.host;
     try {
@@ -47,25 +74,28 @@ export class AgentClient {
         body: body === undefined ? null : JSON.stringify(body),
         signal: signal ? AbortSignal.any([deadline, signal]) : deadline,
       });
-      const text = await readLimited(answer.body);
-      const isJson = String(answer.headers['content-type'] ?? '').startsWith('application/json');
-      return { status: answer.statusCode, body: isJson ? (JSON.parse(text) as unknown) : text };
+      const bytes = await readLimited(answer.body, bytesMax);
+      return { status: answer.statusCode, bytes, contentType: String(answer.headers['content-type'] ?? '') };
     } catch (error) {
       if (deadline.aborted) throw new BinnacleError('UPSTREAM_TIMEOUT', `node ${target.id} did not answer within ${timeoutMs} ms`, { cause: error });
-      throw new BinnacleError('UPSTREAM_UNREACHABLE', `node ${target.id} cannot be asked: ${reasonOf(error)}`, { cause: error });
+      throw unreachable(target, error);
     }
   }
 }
 
-async function readLimited(body: AsyncIterable<Buffer>): Promise<string> {
+function unreachable(target: AgentTarget, error: unknown): BinnacleError {
+  return new BinnacleError('UPSTREAM_UNREACHABLE', `node ${target.id} cannot be asked: ${reasonOf(error)}`, { cause: error });
+}
+
+async function readLimited(body: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.length;
-    if (bytes > answerBytesMax) throw new Error(`its answer is longer than ${answerBytesMax} bytes`);
+    if (bytes > bytesMax) throw new Error(`its answer is longer than ${bytesMax} bytes`);
     chunks.push(chunk);
   }
-  return Buffer.concat(chunks).toString('utf8');
+  return Buffer.concat(chunks);
 }
 
 /** The code of a socket error says more than its message, which holds addresses only. */

@@ -1,7 +1,7 @@
-import { plainToInstance } from 'class-transformer';
-import { IsInt, IsOptional, IsString, Matches, Max, Min, validateSync } from 'class-validator';
+import { IsInt, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
 import type { FastifyInstance } from 'fastify';
 import type { Node } from './node.js';
+import { validBody } from './valid-body.js';
 
 class ResignBody {
   /** Id of the node that shall have the lease next. */
@@ -19,11 +19,8 @@ export function addAgentRoutes(app: FastifyInstance, node: Node): void {
   app.post<{ Params: { name: string } }>('/agent/v1/leases/:name/resign', async (request, reply) => {
     const candidacy = node.candidacies.get(request.params.name);
     if (!candidacy) return reply.code(404).send({ message: `this node does not campaign for a lease "${request.params.name}"` });
-    const body = plainToInstance(ResignBody, request.body ?? {});
-    const errors = validateSync(body, { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: true });
-    if (errors.length > 0) return reply.code(400).send({ message: errors.flatMap((error) => Object.values(error.constraints ?? {})).join('; ') });
+    const { successor, reservedMs } = validBody(ResignBody, request.body);
     const term = candidacy.term() ?? null;
-    const { successor, reservedMs } = body;
     const resigned = await candidacy.resign({ ...(successor !== undefined && { successor }), ...(reservedMs !== undefined && { reservedMs }) });
     node.log.info({ lease: candidacy.lease, term, successor, resigned }, 'asked to resign a lease');
     return { resigned, term };

@@ -46,7 +46,8 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
   // SDKs say `Content-Type: application/json` also where they send no body, and then an empty text is no broken JSON.
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
-    if (encoding === undefined && (length === undefined || length === '0')) delete request.headers['content-type'];
+    // Of a GET nobody parses a body, and TiFlash's clients say by it what they want to get.
+    if (request.method !== 'GET' && encoding === undefined && (length === undefined || length === '0')) delete request.headers['content-type'];
     done();
   });
   // JSON and form bodies have parsers; whatever else is sent reaches its handler as bytes.

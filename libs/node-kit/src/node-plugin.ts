@@ -1,6 +1,7 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
 import { addAgentRoutes } from './agent-routes.js';
 import { buildInfo } from './build-info.js';
+import { addCaptureRoutes } from './capture-routes.js';
 import { runChecks } from './check.js';
 import { expvar } from './expvar.js';
 import type { Node } from './node.js';
@@ -24,6 +25,7 @@ export async function nodePlugin(app: FastifyInstance, { node }: { node: Node })
     return reply.type('application/json; charset=utf-8').send(JSON.stringify(await expvar(node.metrics, node.maskSecrets)));
   });
   addAgentRoutes(app, node);
+  addCaptureRoutes(app, node);
 }
 
 function addProbes(app: FastifyInstance, node: Node): void {
