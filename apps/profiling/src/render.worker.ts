@@ -1,0 +1,89 @@
+import { parentPort } from 'node:worker_threads';
+import type { CallTree } from '@binnacle/profiler/call-tree';
+import { diffFlameGraph, flameGraph } from '@binnacle/profiler/flame-graph';
+import { foldedStacks } from '@binnacle/profiler/folded-stacks';
+import { addressesOf, heapV2ToProfile } from '@binnacle/profiler/heap-v2';
+import { decodeProfile, encodeProfile } from '@binnacle/profiler/profile';
+import { diffProfiles } from '@binnacle/profiler/profile-diff';
+import { mergeProfiles } from '@binnacle/profiler/profile-merge';
+import { callTree } from '@binnacle/profiler/profile-tree';
+import { topTable, topText } from '@binnacle/profiler/top-table';
+import type { RenderAnswer, RenderFormat, RenderJob } from './render-job.js';
+
+/*
+ * Reads and draws profiles, which come from other nodes and may be large: not on the thread that answers requests. One job at a time; the
+ * other side sets the limits and ends this thread when one is reached.
+ */
+
+async function done(job: RenderJob): Promise<Uint8Array | string[]> {
+  switch (job.kind) {
+    case 'render':
+      return Buffer.from(rendered(job.pprof, job.format, job.title));
+    case 'diff':
+      if (job.format === 'svg') return Buffer.from(diffFlameGraph(job.base, job.other, { title: job.title }));
+      return encodeProfile(diffProfiles(decodeProfile(job.base), decodeProfile(job.other)));
+    case 'merge': {
+      const merged = mergeProfiles(job.parts.map(({ node, pprof }) => ({ profile: decodeProfile(pprof), labels: { node } })));
+      merged.comment = job.comments.map((comment) => merged.stringTable.dedup(comment));
+      return encodeProfile(merged);
+    }
+    case 'addresses':
+      return addressesOf(textOf(job.dump)).map((address) => address.toString(16));
+    case 'convert': {
+      const nameOf = new Map(job.addresses.map((address, index) => [BigInt(`0x${address}`), job.names[index]]));
+      return encodeProfile(heapV2ToProfile(textOf(job.dump), (address) => nameOf.get(address) ?? '??'));
+    }
+  }
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
+}
+
+function rendered(pprof: Uint8Array, format: RenderFormat, title: string): string {
+  switch (format) {
+    case 'svg':
+      return flameGraph(pprof, { title });
+    case 'collapsed':
+      return foldedStacks(pprof);
+    case 'json':
+      return treeJson(callTree(pprof), title);
+    case 'top':
+      return JSON.stringify(topTable(pprof));
+    case 'text':
+      return topText(topTable(pprof));
+  }
+}
+
+interface TreeNode {
+  readonly name: string;
+  readonly file?: string;
+  readonly line?: number;
+  readonly value: number;
+  readonly self: number;
+  children?: TreeNode[];
+}
+
+/** The call tree with `name`, `value` and `children`, as d3-flame-graph and others of its kind take it. */
+function treeJson(tree: CallTree, title: string): string {
+  const nodes: TreeNode[] = [{ name: 'root', value: tree.total[0] ?? 0, self: 0 }];
+  for (let node = 1; node < tree.nodeCount; node++) {
+    const { name = '', fileName = '', line = 0 } = tree.frames[tree.frameOf[node] as number] ?? {};
+    const shown: TreeNode = { name, ...(fileName !== '' && { file: fileName }), ...(line > 0 && { line }), value: tree.total[node] ?? 0, self: tree.self[node] ?? 0 };
+    nodes.push(shown);
+    const parent = nodes[tree.parentOf[node] as number] as TreeNode;
+    (parent.children ??= []).push(shown);
+  }
+  return JSON.stringify({ title, sampleType: tree.sampleType, durationNanos: tree.durationNanos, root: nodes[0] });
+}
+
+parentPort?.on('message', (job: RenderJob) => {
+  done(job).then(
+    (result) => answer({ result }),
+    (error: unknown) => answer({ failure: error instanceof Error ? error.message : String(error) }),
+  );
+});
+
+function answer(message: RenderAnswer): void {
+  parentPort?.postMessage(message);
+}
