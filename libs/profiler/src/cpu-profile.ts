@@ -1,9 +1,14 @@
+import type { Session } from 'node:inspector';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Label, type Function as ProfileFunction, type Profile } from 'pprof-format';
+import { Label, type Profile, type Sample } from 'pprof-format';
 import { ProfilerBusy } from './capture-errors.js';
-import { keepNamesOfHotCode } from './hot-code.js';
-import { gzippedPprof, loadPprof, requireRange } from './pprof-library.js';
+import { deoptimisation, keepNamesOfHotCode } from './hot-code.js';
+import { openInspectorSession } from './inspector-session.js';
+import { loadPprof, requireRange } from './pprof-library.js';
+import { encodeProfile } from './profile.js';
 import { columnKeeper, withSourceLines } from './source-lines.js';
+import { addWorkerSamples } from './worker-samples.js';
+import { WorkerProfiling } from './worker-threads.js';
 
 export interface CpuCapture {
   /** 0.1 to 600. */
@@ -17,56 +22,79 @@ let capturing = false;
 
 /**
  * A CPU profile of this process: gzipped pprof with the sample types sample/count, wall/nanoseconds, cpu/nanoseconds, and the
- * label `thread`. CPU time of threads without JavaScript (the thread pool, V8's helpers, add-ons) is one sample, "Non JS
- * threads activity". A line is that of the function's beginning.
+ * label `thread`: `main`, `worker 3`, `native`. CPU time of threads without JavaScript (the thread pool, V8's helpers, add-ons) is one
+ * sample, "Non JS threads activity". The line of a frame is the one where its function begins.
+ *
+ * Worker threads are in it as `WorkerProfiling` says; where there is no inspector, the main thread alone. Takes up to three seconds
+ * more than asked for when a worker does not answer.
  *
  * Throws a RangeError for options out of range, `ProfilerBusy` while another capture runs, `CapabilityMissing` where pprof has
- * no build, and the signal's reason once it is aborted, by which time the profiler is stopped.
+ * no build, and the signal's reason once it is aborted, by which time the profilers are stopped.
  */
 export async function captureCpuProfile({ seconds, frequencyHz, signal }: CpuCapture): Promise<Buffer> {
   requireRange('seconds', seconds, 0.1, 600);
   requireRange('frequencyHz', frequencyHz, 1, 1000);
   signal?.throwIfAborted();
-  if (capturing) throw new ProfilerBusy('a CPU profile of this process is being taken: there can be one at a time');
+  if (capturing || loadPprof().time.isStarted()) throw new ProfilerBusy('a CPU profile of this process is being taken: there can be one at a time');
   capturing = true;
   try {
-    const profile = await sampleMainThread(seconds, 1e6 / frequencyHz, signal);
-    return await gzippedPprof(await withSourceLines(profile));
+    const session = await openInspectorSession();
+    try {
+      return await encodeProfile(await withSourceLines(await sampleThreads(seconds * 1_000, 1e6 / frequencyHz, session, signal)));
+    } finally {
+      session?.disconnect();
+    }
+  } catch (error) {
+    // Whatever was waited for rejects in its own words.
+    signal?.throwIfAborted();
+    throw error;
   } finally {
     capturing = false;
   }
 }
 
-async function sampleMainThread(seconds: number, intervalMicros: number, signal: AbortSignal | undefined): Promise<Profile> {
+async function sampleThreads(durationMs: number, intervalMicros: number, session: Session | undefined, signal: AbortSignal | undefined): Promise<Profile> {
+  const discardHotCode = keepNamesOfHotCode();
+  const workers = session && new WorkerProfiling(session);
+  try {
+    await workers?.start(intervalMicros, discardHotCode, signal);
+    if (discardHotCode) for (const [method, parameters] of deoptimisation) session?.post(method, parameters);
+    // The handler of the profiling signal is pprof's while pprof runs, and V8's around that: begun last, it has to end first.
+    const profile = await sampleMainThread(durationMs, intervalMicros, signal);
+    const native = labelThreads(profile);
+    const workerNanos = addWorkerSamples(profile, (await workers?.stop()) ?? []);
+    // pprof knows the process and the main thread, and takes all the rest for native.
+    if (native !== undefined) native.value[2] = Math.max(Number(native.value[2]) - workerNanos, 0);
+    return profile;
+  } finally {
+    workers?.close();
+  }
+}
+
+async function sampleMainThread(durationMs: number, intervalMicros: number, signal: AbortSignal | undefined): Promise<Profile> {
   const { time } = loadPprof();
-  if (time.isStarted()) throw new ProfilerBusy('something else in this process takes a CPU profile with pprof');
-  await keepNamesOfHotCode();
-  signal?.throwIfAborted();
   const startedAtMs = Date.now();
   // Contexts are what pprof hangs the CPU time of each sample on; the workaround restarts a V8 profiler that gives no samples.
   time.start({ intervalMicros, withContexts: true, collectCpuTime: true, workaroundV8Bug: true, sourceMapper: columnKeeper });
   let profile: Profile;
   try {
-    await delay(seconds * 1000, undefined, { signal }).catch(() => signal?.throwIfAborted());
+    await delay(durationMs, undefined, { signal });
   } finally {
     profile = time.stop();
   }
   profile.timeNanos = BigInt(startedAtMs) * 1_000_000n;
-  labelThreads(profile);
   return profile;
 }
 
 const nonJsThreads = 'Non JS threads activity';
 
-/** Every sample says whose it is. */
-function labelThreads(profile: Profile): void {
-  const { stringTable } = profile;
+/** Every sample says whose it is. Returns the one of the threads without JavaScript. */
+function labelThreads({ stringTable, sample: samples, location, function: functions }: Profile): Sample | undefined {
   const key = stringTable.dedup('thread');
-  const isNative = (one: ProfileFunction): boolean => stringTable.strings[Number(one.name)] === nonJsThreads;
-  const functions = new Set(profile.function.filter(isNative).map((one) => Number(one.id)));
-  const locations = new Set(profile.location.filter(({ line }) => functions.has(Number(line[0]?.functionId))).map(({ id }) => Number(id)));
-  for (const sample of profile.sample) {
-    const native = locations.has(Number(sample.locationId[0]));
-    sample.label = [new Label({ key, str: stringTable.dedup(native ? 'native' : 'main') })];
-  }
+  const [main, native] = ['main', 'native'].map((name) => [new Label({ key, str: stringTable.dedup(name) })]) as [Label[], Label[]];
+  const nativeFunction = functions.find(({ name }) => stringTable.strings[Number(name)] === nonJsThreads)?.id;
+  const nativeLocation = location.find(({ line }) => nativeFunction !== undefined && line[0]?.functionId === nativeFunction)?.id;
+  const nativeSample = samples.find(({ locationId }) => nativeLocation !== undefined && locationId[0] === nativeLocation);
+  for (const sample of samples) sample.label = sample === nativeSample ? native : main;
+  return nativeSample;
 }

@@ -1,10 +1,7 @@
 import { createRequire } from 'node:module';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
 import type { Profile } from 'pprof-format';
 import { CapabilityMissing } from './capture-errors.js';
 
-const deflate = promisify(gzip);
 const require = createRequire(import.meta.url);
 type Library = typeof import('pprof');
 
@@ -26,11 +23,7 @@ export function loadPprof(): Pprof {
   }
 }
 
-/** Throws a RangeError that names the option, its unit and its range. */
+/** Throws a RangeError that names the option and its range. */
 export function requireRange(name: string, value: number, min: number, max: number): void {
-  if (!(value >= min && value <= max)) throw new RangeError(`${name} is ${value}: it has to be from ${min} to ${max}`);
-}
-
-export async function gzippedPprof(profile: Profile): Promise<Buffer> {
-  return deflate(await profile.encodeAsync());
+  if (!(value >= min && value <= max)) throw new RangeError(`${name} must be ${min} to ${max}`);
 }

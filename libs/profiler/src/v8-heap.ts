@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { NotActivated, ProfilerBusy } from './capture-errors.js';
-import { gzippedPprof, loadPprof, requireRange } from './pprof-library.js';
+import { loadPprof, requireRange } from './pprof-library.js';
+import { encodeProfile } from './profile.js';
 import { columnKeeper, withSourceLines } from './source-lines.js';
 
 /**
@@ -56,7 +57,7 @@ export async function captureV8Heap({ seconds, signal }: V8HeapCapture): Promise
   try {
     need('capture');
     if (seconds > 0) await delay(seconds * 1000, undefined, { signal }).catch(() => signal?.throwIfAborted());
-    return await gzippedPprof(await withSourceLines(loadPprof().heap.profile(undefined, columnKeeper)));
+    return await encodeProfile(await withSourceLines(loadPprof().heap.profile(undefined, columnKeeper)));
   } finally {
     capturing = false;
     release('capture');

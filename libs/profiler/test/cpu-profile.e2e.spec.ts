@@ -49,9 +49,105 @@ test('an aborted capture rejects with the reason at once, and neither it nor a s
     expect.stringMatching(/^ProfilerBusy: /),
     'Error: the client is gone',
     'Error: never began',
-    'RangeError: seconds is 0: it has to be from 0.1 to 600',
-    'RangeError: frequencyHz is 1001: it has to be from 1 to 1000',
+    'RangeError: seconds must be 0.1 to 600',
+    'RangeError: frequencyHz must be 1 to 1000',
   ]);
   expect(tookMs).toBeLessThan(500);
   expect(works).toBe(true);
+});
+
+/** `started(code)` runs a worker thread until it says that it is about to begin. */
+const workers = `
+  const { Worker } = await import('node:worker_threads');
+  const { readdirSync, readFileSync } = await import('node:fs');
+  const threads = 'process.getBuiltinModule("node:worker_threads")';
+  const ready = threads + '.parentPort.postMessage("ready");';
+  const started = (code) => new Promise((resolve, reject) => { const worker = new Worker(ready + code, { eval: true }); worker.once('message', () => resolve(worker)).once('error', reject); });
+  const spinning = 'burnInWorker(); function burnInWorker() { let x = 0; for (;;) for (let i = 0; i < 1e5; i++) x = (x * 31 + i) % 1_000_003; }';
+  const idle = 'setInterval(() => {}, 1_000)';
+  const blocked = 'Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)';
+  const profilerThreads = () => readdirSync('/proc/self/task').filter((task) => { try { return readFileSync('/proc/self/task/' + task + '/comm', 'utf8').includes('ProfEvntProc'); } catch { return false; } }).length;`;
+
+/** Milliseconds of CPU time by label `thread`. */
+async function cpuByThread(profile: string): Promise<Record<string, number>> {
+  const rows = (await goPprof(profile, '-tags', '-unit=ms')).matchAll(/([\d.]+)(?:ms)? \(\s*[\d.]+%\): (.+)$/gm);
+  return Object.fromEntries([...rows].map(([, value, thread = '']) => [thread, Number(value)]));
+}
+
+test('a function that is hot in a worker thread has its name, and all of its CPU time, which is not counted twice', async () => {
+  const { profile, usedMs } = await inChild<{ profile: string; usedMs: number }>(
+    `${prelude}${workers}
+    const all = [await started(spinning), await started(idle)];
+    await sleep(500);
+    const before = process.cpuUsage();
+    const profile = await captureCpuProfile({ seconds: 1, frequencyHz: 99 });
+    const { user, system } = process.cpuUsage(before);
+    await Promise.all(all.map((worker) => worker.terminate()));
+    answer({ profile, usedMs: (user + system) / 1_000 });`,
+  );
+  expect((await goRow(profile, 'burnInWorker')).percent).toBeGreaterThanOrEqual(90);
+  const { 'worker 1': burning = 0, 'worker 2': idle = 0, main = 0, native = 0 } = await cpuByThread(profile);
+  expect(burning).toBeGreaterThan(500);
+  expect(idle).toBeLessThan(burning / 20);
+  expect(burning + idle + main + native).toBeLessThanOrEqual(usedMs);
+  expect(burning + idle + main + native).toBeGreaterThan(usedMs * 0.5);
+});
+
+test('workers that block, spin, come, go or have workers of their own neither hold the capture up nor notice it', async () => {
+  const { tookMs, exitCodes, profilersLeft, stillThere } = await inChild<{ tookMs: number[]; exitCodes: number[]; profilersLeft: number; stillThere: number }>(
+    `${prelude}${workers}
+    const nested = 'new (' + threads + '.Worker)("setInterval(() => {}, 1_000)", { eval: true })';
+    const all = [await started(spinning), await started(blocked), await started(nested)];
+    let ended = 0;
+    for (const worker of all) worker.once('exit', () => ended++);
+    const exitCodes = [];
+    let churning = true;
+    const churn = (async () => {
+      while (churning) exitCodes.push(await new Promise((resolve) => new Worker('for (let i = 0; i < 1e6; i++);', { eval: true }).once('error', (error) => resolve(String(error))).once('exit', resolve)));
+    })();
+    const tookMs = [];
+    for (let i = 0; i < 8; i++) {
+      const beforeMs = performance.now();
+      const signal = i % 2 ? AbortSignal.timeout(40 * i) : undefined;
+      await captureCpuProfile({ seconds: signal ? 60 : 0.3, frequencyHz: 199, signal }).catch((error) => { if (!signal?.aborted) throw error; });
+      tookMs.push(performance.now() - beforeMs);
+    }
+    churning = false;
+    await churn;
+    const stillThere = all.length - ended;
+    for (let waits = 0; profilerThreads() > 0 && waits < 100; waits++) await sleep(20);
+    const profilersLeft = profilerThreads();
+    await Promise.all(all.map((worker) => worker.terminate()));
+    answer({ tookMs, exitCodes, profilersLeft, stillThere });`,
+  );
+  expect(Math.max(...tookMs)).toBeLessThan(4_000);
+  expect(exitCodes.length).toBeGreaterThan(3);
+  expect(new Set(exitCodes)).toEqual(new Set([0]));
+  expect(profilersLeft).toBe(0);
+  expect(stillThere).toBe(3);
+});
+
+test('a worker thread that begins meanwhile is in the profile', async () => {
+  const { profile } = await inChild<{ profile: string }>(
+    `${prelude}${workers}
+    const capture = captureCpuProfile({ seconds: 1.5, frequencyHz: 99 });
+    await sleep(300);
+    const worker = await started(spinning);
+    const profile = await capture;
+    await worker.terminate();
+    answer({ profile });`,
+  );
+  expect((await goRow(profile, 'burnInWorker')).percent).toBeGreaterThanOrEqual(50);
+});
+
+test('where the inspector is forbidden the main thread is profiled', async () => {
+  const { first } = await inChild<{ first: string }>(
+    `${prelude}
+    burn('burnFirst');
+    const first = await captureCpuProfile({ seconds: 0.5, frequencyHz: 99 });
+    burning.name = '';
+    answer({ first });`,
+    ['--permission', '--allow-fs-read=*', '--allow-addons'],
+  );
+  expect((await cpuByThread(first))['main']).toBeGreaterThan(250);
 });
