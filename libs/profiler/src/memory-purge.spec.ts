@@ -24,6 +24,16 @@ test('memory that was freed goes back to the system', () => {
   expect(residentBytes).toBeLessThan(purged.residentBeforeBytes - 120e6);
 });
 
+test('so does what JavaScript objects took', () => {
+  const { residentBeforeBytes, releasedBytes } = underJemalloc<Awaited<ReturnType<typeof purgeMemory>>>(`
+    const { purgeMemory } = await load('memory-purge');
+    const hold = () => { Array.from({ length: 3_000_000 }, (_, index) => ({ index, next: index + 0.5 })); };
+    hold();
+    console.log(JSON.stringify(await purgeMemory()));`);
+  expect(residentBeforeBytes).toBeGreaterThan(200e6);
+  expect(releasedBytes).toBeGreaterThan(120e6);
+});
+
 test('callers at the same time share one run, and the next one is a run of its own', async () => {
   const { jemalloc, purged } = countingJemalloc();
   const [first, second] = await Promise.all([purgeMemory(undefined, jemalloc), purgeMemory(undefined, jemalloc)]);

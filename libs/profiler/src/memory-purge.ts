@@ -61,11 +61,16 @@ async function purge(jemalloc: Jemalloc, signal: AbortSignal): Promise<PurgedMem
   return { residentBeforeBytes, residentAfterBytes, releasedBytes: Math.max(0, residentBeforeBytes - residentAfterBytes) };
 }
 
-/** A full collection of this thread's heap. V8 offers it to contexts that are made while the flag is set, so that is one moment. */
+/**
+ * A full collection of this thread's heap, which gives its empty pages back; blocks for as long as that takes. V8 offers it to contexts that
+ * are made while the flag is set, so that is one moment.
+ */
 export function collectGarbage(): void {
   setFlagsFromString('--expose-gc');
   try {
-    (runInNewContext('gc') as () => void)();
+    const collect = runInNewContext('gc') as (options: object) => void;
+    // Any other flavor keeps emptied pages for 8 s in case they are needed again.
+    collect({ type: 'major', execution: 'sync', flavor: 'last-resort' });
   } finally {
     setFlagsFromString('--no-expose-gc');
   }
