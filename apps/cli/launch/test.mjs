@@ -14,6 +14,10 @@ const requirements = [
   { package: 'openssl', found: () => onPath('openssl') },
   { package: 'curl', found: () => onPath('curl') },
   { package: 'libjemalloc2', found: () => fs.globSync('/usr/lib/*/libjemalloc.so.2').length > 0 },
+  { package: 'libjemalloc-dev', found: () => onPath('jeprof') },
+  { package: 'binutils', found: () => onPath('nm') && onPath('readelf') },
+  { package: 'golang-go', found: () => onPath('go') || fs.existsSync('/usr/local/go/bin/go') },
+  { package: 'chromium', found: () => onPath('chromium') },
 ];
 
 function onPath(program) {

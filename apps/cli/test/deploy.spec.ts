@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
 import { configKeys } from '@binnacle/node-kit/config-schema';
 import { loadConfig } from '@binnacle/node-kit/load-config';
+import { profilingMallocConf } from '@binnacle/profiler/jemalloc';
 import { parse, parseAllDocuments } from 'yaml';
 import { composeProblems, kubernetesProblems } from './deployment-schemas.js';
 
@@ -116,9 +117,10 @@ describe('the image', () => {
     expect(copied.sort()).toEqual(projects.sort());
   });
 
-  test('preloads jemalloc with profiling compiled in', () => {
+  test('preloads jemalloc with profiling compiled in, as `npm start` does', () => {
     expect(dockerfile).toContain(imageEnvironment['LD_PRELOAD'] ?? '?');
-    expect(imageEnvironment['MALLOC_CONF']).toMatch(/^prof:true,prof_active:false/);
+    expect(imageEnvironment['MALLOC_CONF']).toBe(profilingMallocConf);
+    expect(text('apps/cli/launch/preload.mjs')).toContain(`'${profilingMallocConf}'`);
     expect(dockerfile).toMatch(/install .*libjemalloc2/);
   });
 

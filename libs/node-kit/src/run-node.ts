@@ -4,6 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { ClusterStateUnusable } from '@binnacle/cluster-state/cluster-state';
 import type { Role } from '@binnacle/contracts/route';
+import { keepJemallocFromChildren } from '@binnacle/profiler/jemalloc';
 import type { FastifyInstance } from 'fastify';
 import type { DestinationStream } from 'pino';
 import { readArguments } from './arguments.js';
@@ -125,6 +126,7 @@ export async function runNode(
 }
 
 async function runUntilSignal(definition: NodeDefinition, config: NodeConfig): Promise<RunningNode> {
+  keepJemallocFromChildren();
   const starting = startNode(definition, config);
   const stop = async (): Promise<void> => {
     // A signal during the start: what has started is taken down again.

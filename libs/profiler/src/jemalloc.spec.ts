@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { underJemalloc } from '../test/under-jemalloc.js';
 import { CapabilityMissing, OutOfDisk } from './capture-errors.js';
-import { Jemalloc, type JemallocLibrary, type JemallocStatistics, jemallocPath, openJemalloc, profilingMallocConf, requireProfilingJemalloc } from './jemalloc.js';
+import { Jemalloc, type JemallocLibrary, type JemallocStatistics, jemallocPath, keepJemallocFromChildren, openJemalloc, profilingMallocConf, requireProfilingJemalloc } from './jemalloc.js';
 
 const enoent = constants.errno.ENOENT;
 const libraryWith = (parts: Partial<JemallocLibrary>): Jemalloc =>
@@ -97,4 +97,22 @@ test('a dump onto a full disk is another error than one into a folder that is no
   ]);
   const overQuota = libraryWith({ mallctl: () => constants.errno.EFAULT, errno: () => constants.errno.EDQUOT });
   expect(() => overQuota.dump('/x')).toThrow(OutOfDisk);
+});
+
+test('children inherit neither jemalloc nor its settings, and keep what else is preloaded', () => {
+  const environment = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => (keepJemallocFromChildren(env), env);
+  const conf = { MALLOC_CONF: profilingMallocConf };
+  expect(environment({ A: '1', LD_PRELOAD: '/usr/lib/libjemalloc.so.2', ...conf })).toEqual({ A: '1' });
+  expect(environment({ LD_PRELOAD: '/a/libx.so:/usr/lib/libjemalloc.so.2 /b/liby.so', ...conf })).toEqual({ LD_PRELOAD: '/a/libx.so:/b/liby.so' });
+  expect(environment({ LD_PRELOAD: '/a/libx.so:/b/liby.so', ...conf })).toEqual({ LD_PRELOAD: '/a/libx.so:/b/liby.so', ...conf });
+  expect(environment(conf)).toEqual(conf);
+  const seen = underJemalloc<string[]>(
+    `import { execFileSync } from 'node:child_process';
+    const { keepJemallocFromChildren, openJemalloc } = await load('jemalloc');
+    keepJemallocFromChildren();
+    const env = execFileSync('env', { encoding: 'utf8' }).split('\\n').filter((line) => /^(LD_PRELOAD|MALLOC_CONF)=/.test(line));
+    console.log(JSON.stringify([String(openJemalloc().canProfile()), ...env]));`,
+    { mallocConf: profilingMallocConf },
+  );
+  expect(seen).toEqual(['true']);
 });
