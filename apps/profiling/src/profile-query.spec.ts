@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { formatOf, profileFilterOf, queryOf } from './profile-query.js';
+import { formatAmong, profileFilterOf, queryOf } from './profile-query.js';
 
 test('without parameters everything is meant, the newest hundred', () => {
   expect(profileFilterOf({})).toEqual({ node: undefined, kind: undefined, fromMs: undefined, toMs: undefined, limit: 100 });
@@ -37,6 +37,6 @@ test.each([
 });
 
 test('an unknown format is refused with those there are', () => {
-  expect(formatOf({}, ['svg', 'pprof'], 'svg')).toBe('svg');
-  expect(() => formatOf({ format: 'pdf' }, ['svg', 'pprof'], 'svg')).toThrow('format must be one of svg, pprof');
+  expect(formatAmong({}, ['svg', 'pprof'], 'svg')).toBe('svg');
+  expect(() => formatAmong({ format: 'pdf' }, ['svg', 'pprof'], 'svg')).toThrow('format must be one of svg, pprof');
 });

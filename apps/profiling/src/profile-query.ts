@@ -1,4 +1,5 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { given } from './capture-query.js';
 import type { ProfileKind } from './captured-profile.js';
 import { profileKinds } from './kept-profile.js';
 import type { ProfileFilter } from './kept-profiles.js';
@@ -9,9 +10,12 @@ export type Query = Readonly<Record<string, string | string[] | undefined>>;
 const limitDefault = 100;
 export const listLimitMax = 1_000;
 
-/** Throws BAD_REQUEST on what is no filter, and on a parameter that does not exist: a filter that is misspelt would list everything. */
-export function profileFilterOf(query: Query, also: readonly string[] = []): ProfileFilter {
-  const known = ['node', 'kind', 'from', 'to', 'limit', ...also];
+/**
+ * Throws BAD_REQUEST on what is no filter, and on a parameter that does not exist: a filter that is misspelt would list everything.
+ * `further` is what the path knows beside the filter.
+ */
+export function profileFilterOf(query: Query, further: 'limit' | 'format' = 'limit'): ProfileFilter {
+  const known = ['node', 'kind', 'from', 'to', further];
   const unknown = Object.keys(query).find((name) => !known.includes(name));
   if (unknown !== undefined) throw badRequest(`${JSON.stringify(unknown.slice(0, 64))} is no parameter of this path: ${known.join(', ')}`);
   const filter = { node: nodeOf(query), kind: kindOf(query), fromMs: timeOf(query, 'from'), toMs: timeOf(query, 'to'), limit: limitOf(query) };
@@ -29,29 +33,22 @@ export function queryOf({ node, kind, fromMs, toMs, limit }: ProfileFilter): str
   return query.toString();
 }
 
-/** One value, absent or empty as undefined. */
-export function valueOf(query: Query, name: string): string | undefined {
-  const value = query[name];
-  if (Array.isArray(value)) throw badRequest(`${name} is given more than once`);
-  return value === '' ? undefined : value;
-}
-
-/** `format`, if it is one of these. */
-export function formatOf<Format extends string>(query: Query, formats: readonly Format[], absent: Format): Format {
-  const text = valueOf(query, 'format') ?? absent;
+/** `format`, if it is one of these; `absent` without one. */
+export function formatAmong<Format extends string>(query: Query, formats: readonly Format[], absent: Format): Format {
+  const text = given(query, 'format') ?? absent;
   const format = formats.find((each) => each === text);
   if (format === undefined) throw badRequest(`format must be one of ${formats.join(', ')}`);
   return format;
 }
 
 function nodeOf(query: Query): string | undefined {
-  const node = valueOf(query, 'node');
+  const node = given(query, 'node');
   if (node === undefined || /^([A-Za-z0-9._-]{1,64}|\*)$/.test(node)) return node;
   throw badRequest('node is no node id: letters, digits, . _ -, at most 64; or *, for profiles of several nodes');
 }
 
 function kindOf(query: Query): ProfileKind | undefined {
-  const text = valueOf(query, 'kind');
+  const text = given(query, 'kind');
   if (text === undefined) return undefined;
   const kind = profileKinds.find((each) => each === text);
   if (kind === undefined) throw badRequest(`kind must be one of ${profileKinds.join(', ')}`);
@@ -63,7 +60,7 @@ const isoTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,9})?)?(Z|[+-]\d\d:\d\d
 
 function timeOf(query: Query, name: 'from' | 'to'): number | undefined {
   // A plus that was not encoded is a space by now.
-  const text = valueOf(query, name)?.replace(' ', '+');
+  const text = given(query, name)?.replace(' ', '+');
   if (text === undefined) return undefined;
   const hasZone = !text.includes('T') || /(Z|[+-]\d\d:\d\d)$/.test(text);
   const timeMs = isoTime.test(text) ? Date.parse(hasZone ? text : `${text}Z`) : NaN;
@@ -72,7 +69,7 @@ function timeOf(query: Query, name: 'from' | 'to'): number | undefined {
 }
 
 function limitOf(query: Query): number {
-  const text = valueOf(query, 'limit');
+  const text = given(query, 'limit');
   if (text === undefined) return limitDefault;
   const limit = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   if (limit < 1 || limit > listLimitMax) throw badRequest(`limit must be a whole number from 1 to ${listLimitMax}`);
