@@ -31,7 +31,7 @@ export interface CallTree {
   readonly baseTotal: Float64Array;
 }
 
-/** 40 bytes a node: 320 MB. A real profile has some ten thousand. */
+/** About 50 bytes a node: 400 MB. A real profile has some ten thousand. */
 const nodesMax = 8_000_000;
 const firstCapacity = 1 << 12;
 
@@ -46,13 +46,28 @@ export class CallTreeBuilder {
   #parentOf = new Uint32Array(firstCapacity);
   #self = new Float64Array(firstCapacity);
   #baseSelf = new Float64Array(firstCapacity);
+  #hasBase = false;
   #nodeCount = 1;
-  /** Open addressing, node numbers by (parent, frame); 0 is an empty slot, as the root is nobody's child. */
+  /** The child of a node that came first, 0 without any. Most nodes have no other, so that most look-ups end here. */
+  #firstOf = new Uint32Array(firstCapacity);
+  /** All other children: open addressing, node numbers by (parent, frame); 0 is an empty slot, as the root is nobody's child. */
   #slots = new Uint32Array(2 * firstCapacity);
+  #slotsUsed = 0;
   /** The stack added last, root first: neighbours in a profile share most of it. */
   #lastFrames = new Uint32Array(256);
   #lastNodes = new Uint32Array(256);
   #lastDepth = 0;
+
+  /** Makes room for so many nodes. Too much costs nothing: the system gives memory when it is written to. */
+  reserve(nodeCount: number): void {
+    const capacity = Math.min(nodeCount, nodesMax);
+    if (capacity <= this.#self.length) return;
+    this.#frameOf = grown(this.#frameOf, new Uint32Array(capacity));
+    this.#parentOf = grown(this.#parentOf, new Uint32Array(capacity));
+    this.#firstOf = grown(this.#firstOf, new Uint32Array(capacity));
+    this.#self = grown(this.#self, new Float64Array(capacity));
+    this.#baseSelf = grown(this.#baseSelf, new Float64Array(capacity));
+  }
 
   /** The number of a function; the same for equal ones. */
   frame(name: string, fileName: string, line: number): number {
@@ -80,6 +95,7 @@ export class CallTreeBuilder {
       nodes[level] = node;
     }
     this.#lastDepth = depth;
+    if (column === 'base') this.#hasBase = true;
     const values = column === 'self' ? this.#self : this.#baseSelf;
     values[node] = values[node]! + value;
   }
@@ -91,17 +107,17 @@ export class CallTreeBuilder {
     const self = this.#self.subarray(0, nodeCount);
     const baseSelf = this.#baseSelf.subarray(0, nodeCount);
     const total = self.slice();
-    const baseTotal = baseSelf.slice();
+    const baseTotal = this.#hasBase ? baseSelf.slice() : baseSelf;
     // Children come after their parents, so that one walk backwards sums every subtree.
-    for (let node = nodeCount - 1; node > 0; node--) {
-      const parent = cut.parentOf[node]!;
-      total[parent] = total[parent]! + total[node]!;
-      baseTotal[parent] = baseTotal[parent]! + baseTotal[node]!;
-    }
+    for (let node = nodeCount - 1; node > 0; node--) total[cut.parentOf[node]!]! += total[node]!;
+    if (this.#hasBase) for (let node = nodeCount - 1; node > 0; node--) baseTotal[cut.parentOf[node]!]! += baseTotal[node]!;
     return { sampleType, durationNanos, frames: this.#frames, nodeCount, ...cut, self, total, baseSelf, baseTotal };
   }
 
   #child(parent: number, frame: number): number {
+    const first = this.#firstOf[parent]!;
+    if (first === 0) return (this.#firstOf[parent] = this.#newNode(parent, frame));
+    if (this.#frameOf[first] === frame) return first;
     const slots = this.#slots;
     const mask = slots.length - 1;
     let slot = slotOf(parent, frame) & mask;
@@ -109,29 +125,28 @@ export class CallTreeBuilder {
       if (this.#parentOf[node] === parent && this.#frameOf[node] === frame) return node;
       slot = (slot + 1) & mask;
     }
-    return this.#newNode(parent, frame, slot);
-  }
-
-  #newNode(parent: number, frame: number, slot: number): number {
-    if (this.#nodeCount === nodesMax) throw new UnreadableProfile(`its call tree has more than ${nodesMax} nodes`);
-    const node = this.#nodeCount++;
-    this.#slots[slot] = node;
-    this.#parentOf[node] = parent;
-    this.#frameOf[node] = frame;
-    if (this.#nodeCount === this.#self.length) this.#grow();
+    const node = this.#newNode(parent, frame);
+    slots[slot] = node;
+    // Half full at most, so that searches stay short.
+    if (2 * ++this.#slotsUsed > slots.length) this.#growSlots();
     return node;
   }
 
-  /** Doubles the columns; the slots are twice as many as the nodes can be, so that searches stay short. */
-  #grow(): void {
-    const capacity = 2 * this.#self.length;
-    this.#frameOf = grown(this.#frameOf, new Uint32Array(capacity));
-    this.#parentOf = grown(this.#parentOf, new Uint32Array(capacity));
-    this.#self = grown(this.#self, new Float64Array(capacity));
-    this.#baseSelf = grown(this.#baseSelf, new Float64Array(capacity));
-    const slots = new Uint32Array(2 * capacity);
+  #newNode(parent: number, frame: number): number {
+    const node = this.#nodeCount;
+    if (node === nodesMax) throw new UnreadableProfile(`its call tree has more than ${nodesMax} nodes`);
+    if (node === this.#self.length) this.reserve(2 * node);
+    this.#nodeCount = node + 1;
+    this.#parentOf[node] = parent;
+    this.#frameOf[node] = frame;
+    return node;
+  }
+
+  #growSlots(): void {
+    const slots = new Uint32Array(2 * this.#slots.length);
     const mask = slots.length - 1;
-    for (let node = 1; node < this.#nodeCount; node++) {
+    for (const node of this.#slots) {
+      if (node === 0) continue;
       let slot = slotOf(this.#parentOf[node]!, this.#frameOf[node]!) & mask;
       while (slots[slot] !== 0) slot = (slot + 1) & mask;
       slots[slot] = node;
@@ -175,16 +190,18 @@ export function sampleTypeIndex(types: readonly SampleType[], profileDefault: st
   return index >= 0 ? index : types.length - 1;
 }
 
-/** Children of nodes as linked lists: `firstOf[node]`, then `nextOf[child]`, until 0. */
+/** Children of nodes as linked lists in the order of their numbers: `firstOf[node]`, then `nextOf[child]`, until 0. */
 export interface Children {
   readonly firstOf: Uint32Array;
   readonly nextOf: Uint32Array;
 }
 
-export function childrenOf({ nodeCount, parentOf }: CallTree): Children {
+/** The children of all nodes; with `weights`, only those of at least `weightMin`. */
+export function childrenOf({ nodeCount, parentOf }: CallTree, weights?: Float64Array, weightMin = 0): Children {
   const firstOf = new Uint32Array(nodeCount);
   const nextOf = new Uint32Array(nodeCount);
   for (let node = nodeCount - 1; node > 0; node--) {
+    if (weights !== undefined && weights[node]! < weightMin) continue;
     const parent = parentOf[node]!;
     nextOf[node] = firstOf[parent]!;
     firstOf[parent] = node;

@@ -9,8 +9,8 @@ export const chartWidth = pictureWidth - 2 * marginX;
 export const framePixelsMin = 0.1;
 /** V8 keeps 255 frames of a stack; what lies deeper than this is a runaway recursion. */
 export const levelsMax = 512;
-/** A browser takes about a second to show this many. */
-const framesMax = 40_000;
+/** A browser takes about half a second to show this many, which make 3 MB. */
+const framesMax = 20_000;
 
 /** A frame to draw, `x` and `width` in pixels of the chart. Level 0 is the root. */
 export interface PlacedFrame {
@@ -37,7 +37,7 @@ export function layOut(tree: CallTree, weights: Float64Array): Layout {
   if (!(all > 0)) return { levels: [], drawn: 0, left: 0 };
   const { weightMin, count } = narrowest(tree, weights);
   const scale = chartWidth / all;
-  const { firstOf, nextOf } = childrenOf(tree);
+  const { firstOf, nextOf } = childrenOf(tree, weights, weightMin);
   const nameOf = (node: number): string => tree.frames[tree.frameOf[node]!]!.name;
   const levels: PlacedFrame[][] = [[{ node: 0, x: 0, width: chartWidth }]];
   let drawn = 0;
@@ -45,7 +45,7 @@ export function layOut(tree: CallTree, weights: Float64Array): Layout {
     const above: PlacedFrame[] = [];
     for (const parent of levels[level]!) {
       const children: number[] = [];
-      for (let child = firstOf[parent.node]!; child !== 0; child = nextOf[child]!) if (weights[child]! >= weightMin) children.push(child);
+      for (let child = firstOf[parent.node]!; child !== 0; child = nextOf[child]!) children.push(child);
       if (children.length > 1) children.sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
       let { x } = parent;
       for (const node of children) {

@@ -36,7 +36,7 @@ function sha256(text: string): string {
 interface Look {
   readonly weights: Float64Array;
   /** CSS classes, by node. */
-  readonly classOf: (node: number, frame: Frame) => string;
+  readonly classOf: (node: number) => string;
   /** What a node's value is, as text. */
   readonly valueOf: (node: number) => string;
   readonly subtitle: string;
@@ -56,7 +56,7 @@ export function flameGraph(source: ProfileSource, { title, sampleType }: FlameGr
   const duration = tree.durationNanos > 0 ? ` · over ${humanValue(tree.durationNanos, 'nanoseconds')}` : '';
   return document(tree, title, {
     weights: tree.total,
-    classOf: (node) => kindOf[tree.frameOf[node]!]!,
+    classOf: (node) => (node === 0 ? 'root' : kindOf[tree.frameOf[node]!]!),
     valueOf: (node) => `${humanValue(tree.total[node]!, unit)} (${percent(tree.total[node]!, total)})`,
     subtitle: `${type}: ${humanValue(total, unit)}${duration}`,
     legend: [
@@ -120,30 +120,48 @@ function document(tree: CallTree, title: string, look: Look): string {
   const layout = layOut(tree, look.weights);
   const height = headerHeight + Math.max(layout.levels.length, 2) * rowHeight + marginX;
   const parts = [
-    `<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="${pictureWidth}" height="${height}" `,
-    `viewBox="0 0 ${pictureWidth} ${height}" data-total="${look.weights[0]!}"><title>${svgText(title)}</title><style>${flameGraphStyle}</style>`,
+    `<?xml version="1.0" encoding="UTF-8"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="100%" height="${height}" `,
+    `viewBox="0 0 ${pictureWidth} ${height}"><title>${svgText(title)}</title><style>${flameGraphStyle}</style>`,
     `<rect class="bg" width="100%" height="100%"/><g id="chart">`,
   ];
+  const textOf = frameTexts(tree);
   layout.levels.forEach((frames, level) => {
     const y = headerHeight + (layout.levels.length - 1 - level) * rowHeight;
     parts.push(`<g class="l" transform="translate(${marginX},${y})">`);
-    for (const frame of frames) parts.push(frameText(tree, frame, look));
+    for (const frame of frames) parts.push(frameText(textOf(frame.node), frame, look));
     parts.push('</g>\n');
   });
   parts.push('</g>', header(title, look, layout), `<script><![CDATA[${flameGraphScript}]]></script></svg>\n`);
   return parts.join('');
 }
 
-function frameText(tree: CallTree, { node, x, width }: PlacedFrame, look: Look): string {
-  const root = node === 0;
-  const frame = root ? { name: 'all', fileName: '', line: 0 } : tree.frames[tree.frameOf[node]!]!;
-  const name = frame.name || '(unknown)';
-  const place = frame.fileName && `\n${svgText(frame.line > 0 ? `${frame.fileName}:${frame.line}` : frame.fileName)}`;
-  const kind = root ? 'root' : look.classOf(node, frame);
+/** A frame's name, and its name and place as safe text. */
+interface FrameText {
+  readonly name: string;
+  readonly safeName: string;
+  readonly safePlace: string;
+}
+
+/** By node. Each function is made safe once, however many frames it has. */
+function frameTexts(tree: CallTree): (node: number) => FrameText {
+  const texts = new Array<FrameText | undefined>(tree.frames.length);
+  return (node) => {
+    if (node === 0) return { name: 'all', safeName: 'all', safePlace: '' };
+    const index = tree.frameOf[node]!;
+    return (texts[index] ??= safeFrame(tree.frames[index]!));
+  };
+}
+
+function safeFrame({ name, fileName, line }: Frame): FrameText {
+  const place = line > 0 ? `${fileName}:${line}` : fileName;
+  return { name: name || '(unknown)', safeName: svgText(name || '(unknown)'), safePlace: place && `\n${svgText(place)}` };
+}
+
+function frameText({ name, safeName, safePlace }: FrameText, { node, x, width }: PlacedFrame, look: Look): string {
   const room = Math.floor((width - 2 * textMargin) / characterWidth);
-  const text = room < 3 ? '' : `<text x="${(x + textMargin).toFixed(1)}" y="13">${svgText(name, room)}</text>`;
-  const title = `${svgText(name)}\n${look.valueOf(node)}${place}`;
-  return `<g class="${kind}"><title>${title}</title><rect x="${x.toFixed(3)}" width="${width.toFixed(3)}" height="${rowHeight - 1}"/>${text}</g>`;
+  const text = room < 3 ? '' : `<text x="${(x + textMargin).toFixed(1)}" y="13">${name.length > room ? svgText(name, room) : safeName}</text>`;
+  const shape = `<rect x="${x.toFixed(3)}" width="${width.toFixed(3)}" height="${rowHeight - 1}"/>`;
+  return `<g class="${look.classOf(node)}"><title>${safeName}\n${look.valueOf(node)}${safePlace}</title>${shape}${text}</g>`;
 }
 
 function header(title: string, { subtitle, legend }: Look, { drawn, left }: Layout): string {

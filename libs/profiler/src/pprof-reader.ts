@@ -100,8 +100,11 @@ export function readCallTree(bytes: Uint8Array, builder: CallTreeBuilder, column
   const text = readStrings(bytes, sections.strings);
   const types = sections.types.map(({ type, unit }) => ({ type: text(type), unit: text(unit) }));
   const index = sampleTypeIndex(types, text(sections.defaultSampleType), sampleType);
-  const frameOfFunction = readFunctions(cursor, sections.functions, text, builder);
-  const locations = readLocations(cursor, sections.locations, frameOfFunction, builder);
+  // A frame of a stack takes two bytes or so, and half of them are shared with other stacks.
+  builder.reserve(Math.ceil(bytes.length / 4));
+  const raw = readLocations(cursor, sections.locations);
+  const frameOfFunction = readFunctions(cursor, sections.functions, raw.firstLines, text, builder);
+  const locations = framesOf(raw, frameOfFunction, builder);
   addSamples(cursor, sections.samples, locations, { builder, column, index, typeCount: types.length });
   return { type: types[index] ?? noSampleType, durationNanos: sections.durationNanos };
 }
@@ -165,8 +168,8 @@ function idsOf(ids: readonly number[]): Ids {
   return { get: (id) => (dense[id] === -1 ? undefined : dense[id]) };
 }
 
-/** Frame numbers by function id. */
-function readFunctions(cursor: Cursor, places: readonly number[], text: (index: number) => string, builder: CallTreeBuilder): (id: number) => number {
+/** Frame numbers by function id. A function that does not say where it starts is named by the first of its lines in the profile. */
+function readFunctions(cursor: Cursor, places: readonly number[], firstLines: ReadonlyMap<number, number>, text: (index: number) => string, builder: CallTreeBuilder): (id: number) => number {
   const ids: number[] = [];
   const frames: number[] = [];
   for (let place = 0; place < places.length; place += 2) {
@@ -174,7 +177,7 @@ function readFunctions(cursor: Cursor, places: readonly number[], text: (index: 
     const [id = 0, name = 0, systemName = 0, fileName = 0, line = 0] = readNumbers(cursor, places[place + 1]!, 5);
     requireId(id, 'function');
     ids.push(id);
-    frames.push(builder.frame(text(name) || text(systemName), text(fileName), line));
+    frames.push(builder.frame(text(name) || text(systemName), text(fileName), line || (firstLines.get(id) ?? 0)));
   }
   const numbers = idsOf(ids);
   return (id) => {
@@ -193,12 +196,21 @@ interface Locations {
   readonly ids: Ids;
   readonly starts: Uint32Array;
   readonly frames: Uint32Array;
+  /** By id, the frame of a location that has just one, else -1. Nearly every look-up ends here. */
+  readonly onlyFrame: Int32Array;
 }
 
-function readLocations(cursor: Cursor, places: readonly number[], frameOfFunction: (id: number) => number, builder: CallTreeBuilder): Locations {
-  const ids: number[] = [];
-  const starts = [0];
-  const frames: number[] = [];
+/** Locations as they stand in the message: functions still by id, and the lowest line of each. */
+interface RawLocations {
+  readonly ids: number[];
+  readonly addresses: number[];
+  readonly starts: number[];
+  readonly functionIds: number[];
+  readonly firstLines: Map<number, number>;
+}
+
+function readLocations(cursor: Cursor, places: readonly number[]): RawLocations {
+  const raw: RawLocations = { ids: [], addresses: [], starts: [0], functionIds: [], firstLines: new Map() };
   const outer = cursor.end;
   for (let place = 0; place < places.length; place += 2) {
     let id = 0;
@@ -208,16 +220,33 @@ function readLocations(cursor: Cursor, places: readonly number[], frameOfFunctio
     while (cursor.next()) {
       if (cursor.field === 1 && cursor.wire === wireVarint) id = cursor.varint();
       else if (cursor.field === 3 && cursor.wire === wireVarint) address = cursor.varint();
-      else if (cursor.field === 4) frames.push(frameOfFunction(readNumbers(cursor, cursor.message(), 1)[0]!));
-      else cursor.skip();
+      else if (cursor.field === 4) {
+        const [functionId = 0, line = 0] = readNumbers(cursor, cursor.message(), 2);
+        raw.functionIds.push(functionId);
+        raw.firstLines.set(functionId, Math.min(line, raw.firstLines.get(functionId) ?? line));
+      } else cursor.skip();
     }
     requireId(id, 'location');
-    if (frames.length === starts.at(-1)) frames.push(builder.frame(addressName(address), '', 0));
-    ids.push(id);
-    starts.push(frames.length);
+    raw.ids.push(id);
+    raw.addresses.push(address);
+    raw.starts.push(raw.functionIds.length);
   }
   cursor.end = outer;
-  return { ids: idsOf(ids), starts: Uint32Array.from(starts), frames: Uint32Array.from(frames) };
+  return raw;
+}
+
+function framesOf({ ids, addresses, starts, functionIds }: RawLocations, frameOfFunction: (id: number) => number, builder: CallTreeBuilder): Locations {
+  const frames: number[] = [];
+  const frameStarts = new Uint32Array(ids.length + 1);
+  const onlyFrame = new Int32Array(sparseness * ids.length).fill(-1);
+  ids.forEach((id, index) => {
+    const [start, end] = [starts[index]!, starts[index + 1]!];
+    for (let at = start; at < end; at++) frames.push(frameOfFunction(functionIds[at]!));
+    if (start === end) frames.push(builder.frame(addressName(addresses[index]!), '', 0));
+    frameStarts[index + 1] = frames.length;
+    if (id < onlyFrame.length && frames.length === frameStarts[index]! + 1) onlyFrame[id] = frames.at(-1)!;
+  });
+  return { ids: idsOf(ids), starts: frameStarts, frames: Uint32Array.from(frames), onlyFrame };
 }
 
 interface Target {
@@ -228,42 +257,63 @@ interface Target {
   readonly typeCount: number;
 }
 
-function addSamples(cursor: Cursor, places: readonly number[], locations: Locations, target: Target): void {
-  const { builder, column, index, typeCount } = target;
-  let stack = new Uint32Array(1024);
+function addSamples(cursor: Cursor, places: readonly number[], locations: Locations, { builder, column, index, typeCount }: Target): void {
+  const stack = new Stack(locations);
+  const values = new Float64Array(typeCount);
   for (let place = 0; place < places.length; place += 2) {
-    let depth = 0;
-    let valueCount = 0;
-    let wanted = 0;
     cursor.at = places[place]!;
     cursor.end = places[place + 1]!;
-    while (cursor.next()) {
-      const { field } = cursor;
-      if (field > 2) {
-        cursor.skip();
-        continue;
-      }
-      // Repeated numbers come packed in one field or one by one in several; encoders are free to do either.
-      const packed = cursor.wire === wireDelimited;
-      const end = packed ? cursor.delimited() : 0;
-      do {
-        if (packed && cursor.at >= end) break;
-        const number = cursor.varint();
-        if (field === 1) {
-          const location = locations.ids.get(number);
-          if (location === undefined) throw new UnreadableProfile(`it has no location ${number}`);
-          const last = locations.starts[location + 1]!;
-          for (let at = locations.starts[location]!; at < last; at++) {
-            if (depth === stack.length) stack = grown(stack, new Uint32Array(2 * depth));
-            stack[depth++] = locations.frames[at]!;
-          }
-        } else if (field === 2) {
-          if (valueCount === index) wanted = number;
-          valueCount++;
-        }
-      } while (packed);
-    }
+    stack.depth = 0;
+    const valueCount = readSample(cursor, stack, values);
     if (valueCount !== typeCount) throw new UnreadableProfile(`a sample has ${valueCount} values instead of ${typeCount}`);
-    builder.add(stack, depth, wanted, column);
+    builder.add(stack.frames, stack.depth, values[index]!, column);
   }
+}
+
+/** The frames of the sample at hand, leaf first. */
+class Stack {
+  readonly #locations: Locations;
+  frames = new Uint32Array(1024);
+  depth = 0;
+
+  constructor(locations: Locations) {
+    this.#locations = locations;
+  }
+
+  push(id: number): void {
+    const { onlyFrame } = this.#locations;
+    const frame = id >= 0 && id < onlyFrame.length ? onlyFrame[id]! : -1;
+    if (frame < 0) this.#pushAll(id);
+    else this.#pushFrame(frame);
+  }
+
+  #pushAll(id: number): void {
+    const { ids, starts, frames } = this.#locations;
+    const location = ids.get(id);
+    if (location === undefined) throw new UnreadableProfile(`it has no location ${id}`);
+    for (let at = starts[location]!; at < starts[location + 1]!; at++) this.#pushFrame(frames[at]!);
+  }
+
+  #pushFrame(frame: number): void {
+    if (this.depth === this.frames.length) this.frames = grown(this.frames, new Uint32Array(2 * this.depth));
+    this.frames[this.depth++] = frame;
+  }
+}
+
+/** Reads one sample into `stack` and `values` and returns how many values there were. Repeated numbers come packed in one field or one by one. */
+function readSample(cursor: Cursor, stack: Stack, values: Float64Array): number {
+  let valueCount = 0;
+  while (cursor.next()) {
+    const { field } = cursor;
+    if (field !== 1 && field !== 2) {
+      cursor.skip();
+      continue;
+    }
+    const packed = cursor.wire === wireDelimited;
+    const end = packed ? cursor.delimited() : cursor.at + 1;
+    if (field === 1) while (cursor.at < end) stack.push(cursor.varint());
+    else while (cursor.at < end) values[valueCount++] = cursor.varint();
+    if (packed && cursor.at !== end) throw new UnreadableProfile('a list of numbers in it ends within a number');
+  }
+  return valueCount;
 }

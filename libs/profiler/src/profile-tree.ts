@@ -37,12 +37,14 @@ function addSamples(builder: CallTreeBuilder, source: ProfileSource, column: Col
   const types = source.sampleType.map(({ type, unit }) => ({ type: strings[Number(type)]!, unit: strings[Number(unit)]! }));
   const index = sampleTypeIndex(types, strings[Number(source.defaultSampleType)] ?? '', sampleType);
   const functions = new Map(source.function.map((entry) => [entry.id, entry]));
+  const firstLines = firstLinesOf(source);
   const framesOf = new Map(
     source.location.map((location) => {
       const frames = location.line.map(({ functionId }) => {
         const called = functions.get(functionId);
         if (called === undefined) throw new UnreadableProfile(`it has no function ${functionId}`);
-        return builder.frame(strings[Number(called.name)] ?? '', strings[Number(called.filename)] ?? '', Number(called.startLine));
+        const name = strings[Number(called.name)] || strings[Number(called.systemName)] || '';
+        return builder.frame(name, strings[Number(called.filename)] ?? '', Number(called.startLine) || firstLines.get(functionId)!);
       });
       return [location.id, frames.length > 0 ? frames : [builder.frame(addressName(Number(location.address)), '', 0)]];
     }),
@@ -59,4 +61,13 @@ function addSamples(builder: CallTreeBuilder, source: ProfileSource, column: Col
     builder.add(stack, depth, Number(value[index]), column);
   }
   return { type: types[index] ?? noSampleType, durationNanos: Number(source.durationNanos) };
+}
+
+/** By function id, the lowest of its lines in the profile: where it starts, if it does not say so itself. */
+function firstLinesOf({ location }: Profile): Map<number | bigint, number> {
+  const lines = new Map<number | bigint, number>();
+  for (const { line } of location) {
+    for (const each of line) lines.set(each.functionId, Math.min(Number(each.line), lines.get(each.functionId) ?? Number(each.line)));
+  }
+  return lines;
 }

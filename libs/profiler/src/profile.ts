@@ -40,16 +40,14 @@ export function decodeProfile(bytes: Uint8Array): Profile {
   const plain = inflateProfile(bytes);
   // pprof-format reads a truncated message without complaint: our own reader, which is strict and fast, goes over it first.
   readCallTree(plain, new CallTreeBuilder());
-  const profile = Profile.decode(plain);
+  const profile = decodeAll(plain);
   for (const sample of profile.sample) {
     sample.value = sample.value.map(signed);
     sample.locationId = sample.locationId.map(unsigned);
     for (const label of sample.label) label.num = signed(label.num);
   }
   for (const location of profile.location) {
-    location.id = unsigned(location.id);
-    location.mappingId = unsigned(location.mappingId);
-    location.address = unsigned(location.address);
+    for (const field of ['id', 'mappingId', 'address'] as const) location[field] = unsigned(location[field]);
     for (const line of location.line) {
       line.functionId = unsigned(line.functionId);
       line.line = signed(line.line);
@@ -57,19 +55,23 @@ export function decodeProfile(bytes: Uint8Array): Profile {
     }
   }
   for (const mapping of profile.mapping) {
-    mapping.id = unsigned(mapping.id);
-    mapping.memoryStart = unsigned(mapping.memoryStart);
-    mapping.memoryLimit = unsigned(mapping.memoryLimit);
-    mapping.fileOffset = unsigned(mapping.fileOffset);
+    for (const field of ['id', 'memoryStart', 'memoryLimit', 'fileOffset'] as const) mapping[field] = unsigned(mapping[field]);
   }
   for (const entry of profile.function) {
     entry.id = unsigned(entry.id);
     entry.startLine = signed(entry.startLine);
   }
-  profile.timeNanos = signed(profile.timeNanos);
-  profile.durationNanos = signed(profile.durationNanos);
-  profile.period = signed(profile.period);
+  for (const field of ['timeNanos', 'durationNanos', 'period'] as const) profile[field] = signed(profile[field]);
   return profile;
+}
+
+/** What our reader skips, such as labels and mappings, can still be damaged. */
+function decodeAll(plain: Uint8Array): Profile {
+  try {
+    return Profile.decode(plain);
+  } catch (error) {
+    throw new UnreadableProfile((error as Error).message);
+  }
 }
 
 /** Gzipped pprof bytes. Encoding gives other work its turn between sections, compression runs on the thread pool. */
