@@ -62,9 +62,11 @@ async function sampleThreads(durationMs: number, intervalMicros: number, session
     // The handler of the profiling signal is pprof's while pprof runs, and V8's around that: begun last, it has to end first.
     const profile = await sampleMainThread(durationMs, intervalMicros, signal);
     const native = labelThreads(profile);
-    const workerNanos = addWorkerSamples(profile, (await workers?.stop()) ?? []);
     // pprof knows the process and the main thread, and takes all the rest for native.
-    if (native !== undefined) native.value[2] = Math.max(Number(native.value[2]) - workerNanos, 0);
+    const othersNanos = Number(native?.value[2] ?? 0);
+    const workerNanos = addWorkerSamples(profile, (await workers?.stop()) ?? [], othersNanos);
+    if (native !== undefined) native.value[2] = Math.max(othersNanos - workerNanos, 0);
+    if (workers?.leftOut) profile.comment.push(profile.stringTable.dedup(`${workers.leftOut} more worker threads are counted as native`));
     return profile;
   } finally {
     workers?.close();

@@ -68,7 +68,7 @@ export async function withSourceLines(profile: Profile): Promise<Profile> {
     line.functionId = mapped.id;
   }
   removeUnusedFunctions(profile, lines);
-  profile.comment = [];
+  profile.comment = profile.comment.filter((index) => strings[Number(index)] !== 'dd:has-missing-map-files');
   return profile;
 }
 

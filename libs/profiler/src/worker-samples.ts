@@ -7,28 +7,40 @@ type Node = Profiler.ProfileNode;
 /**
  * Adds what worker threads did to a profile of the main thread, as pprof has it: the same sample types, functions and places, with
  * the label `thread`. Idle time is left out, as of the main thread. CPU time is what the thread used, shared out over its
- * samples; where that is not known, the time that it was not idle. Returns the nanoseconds of CPU time that were added.
+ * samples. Threads of which that is not known share, by the time that they were not idle, what is left of `othersNanos`: the CPU
+ * time of all threads but the main one. Returns the nanoseconds of CPU time that were added.
  */
-export function addWorkerSamples(profile: Profile, workers: readonly WorkerProfile[]): number {
+export function addWorkerSamples(profile: Profile, workers: readonly WorkerProfile[], othersNanos: number): number {
   const frames = new Frames(profile);
   const key = profile.stringTable.dedup('thread');
+  const busy = workers.map((worker) => ({ ...worker, ...busyHits(worker.profile) }));
+  const measuredNanos = sum(busy.map(({ cpuNanos }) => cpuNanos ?? 0));
+  const unmeasuredNanos = sum(busy.map(({ cpuNanos, busyNanos }) => (cpuNanos === undefined ? busyNanos : 0)));
+  const cpuShare = Math.min(1, Math.max(othersNanos - measuredNanos, 0) / Math.max(unmeasuredNanos, 1));
   let addedNanos = 0;
-  for (const worker of workers) {
-    const { hits, intervalNanos } = busyHits(worker.profile);
-    const hitsTotal = [...hits.values()].reduce((sum, count) => sum + count, 0);
-    const cpuNanos = worker.cpuNanos ?? hitsTotal * intervalNanos;
-    const label = [new Label({ key, str: profile.stringTable.dedup(`worker ${worker.threadId}`) })];
-    for (const [stack, count] of stacksOf(worker.profile, hits, frames)) {
-      const cpu = Math.round((cpuNanos * count) / hitsTotal);
+  for (const { threadId, profile: sampled, cpuNanos, hits, hitsTotal, busyNanos } of busy) {
+    const label = [new Label({ key, str: profile.stringTable.dedup(`worker ${threadId}`) })];
+    for (const [stack, count] of stacksOf(sampled, hits, frames)) {
+      const share = count / hitsTotal;
+      const cpu = Math.round((cpuNanos ?? busyNanos * cpuShare) * share);
       addedNanos += cpu;
-      profile.sample.push(new Sample({ locationId: stack, value: [count, Math.round(count * intervalNanos), cpu], label }));
+      profile.sample.push(new Sample({ locationId: stack, value: [count, Math.round(busyNanos * share), cpu], label }));
     }
   }
   return addedNanos;
 }
 
-/** Samples by node. The first is taken where the profile starts, whatever the interval, and counts for nothing. */
-function busyHits({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): { hits: Map<number, number>; intervalNanos: number } {
+const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+
+interface BusyHits {
+  /** Samples by node, idle ones left out. */
+  readonly hits: ReadonlyMap<number, number>;
+  readonly hitsTotal: number;
+  readonly busyNanos: number;
+}
+
+/** The first sample is taken where the profile starts, whatever the interval, and counts for nothing. */
+function busyHits({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): BusyHits {
   const idle = new Set(nodes.filter((node) => node.callFrame.functionName === '(idle)').map(({ id }) => id));
   const hits = new Map<number, number>();
   let micros = 0;
@@ -37,7 +49,8 @@ function busyHits({ nodes, samples = [], timeDeltas = [] }: Profiler.Profile): {
     const id = samples[i] as number;
     if (!idle.has(id)) hits.set(id, (hits.get(id) ?? 0) + 1);
   }
-  return { hits, intervalNanos: (micros * 1_000) / Math.max(samples.length - 1, 1) };
+  const hitsTotal = sum([...hits.values()]);
+  return { hits, hitsTotal, busyNanos: (hitsTotal * micros * 1_000) / Math.max(samples.length - 1, 1) };
 }
 
 function* stacksOf({ nodes }: Profiler.Profile, hits: ReadonlyMap<number, number>, frames: Frames): Generator<[stack: number[], count: number]> {

@@ -2,6 +2,7 @@ import type { NodeWorker, Profiler, Session } from 'node:inspector';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Worker } from 'node:worker_threads';
 import { deoptimisation } from './hot-code.js';
+import { workerOf } from './known-workers.js';
 
 /** What one worker thread did. `cpuNanos`: CPU time it used meanwhile; undefined where Node.js does not tell. */
 export interface WorkerProfile {
@@ -17,14 +18,6 @@ const startMsMax = 1_000;
 const stopMsMax = 2_000;
 
 type CpuUsage = Awaited<ReturnType<Worker['cpuUsage']>>;
-
-/** By thread. Nothing else leads from a thread's number to its Worker; those made before this file was loaded are missing. */
-const workers = new Map<number, Worker>();
-process.on('worker', (worker) => {
-  const { threadId } = worker;
-  workers.set(threadId, worker);
-  worker.once('exit', () => workers.delete(threadId));
-});
 
 interface Reply {
   readonly id: number;
@@ -83,7 +76,7 @@ class Link {
 
   /** Undefined for a thread whose Worker is not known, that has ended, or of a Node.js that does not measure it (before 24.6). */
   async #usage(): Promise<CpuUsage | undefined> {
-    return workers.get(this.threadId)?.cpuUsage?.().catch(() => undefined);
+    return workerOf(this.threadId)?.cpuUsage?.().catch(() => undefined);
   }
 }
 
@@ -96,10 +89,16 @@ export class WorkerProfiling {
   readonly #session: Session;
   readonly #links = new Map<string, Link>();
   #fresh = false;
+  #leftOut = 0;
 
   /** The session stays the caller's to disconnect, after `close`. */
   constructor(session: Session) {
     this.#session = session;
+  }
+
+  /** Worker threads that there was no room for. */
+  get leftOut(): number {
+    return this.#leftOut;
   }
 
   /** Resolves when the workers there are have begun, or after a second. Rejects when the signal is aborted. */
@@ -123,7 +122,10 @@ export class WorkerProfiling {
   #attach({ sessionId, workerInfo }: NodeWorker.AttachedToWorkerEventDataType): Link | undefined {
     // "[worker 3] name", and "Worker 3" before Node.js 24.
     const threadId = Number(/worker (\d+)/i.exec(workerInfo.title)?.[1]);
-    if (this.#links.size >= workersMax || !Number.isInteger(threadId)) return undefined;
+    if (this.#links.size >= workersMax || !Number.isInteger(threadId)) {
+      this.#leftOut++;
+      return undefined;
+    }
     const link = new Link(threadId, this.#fresh, (message) => this.#session.post('NodeWorker.sendMessageToWorker', { sessionId, message }));
     this.#links.set(sessionId, link);
     return link;

@@ -127,6 +127,36 @@ test('workers that block, spin, come, go or have workers of their own neither ho
   expect(stillThere).toBe(3);
 });
 
+test('of workers that began before the profiler was loaded no more CPU time is told than the process used', async () => {
+  const { profile, usedMs } = await inChild<{ profile: string; usedMs: number }>(
+    `${workers}
+    const all = [await started(spinning), await started(spinning), await started(blocked)];
+    const { captureCpuProfile } = await load('cpu-profile');
+    const before = process.cpuUsage();
+    const profile = await captureCpuProfile({ seconds: 1, frequencyHz: 99 });
+    const { user, system } = process.cpuUsage(before);
+    await Promise.all(all.map((worker) => worker.terminate()));
+    answer({ profile, usedMs: (user + system) / 1_000 });`,
+  );
+  const threads = await cpuByThread(profile);
+  expect(Object.values(threads).reduce((sum, ms) => sum + ms, 0)).toBeLessThanOrEqual(usedMs);
+  expect((threads['worker 1'] ?? 0) + (threads['worker 2'] ?? 0)).toBeGreaterThan(usedMs / 3);
+});
+
+test('of more than 32 worker threads the profile says how many it leaves out', async () => {
+  const { profile, tookMs } = await inChild<{ profile: string; tookMs: number }>(
+    `${prelude}${workers}
+    const all = await Promise.all(Array.from({ length: 35 }, () => started(idle)));
+    const beforeMs = performance.now();
+    const profile = await captureCpuProfile({ seconds: 0.3, frequencyHz: 99 });
+    const tookMs = performance.now() - beforeMs;
+    await Promise.all(all.map((worker) => worker.terminate()));
+    answer({ profile, tookMs });`,
+  );
+  expect(await goPprof(profile, '-comments')).toContain('3 more worker threads are counted as native');
+  expect(tookMs).toBeLessThan(5_000);
+});
+
 test('a worker thread that begins meanwhile is in the profile', async () => {
   const { profile } = await inChild<{ profile: string }>(
     `${prelude}${workers}
