@@ -14,6 +14,7 @@ import { gunzipSync } from 'node:zlib';
 
 const rounds = 7;
 const stackCount = 100_000;
+const built = (file: string): string => new URL(`../dist/${file}.js`, import.meta.url).href;
 const peers = ['inferno-flamegraph', 'flamegraph.pl'];
 
 /** A small generator of its own: the same numbers in every run. */
@@ -54,13 +55,13 @@ async function largeProfile(stackCount: number): Promise<Buffer> {
   }
   const type = (name: string, unit: string) => ({ type: stringTable.dedup(name), unit: stringTable.dedup(unit) });
   const sampleType = [type('sample', 'count'), type('cpu', 'nanoseconds')];
-  const { encodeProfile } = await import('../dist/profile.js');
+  const { encodeProfile } = (await import(built('profile'))) as typeof import('../src/profile.js');
   return encodeProfile(new Profile({ sampleType, sample, location, function: functions, stringTable, durationNanos: 60_000_000_000 }));
 }
 
 /** In the child: renders once and says how long that took, with the modules loaded, and what it cost the processors. */
 async function renderOnce(profileFile: string, svgFile: string): Promise<void> {
-  const { flameGraph } = await import('../dist/flame-graph.js');
+  const { flameGraph } = (await import(built('flame-graph'))) as typeof import('../src/flame-graph.js');
   const bytes = readFileSync(profileFile);
   const startMs = performance.now();
   const startCpu = process.cpuUsage();
@@ -71,7 +72,7 @@ async function renderOnce(profileFile: string, svgFile: string): Promise<void> {
 }
 
 async function compare(folder: string): Promise<void> {
-  const { foldedStacks } = await import('../dist/folded-stacks.js');
+  const { foldedStacks } = (await import(built('folded-stacks'))) as typeof import('../src/folded-stacks.js');
   const bytes = await largeProfile(stackCount);
   const [profileFile, foldedFile, svgFile] = ['profile.pb.gz', 'stacks.folded', 'ours.svg'].map((name) => join(folder, name)) as [string, string, string];
   writeFileSync(profileFile, bytes);

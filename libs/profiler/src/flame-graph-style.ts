@@ -19,7 +19,7 @@ function changes(letter: string, hue: number, from: number, step: number): strin
 }
 
 const light = `${shades('j', 34, 92, 66, 3)}${shades('n', 205, 55, 72, 3)}${shades('g', 340, 62, 74, 2)}${shades('i', 220, 8, 84, 1)}${changes('u', 8, 88, -6)}${changes('d', 214, 90, -6)}.z rect{fill:#e4e4e2}.root rect{fill:#d5d7db}`;
-const dark = `${shades('j', 30, 62, 36, 3)}${shades('n', 208, 42, 34, 3)}${shades('g', 340, 42, 38, 2)}${shades('i', 220, 6, 28, 1)}${changes('u', 6, 28, 5)}${changes('d', 214, 28, 6)}.z rect{fill:#3a3d42}.root rect{fill:#33373e}`;
+const dark = `${shades('j', 28, 62, 30, 2)}${shades('n', 208, 42, 34, 3)}${shades('g', 340, 42, 38, 2)}${shades('i', 220, 6, 28, 1)}${changes('u', 6, 28, 5)}${changes('d', 214, 28, 6)}.z rect{fill:#3a3d42}.root rect{fill:#33373e}`;
 
 /** Everything about the look of a flame graph that is not geometry. Must not hold a less-than sign or an ampersand: it stands in the document as it is. */
 export const flameGraphStyle = `svg{font-family:system-ui,sans-serif;--paper:#fff;--ink:#1b1f24;--soft:#59636e;--line:#c9d1d9;--mark:#8a2be2;color-scheme:light dark}

@@ -69,13 +69,13 @@ test('frames too narrow to see are left out, counted, and remain in the width of
   const svg = flameGraph(profileOf({ ...many, 'main;hot': 30_000 }), { title: 'x' });
   expect(framesOf(svg)['main']!.width).toBe(1180);
   expect(framesOf(svg)['hot']!.width).toBe(590);
-  expect(svg).toContain('2 frames · 30,000 too narrow or deeper than 512 not drawn');
+  expect(svg).toContain('2 frames · 30,000 too narrow or too deep to draw');
 });
 
 test('a runaway recursion is cut at 512 levels', () => {
   const svg = flameGraph(profileOf({ [Array.from({ length: 5_000 }, (_, index) => `f${index}`).join(';')]: 1 }), { title: 'x' });
   expect(svg.match(/class="l"/g)).toHaveLength(513);
-  expect(svg).toContain('512 frames · 4,488 too narrow or deeper than 512 not drawn');
+  expect(svg).toContain('512 frames · 4,488 too narrow or too deep to draw');
 });
 
 test('a profile without samples, or with only zeros, is a picture that says so', () => {

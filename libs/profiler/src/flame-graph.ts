@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { CallTree, Frame } from './call-tree.js';
-import { layOut, levelsMax, marginX, pictureWidth, type Layout, type PlacedFrame } from './flame-graph-layout.js';
+import { layOut, marginX, pictureWidth, type Layout, type PlacedFrame } from './flame-graph-layout.js';
 import { flameGraphScript } from './flame-graph-script.js';
 import { characterWidth, flameGraphStyle, headerHeight, rowHeight, shadesPerKind, textMargin } from './flame-graph-style.js';
 import { frameKind } from './frame-kind.js';
@@ -165,7 +165,7 @@ function frameText({ name, safeName, safePlace }: FrameText, { node, x, width }:
 }
 
 function header(title: string, { subtitle, legend }: Look, { drawn, left }: Layout): string {
-  const rest = left > 0 ? ` · ${left.toLocaleString('en-US')} too narrow or deeper than ${levelsMax} not drawn` : '';
+  const rest = left > 0 ? ` · ${left.toLocaleString('en-US')} too narrow or too deep to draw` : '';
   const said = drawn === 0 ? 'no samples: nothing ran, or nothing was allocated, while this profile was taken' : `${subtitle} · ${drawn.toLocaleString('en-US')} frames${rest}`;
   const keys = legend.map(([kind, name], index) => {
     const x = pictureWidth - marginX - 92 * (legend.length - index);
