@@ -29,7 +29,7 @@ describe('the way from a request line to a row of the table', () => {
 
   test('a slash at the end is allowed where TiProxy writes one', () => {
     expect(template(router('tiproxy').match('GET', '/api/admin/config/'))).toBe('tiproxy /api/admin/config → /api/admin/config');
-    expect(template(router('tiproxy').match('GET', '/debug/pprof/'))).toBe('tiproxy /debug/pprof → /debug/pprof');
+    expect(template(router('tiproxy').match('GET', '/debug/pprof/'))).toBe('tiproxy /debug/pprof → /go/pprof');
     expect(template(router('tiproxy').match('GET', '/'))).toBe('unknown');
   });
 

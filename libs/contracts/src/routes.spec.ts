@@ -148,6 +148,33 @@ const served = [
   'PUT /api/admin/config',
   'GET /api/v1/routes',
   'GET /api/v1/openapi.json',
+  'GET /api/v1/profiles',
+  'GET /api/v1/profiles/merged',
+  'GET /api/v1/profiles/:id',
+  'GET /api/v1/profiles/:id/flame-graph',
+  'GET /api/v1/profiles/:id/top',
+  'GET /api/v1/profiles/:base/diff/:other',
+  'GET /debug/pprof/heap_activate',
+  'GET /debug/pprof/heap_list',
+  'GET /debug/pprof/heap_deactivate',
+  'GET /debug/pprof',
+  'GET /debug/pprof/profile',
+  'GET /debug/pprof/heap',
+  'GET /debug/pprof/trace',
+  'GET /debug/pprof/set_prof_active',
+  'GET /debug/pprof/set_prof_inactive',
+  'GET /debug/pprof/symbol',
+  'POST /debug/pprof/symbol',
+  'GET /debug/pprof/arena_purge',
+  'GET /debug/pprof/memory_status',
+  'GET /debug/pprof/cmdline',
+  'GET /api/debug/pprof',
+  'GET /api/debug/pprof/profile',
+  'GET /api/debug/pprof/heap',
+  'GET /api/debug/pprof/trace',
+  'GET /api/debug/pprof/cmdline',
+  'GET /api/debug/pprof/symbol',
+  'POST /api/debug/pprof/symbol',
 ];
 
 const named = (route: { method: string; path: string }): string => `${route.method} ${route.path}`;
@@ -271,6 +298,21 @@ describe('every row', () => {
         .sort(),
     ).toEqual(['POST /operations/cache/clear', 'POST /operations/db/compact', 'POST /operations/snapshot', 'PUT /log-level']);
     expect(every.filter((route) => route.produces === 'text/event-stream')).toEqual([]);
+  });
+
+  test('merges the profiles of all nodes where profiles merge', () => {
+    const together = routes.filter(({ target }) => target.kind === 'subject' && target.together).map((route) => `${named(route)} ${route.dialects.join('+')}`);
+    expect(together.sort()).toEqual([
+      'GET /api/debug/pprof/heap tiproxy',
+      'GET /api/debug/pprof/profile tiproxy',
+      'GET /api/v1/profiles binnacle',
+      'GET /api/v1/profiles/merged binnacle',
+      'GET /debug/pprof/heap gostatsd',
+      'GET /debug/pprof/heap tiflash',
+      'GET /debug/pprof/heap tiproxy',
+      'GET /debug/pprof/profile gostatsd+tiproxy',
+      'GET /debug/pprof/profile tiflash',
+    ]);
   });
 
   test('lets any certificate in on the three paths that TiFlash exempts', () => {

@@ -1,5 +1,5 @@
 import { dialects, type QueryParameter, type Route } from '../route.js';
-import { anyCluster, anyGateway, defineRoute, self } from './define-route.js';
+import { anyCluster, anyGateway, anyProfiling, defineRoute, keptOfNodes, minuteMs, self, type RouteFacts } from './define-route.js';
 
 /* Binnacle's own API, and what every listener answers. */
 
@@ -9,6 +9,56 @@ const verbose: QueryParameter = {
   type: 'boolean',
   description: 'Lists every check; present without a value means true.',
 };
+
+const profileFilter: readonly QueryParameter[] = [
+  { name: 'kind', type: 'string', description: 'cpu, heap (of V8) or native-heap (of jemalloc).' },
+  { name: 'from', type: 'string', description: 'ISO 8601, UTC without a zone: profiles that were under way then or later.' },
+  { name: 'to', type: 'string', description: 'The same: profiles that had begun by then.' },
+];
+const pprof = 'application/octet-stream';
+const svg = 'image/svg+xml';
+
+/** Of one kept profile, wherever it is kept; reading it and drawing it may take the renderer's minute. */
+const ofProfile = (path: string, facts: Pick<RouteFacts, 'summary' | 'query' | 'produces'>): Route =>
+  defineRoute(['binnacle'], 'GET', `/api/v1/profiles/${path}`, {
+    target: anyProfiling,
+    action: 'profiles:get',
+    state: 'served',
+    everyNode: false,
+    deadlineMs: 2 * minuteMs,
+    ...facts,
+  });
+
+const profileRoutes: readonly Route[] = [
+  defineRoute(['binnacle'], 'GET', '/api/v1/profiles', {
+    summary: 'Kept profiles, newest first; node=* are those of several nodes together',
+    target: keptOfNodes,
+    action: 'profiles:list',
+    state: 'served',
+    query: [...profileFilter, { name: 'limit', type: 'integer', description: 'How many: 1 to 1000; 100 if absent.' }],
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/profiles/merged', {
+    summary: 'All kept profiles of a node and time as one',
+    target: keptOfNodes,
+    action: 'profiles:get',
+    state: 'served',
+    deadlineMs: 2 * minuteMs,
+    query: [...profileFilter, { name: 'format', type: 'string', description: 'svg if absent; pprof, collapsed, json, top or text.' }],
+    produces: svg,
+  }),
+  ofProfile(':id', {
+    summary: 'A kept profile',
+    query: [{ name: 'format', type: 'string', description: 'pprof if absent; svg, collapsed, json, top or text.' }],
+    produces: pprof,
+  }),
+  ofProfile(':id/flame-graph', { summary: 'Flame graph of a kept profile', produces: svg }),
+  ofProfile(':id/top', { summary: 'What each function of a kept profile costs' }),
+  ofProfile(':base/diff/:other', {
+    summary: 'What a kept profile has more, and less, than another one of its kind',
+    query: [{ name: 'format', type: 'string', description: 'svg if absent, or pprof.' }],
+    produces: svg,
+  }),
+];
 
 /** Load balancers and Prometheus find these wherever they knock. */
 export const commonRoutes: readonly Route[] = [
@@ -85,4 +135,5 @@ export const binnacleRoutes: readonly Route[] = [
     state: 'served',
     query: [{ name: 'limit', type: 'integer', description: 'How many tenures, newest first: 1 to 1000; 100 if absent.' }],
   }),
+  ...profileRoutes,
 ];

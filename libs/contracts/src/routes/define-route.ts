@@ -44,5 +44,13 @@ export const anyIngest: TargetRule = { kind: 'role', role: 'ingest' };
 export const leader: TargetRule = { kind: 'lease-owner', lease: 'leader', role: 'storage' };
 /** The profiling role captures, keeps and renders; the named node is the one profiled. */
 export const profiled: TargetRule = { kind: 'subject', role: 'profiling', subjectRole: 'any' };
+/** The same where the profiles of all nodes merge into one. */
+export const profiledTogether: TargetRule = { kind: 'subject', role: 'profiling', subjectRole: 'any', together: true };
+/** What the profiling role keeps of a node, which may have left since. */
+export const keptOfNode: TargetRule = { ...profiled, mayHaveLeft: true };
+/** The same where `*` is what is kept of several nodes together. */
+export const keptOfNodes: TargetRule = { ...profiled, mayHaveLeft: true, together: true };
+/** Every profiling node finds what any of them keeps. */
+export const anyProfiling: TargetRule = { kind: 'role', role: 'profiling' };
 /** The cluster role decides about a storage node. */
 export const aboutStorage: TargetRule = { kind: 'subject', role: 'cluster', subjectRole: 'storage' };

@@ -1,42 +1,63 @@
 import type { QueryParameter, Route } from '../route.js';
-import { anyHealth, anyIngest, captureDeadlineMs, defineRoute, mebibyte, profiled, secondMs, self } from './define-route.js';
+import {
+  anyHealth,
+  anyIngest,
+  captureDeadlineMs,
+  defineRoute,
+  mebibyte,
+  profiled,
+  profiledTogether,
+  secondMs,
+  self,
+  type RouteFacts,
+} from './define-route.js';
 
 /* gostatsd's HTTP servers, and the Go runtime's profiles where gostatsd and TiProxy answer alike. */
 
 const json = 'application/json; charset=utf-8';
 const octets = 'application/octet-stream';
-const format: QueryParameter = { name: 'format', type: 'string', description: 'pprof, svg, collapsed or json; pprof if absent.' };
+export const profileFormat: QueryParameter = { name: 'format', type: 'string', description: 'pprof, svg, collapsed or json; pprof if absent.' };
+
+/** One handler for both dialects, apart from TiFlash's of the same path. */
+export const goProfiles: Pick<Route, 'target' | 'action' | 'state' | 'retryable' | 'deadlineMs' | 'produces'> = {
+  target: profiledTogether,
+  action: 'profiles:get',
+  state: 'served',
+  retryable: false,
+  deadlineMs: captureDeadlineMs,
+  produces: octets,
+};
+export const cpuQuery: readonly QueryParameter[] = [
+  { name: 'seconds', type: 'number', description: 'How long to capture, 0.1 to 600; 30 if absent or not positive.' },
+  { name: 'frequency', type: 'integer', description: 'Samples a second, 1 to 1000; 99 if absent.' },
+  profileFormat,
+];
+/** Not of every node at once: traces do not merge, and one is larger than all that `node=*` collects. */
+export const trace: RouteFacts = {
+  ...goProfiles,
+  summary: 'Execution trace',
+  target: profiled,
+  everyNode: false,
+  nodePath: '/go/pprof/trace',
+  query: [{ name: 'seconds', type: 'number', description: 'How long to trace, 0.1 to 120; 30 if absent.' }],
+};
 
 export const gostatsdRoutes: readonly Route[] = [
   defineRoute(['gostatsd', 'tiproxy'], 'GET', '/debug/pprof/profile', {
+    ...goProfiles,
     summary: 'CPU profile in pprof format; waits while another one runs',
-    target: profiled,
-    action: 'profiles:get',
-    retryable: false,
-    deadlineMs: captureDeadlineMs,
-    query: [{ name: 'seconds', type: 'integer', description: 'How long to capture; 30 if absent or not positive.' }, format],
-    produces: octets,
+    nodePath: '/go/pprof/profile',
+    query: cpuQuery,
   }),
-  defineRoute(['gostatsd', 'tiproxy'], 'GET', '/debug/pprof/trace', {
-    summary: 'Execution trace',
-    target: profiled,
-    action: 'profiles:get',
-    retryable: false,
-    deadlineMs: captureDeadlineMs,
-    query: [{ name: 'seconds', type: 'number', description: 'How long to trace; 30 if absent.' }],
-    produces: octets,
-  }),
+  defineRoute(['gostatsd', 'tiproxy'], 'GET', '/debug/pprof/trace', trace),
   defineRoute(['gostatsd'], 'GET', '/debug/pprof/heap', {
-    summary: 'Heap profile over a time',
-    target: profiled,
-    action: 'profiles:get',
-    retryable: false,
-    deadlineMs: captureDeadlineMs,
+    ...goProfiles,
+    summary: "Heap profile (V8's) over a time",
+    nodePath: '/go/pprof/heap',
     query: [
-      { name: 'seconds', type: 'integer', description: 'How long to sample; 30 if absent, 0 for the heap at this moment.' },
-      format,
+      { name: 'seconds', type: 'number', description: 'How long to sample, 0.1 to 600, 30 if absent; 0 takes what set_prof_active has sampled.' },
+      profileFormat,
     ],
-    produces: octets,
   }),
   defineRoute(['gostatsd'], 'GET', '/expvar', {
     summary: 'cmdline and memstats',

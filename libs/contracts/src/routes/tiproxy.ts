@@ -1,8 +1,7 @@
-import type { QueryParameter, Route } from '../route.js';
+import type { Route } from '../route.js';
 import {
   anyGateway,
   anyProxy,
-  captureDeadlineMs,
   defineRoute,
   mebibyte,
   minuteMs,
@@ -11,26 +10,17 @@ import {
   self,
   type RouteFacts,
 } from './define-route.js';
+import { cpuQuery, goProfiles, profileFormat, trace } from './gostatsd.js';
 
 /*
  * TiProxy's HTTP API. It writes its paths with a slash at the end, its README without: both are one path here and the gateway takes either.
- * Of the Go runtime's profiles those that mean nothing for Node.js (goroutine, block, mutex, threadcreate) are unknown paths.
+ * Of the Go runtime's profiles those that mean nothing for Node.js (goroutine, block, mutex, threadcreate) are unknown paths, and so is
+ * allocs: V8 tells of what lives, not of what was ever allocated.
  */
 
 const get = (path: string, facts: RouteFacts): Route => defineRoute(['tiproxy'], 'GET', path, facts);
 
-const octets = 'application/octet-stream';
 const toml = 'application/toml';
-const format: QueryParameter = { name: 'format', type: 'string', description: 'pprof, svg, collapsed or json; pprof if absent.' };
-const seconds: QueryParameter = { name: 'seconds', type: 'integer', description: 'How long to capture; 30 if absent.' };
-
-const capture: Pick<Route, 'target' | 'action' | 'retryable' | 'deadlineMs' | 'produces'> = {
-  target: profiled,
-  action: 'profiles:get',
-  retryable: false,
-  deadlineMs: captureDeadlineMs,
-  produces: octets,
-};
 
 const admin: readonly Route[] = [
   get('/api/admin/config', {
@@ -119,38 +109,58 @@ const sessions: readonly Route[] = [
   get('/api/traffic/show', { summary: 'Captures and replays, running and done', target: anyProxy, action: 'traffic:list' }),
 ];
 
+const heap: RouteFacts = {
+  ...goProfiles,
+  summary: "Heap profile (V8's) of what set_prof_active has sampled, or over `seconds`",
+  nodePath: '/go/pprof/heap',
+  query: [{ name: 'seconds', type: 'number', description: 'How long to sample, 0.1 to 600; 0 if absent.' }, profileFormat],
+};
+
 const profiles: readonly Route[] = [
-  get('/debug/pprof/heap', { ...capture, summary: 'Heap profile at this moment', query: [format] }),
-  ...['/debug/pprof', '/api/debug/pprof'].flatMap((base) => [
+  get('/debug/pprof/heap', heap),
+  ...['/debug/pprof', '/api/debug/pprof'].map((base) =>
     get(base, {
       summary: 'The profiles there are',
       target: profiled,
       action: 'profiles:list',
+      state: 'served',
+      nodePath: '/go/pprof',
       produces: 'text/html; charset=utf-8',
     }),
-    get(`${base}/allocs`, { ...capture, summary: 'All allocations since the start of sampling', query: [format] }),
-  ]),
-  get('/api/debug/pprof/profile', { ...capture, summary: 'CPU profile in pprof format', query: [seconds, format] }),
-  get('/api/debug/pprof/trace', { ...capture, summary: 'Execution trace', query: [seconds] }),
-  get('/api/debug/pprof/heap', { ...capture, summary: 'Heap profile at this moment', query: [format] }),
+  ),
+  get('/api/debug/pprof/profile', {
+    ...goProfiles,
+    summary: 'CPU profile in pprof format; waits while another one runs',
+    nodePath: '/go/pprof/profile',
+    query: cpuQuery,
+  }),
+  get('/api/debug/pprof/trace', trace),
+  get('/api/debug/pprof/heap', heap),
   get('/api/debug/pprof/cmdline', {
     summary: 'Command line of a node, separated by NUL',
     target: profiled,
     action: 'debug:list',
+    state: 'served',
+    nodePath: '/debug/pprof/cmdline',
     produces: 'text/plain',
   }),
   get('/api/debug/pprof/symbol', {
     summary: 'Number of symbols, always 1',
     target: profiled,
     action: 'profiles:get',
+    state: 'served',
+    nodePath: '/debug/pprof/symbol',
     produces: 'text/plain',
   }),
   defineRoute(['tiproxy'], 'POST', '/api/debug/pprof/symbol', {
     summary: 'Names of the addresses in the body',
     target: profiled,
     action: 'profiles:get',
+    state: 'served',
     retryable: true,
+    nodePath: '/debug/pprof/symbol',
     bodyBytesMax: mebibyte,
+    deadlineMs: 30 * secondMs,
     produces: 'text/plain',
   }),
 ];
