@@ -64,9 +64,22 @@ describe('every role in one process', () => {
   });
 
   test('a path whose domain is not built yet says so', async () => {
-    const response = await fetch(url('/debug/pprof/profile?seconds=1'));
+    const response = await fetch(url('/collections'));
     expect(response.status).toBe(501);
     expect(response.headers.get('content-type')).toContain('application/json');
+  });
+
+  test('a profile is taken, kept and shown through the gateway; a node that has left can be asked about', async () => {
+    const taken = await fetch(url('/debug/pprof/profile?seconds=0.2&format=pprof'));
+    const id = taken.headers.get('x-binnacle-profile');
+    const [profile] = (await json('/api/v1/profiles?limit=1'))['profiles'] as { id: string; node: string }[];
+    expect(profile).toMatchObject({ id, kind: 'cpu' });
+    const kept = await fetch(url(`/api/v1/profiles/${id}`));
+    expect(Buffer.from(await kept.arrayBuffer())).toEqual(Buffer.from(await taken.arrayBuffer()));
+    expect((await fetch(url(`/api/v1/profiles/${id}/diff/${id}`))).headers.get('content-type')).toBe('image/svg+xml');
+    expect(await json(`/api/v1/profiles?node=${profile?.node}&limit=1`)).toMatchObject({ profiles: [{ id }] });
+    for (const node of ['left-long-ago', '*']) expect(await json(`/api/v1/profiles?node=${node}`)).toEqual({ profiles: [], unreachable: [] });
+    expect(await (await fetch(url('/debug/pprof/heap_list?node=left-long-ago'))).text()).toBe('');
   });
 
   test('the owner of the remote gc resigns, and as the only candidate owns it again in the next term', async () => {
