@@ -6,7 +6,8 @@ import { columnKeeper, withSourceLines } from './source-lines.js';
 
 /**
  * One allocation in so many bytes is sampled, and stands for all of them. What a function holds is then known with a
- * standard deviation of 1/sqrt(held bytes / interval): 2.5 % of 100 MB, 25 % of 1 MB.
+ * standard deviation of 1/sqrt(held bytes / interval): 2.5 % of 100 MB, 25 % of 1 MB. A loop that does nothing but allocate takes
+ * 15 % more CPU time meanwhile; at 512 KiB it would be 2 %, and the deviation 7 % of 100 MB.
  */
 const sampleIntervalBytes = 64 * 1024;
 const stackDepthMax = 64;
