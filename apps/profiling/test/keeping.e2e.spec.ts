@@ -1,11 +1,13 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { execFile } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { SchedulerRegistry } from '@nestjs/schedule';
 import { type RedisServer, startRedis } from '@binnacle/testing/redis-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
+import { ContinuousProfiling } from '../src/continuous.js';
 import { nodeRecord } from './fake-node.js';
 import { ProfilingNode } from './nodes.js';
 
@@ -177,12 +179,30 @@ test('a keeper that is registered and does not answer is named in lists, and an 
   await p0.context.state.deregister('p9', 'i');
 });
 
+const asRoot = process.getuid?.() === 0 ? test : test.skip;
+
+asRoot('a client gets its profile also when the disk is full, and the next one is kept again', async () => {
+  const kept = join(p1.folder, 'profiles', 'node-p1');
+  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', kept]);
+  try {
+    writeFileSync(join(kept, 'all-there-is'), Buffer.alloc(4_096));
+    const response = await p1.ask('/debug/pprof/profile?seconds=0.2&format=pprof');
+    expect([response.status, response.headers.get('x-binnacle-profile')]).toEqual([200, null]);
+    expect(await goPprof(response, '-top')).toContain('Type: cpu');
+    expect(readdirSync(kept)).toEqual(['all-there-is']);
+  } finally {
+    execFileSync('umount', [kept]);
+  }
+  const id = await capture(p1, '/debug/pprof/profile?seconds=0.2&format=pprof');
+  expect((await get(id)).status).toBe(200);
+});
+
 test('continuous profiling keeps what its owner captured', async () => {
   const node = await ProfilingNode.start('c0', '', { change: (config) => (config.profiling.continuous = true) });
   try {
-    const { ContinuousProfiling } = await import('../src/continuous.js');
     await waitUntil(() => node.context.candidacies.get('continuous-profiling')?.isOwner());
-    // What @nestjs/schedule calls at the full minute.
+    expect(node.running.app.get(SchedulerRegistry).getCronJob('continuous-profiling').cronTime.source).toBe('0 * * * * *');
+    // What it calls at the full minute.
     await node.running.app.get(ContinuousProfiling).everyMinute();
     expect((await list(node)).profiles).toMatchObject([{ node: 'c0', kind: 'cpu', origin: 'continuous', durationMs: 10_000 }]);
     expect(readdirSync(join(node.folder, 'profiles', 'node-c0'))).toHaveLength(1);
