@@ -172,8 +172,8 @@ export function grown<T extends Uint32Array | Float64Array>(from: T, to: T): T {
 }
 
 /** What a place in the code without a function name is called. */
-export function addressName(address: number): string {
-  return `0x${address.toString(16)}`;
+export function addressName(address: number | bigint): string {
+  return `0x${BigInt.asUintN(64, BigInt(address)).toString(16)}`;
 }
 
 /** What a profile without any sample type, which then has no samples, counts. */

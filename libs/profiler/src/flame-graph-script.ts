@@ -100,7 +100,7 @@ export const flameGraphScript = String.raw`'use strict';
       end = hit.x + hit.width;
     }
     const where = zoomed === frames[0] ? '' : ' of this view';
-    byId('matched').textContent = query ? 'Matched: ' + ((100 * sum) / zoomed.width).toFixed(2) + ' %' + where + ', ' + hits.length + ' frames' : '';
+    byId('matched').textContent = query ? 'Matched: ' + ((100 * sum) / zoomed.width).toFixed(2) + ' %' + where + ', ' + hits.length + (hits.length === 1 ? ' frame' : ' frames') : '';
   }
 
   function tell(frame) {

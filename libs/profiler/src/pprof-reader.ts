@@ -266,7 +266,7 @@ function addSamples(cursor: Cursor, places: readonly number[], locations: Locati
     stack.depth = 0;
     const valueCount = readSample(cursor, stack, values);
     if (valueCount !== typeCount) throw new UnreadableProfile(`a sample has ${valueCount} values instead of ${typeCount}`);
-    builder.add(stack.frames, stack.depth, values[index]!, column);
+    builder.add(stack.frames, stack.depth, values[index] ?? 0, column);
   }
 }
 

@@ -1,4 +1,4 @@
-import { Sample, type Profile } from 'pprof-format';
+import { Profile, Sample } from 'pprof-format';
 import { mergeProfiles } from './profile-merge.js';
 
 /**
@@ -16,8 +16,9 @@ export function diffProfiles(base: Profile, other: Profile): Profile {
   return difference;
 }
 
-/** The same profile with other samples; it shares everything else, which the merge only reads. */
+/** The same profile with other samples; it shares the rest, which the merge only reads. */
 function negated(profile: Profile): Profile {
   const sample = profile.sample.map(({ locationId, value, label }) => new Sample({ locationId, value: value.map((each) => -each), label }));
-  return Object.assign(Object.create(Object.getPrototypeOf(profile) as object) as Profile, profile, { sample });
+  const { periodType, ...others } = profile;
+  return new Profile({ ...others, ...(periodType && { periodType }), sample });
 }

@@ -46,7 +46,7 @@ function addSamples(builder: CallTreeBuilder, source: ProfileSource, column: Col
         const name = strings[Number(called.name)] || strings[Number(called.systemName)] || '';
         return builder.frame(name, strings[Number(called.filename)] ?? '', Number(called.startLine) || firstLines.get(functionId)!);
       });
-      return [location.id, frames.length > 0 ? frames : [builder.frame(addressName(Number(location.address)), '', 0)]];
+      return [location.id, frames.length > 0 ? frames : [builder.frame(addressName(location.address), '', 0)]];
     }),
   );
   let stack = new Uint32Array(1024);
@@ -58,7 +58,7 @@ function addSamples(builder: CallTreeBuilder, source: ProfileSource, column: Col
       if (depth + frames.length > stack.length) stack = grown(stack, new Uint32Array(2 * (depth + frames.length)));
       for (const frame of frames) stack[depth++] = frame;
     }
-    builder.add(stack, depth, Number(value[index]), column);
+    builder.add(stack, depth, Number(value[index] ?? 0), column);
   }
   return { type: types[index] ?? noSampleType, durationNanos: Number(source.durationNanos) };
 }

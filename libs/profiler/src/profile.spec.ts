@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { Line } from 'pprof-format';
 import { profileOf } from '../test/stacks-profile.js';
 import { goTool } from '../test/go-tool.js';
 import { foldedStacks } from './folded-stacks.js';
@@ -91,4 +92,18 @@ test('what inflates to more than the limit is refused before it fills the memory
 
 test('an unknown sample type is refused with those that there are', () => {
   expect(() => callTree(profileOf(stacks), 'alloc')).toThrow('the profile has no sample type alloc, only: cpu');
+});
+
+test('a place without a function is called by its address', async () => {
+  const profile = profileOf({ main: 1 });
+  Object.assign(profile.location[0]!, { line: [], address: 0x7f0000001234 });
+  for (const source of [profile, await encodeProfile(profile)]) expect(foldedStacks(source)).toBe('0x7f0000001234 1\n');
+});
+
+test('functions without a name, inlined ones and ids far apart are read from bytes as from objects', async () => {
+  const profile = profileOf({ 'main;outer': 3, main: 2 }, { firstId: 5_000_000 });
+  const [main, outer] = profile.function;
+  profile.location[1]!.line.unshift(new Line({ functionId: main!.id, line: 3 }));
+  Object.assign(outer!, { name: 0, systemName: profile.stringTable.dedup('_Zouter') });
+  for (const source of [profile, await encodeProfile(profile)]) expect(foldedStacks(source)).toBe('main 2\nmain;_Zouter;main 3\n');
 });

@@ -80,7 +80,7 @@ test('Ctrl-F searches within the picture, and within a zoom the share is of what
   await frame('serve').click();
   await page.keyboard.press('Control+f');
   await page.keyboard.type('parse');
-  expect(await textOf('matched')).toBe('Matched: 33.33 % of this view, 1 frames');
+  expect(await textOf('matched')).toBe('Matched: 33.33 % of this view, 1 frame');
   await page.keyboard.press('Escape');
   await page.keyboard.press('Escape');
   expect(await frame('\\(idle\\)').isVisible()).toBe(true);
