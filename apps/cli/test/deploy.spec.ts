@@ -258,7 +258,7 @@ describe('the Kubernetes manifests', () => {
   test('run every app, storage twice and with a disk of its own', () => {
     const run = nodes.map((node) => [node.kind, node.metadata.name, containerOf(node).args?.[0]]);
     expect(run.sort()).toEqual(
-      apps.map((app) => [app === 'storage' ? 'StatefulSet' : 'Deployment', app, `apps/${app}/dist/main.js`]).sort(),
+      apps.map((app) => [['storage', 'profiling'].includes(app) ? 'StatefulSet' : 'Deployment', app, `apps/${app}/dist/main.js`]).sort(),
     );
     const storage = nodes.find((node) => node.metadata.name === 'storage');
     expect(storage?.spec.replicas).toBe(2);
