@@ -5,6 +5,8 @@ export interface Frame {
   readonly name: string;
   readonly fileName: string;
   readonly line: number;
+  /** It is no function but the value of a label, below the stacks that carry it. */
+  readonly isLabel?: true;
 }
 
 /** What is measured and in what, such as `cpu` in `nanoseconds` or `inuse_space` in `bytes`. */
@@ -37,6 +39,15 @@ const firstCapacity = 1 << 12;
 
 /** Which of the two columns a sample counts in: of the profile itself or of the one that it is compared with. */
 export type Column = 'self' | 'base';
+
+/** What of a profile goes into a tree. */
+export interface SampleChoice {
+  readonly column: Column;
+  /** A sample type's name; absent, the profile's default. */
+  readonly sampleType?: string | undefined;
+  /** A label whose value becomes the lowest frame of the samples that carry it. */
+  readonly rootLabel?: string | undefined;
+}
 
 /** Grows a call tree sample by sample, without an object per sample. Several profiles may go into one tree. */
 export class CallTreeBuilder {
@@ -76,6 +87,16 @@ export class CallTreeBuilder {
     if (known !== undefined) return known;
     this.#frames.push({ name, fileName, line });
     this.#frameNumbers.set(key, this.#frames.length - 1);
+    return this.#frames.length - 1;
+  }
+
+  /** The number of the frame for a label's value, such as `node a`. */
+  labelFrame(key: string, value: string): number {
+    const name = `${key} ${value}`;
+    const known = this.#frameNumbers.get(name);
+    if (known !== undefined) return known;
+    this.#frames.push({ name, fileName: '', line: 0, isLabel: true });
+    this.#frameNumbers.set(name, this.#frames.length - 1);
     return this.#frames.length - 1;
   }
 

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { profileOf } from '../test/stacks-profile.js';
 import { diffFlameGraph, flameGraph, flameGraphSecurityPolicy } from './flame-graph.js';
 import { frameKind } from './frame-kind.js';
+import { mergeProfiles } from './profile-merge.js';
 import { encodeProfile } from './profile.js';
 import { svgText } from './svg-text.js';
 
@@ -32,6 +33,17 @@ test('frames are as wide as their share, and say value and place', () => {
 test('bytes and the decoded profile give the same picture', async () => {
   const profile = profileOf({ 'main;parse': 3, 'main;sort': 5 });
   expect(flameGraph(await encodeProfile(profile), { title: 'x' })).toBe(flameGraph(profile, { title: 'x' }));
+});
+
+test('the stacks of merged nodes stand on a frame for each node, from bytes and from objects', async () => {
+  const part = (node: string, value: number) => ({ profile: profileOf({ main: value }, { labels: { thread: 'main' } }), labels: { node } });
+  const merged = mergeProfiles([part('a', 1e9), part('b', 3e9)]);
+  for (const source of [merged, await encodeProfile(merged)]) {
+    const frames = framesOf(flameGraph(source, { title: 'x' }));
+    expect(frames['node a']).toEqual({ kind: 'root', name: 'node a', value: '1 s (25.00 %)', width: 295 });
+    expect(frames['node b']).toMatchObject({ kind: 'root', width: 885 });
+    expect(frames['main']!.width).toBe(885);
+  }
 });
 
 test('kinds are told apart by the names that V8 and the native profilers give', () => {

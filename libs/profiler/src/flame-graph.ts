@@ -44,11 +44,12 @@ interface Look {
 }
 
 /**
- * A profile as an interactive flame graph: one SVG document that needs nothing else. Safe whatever the names in the profile are.
+ * A profile as an interactive flame graph: one SVG document that needs nothing else. Safe whatever the names in the profile are. The stacks of
+ * several nodes, merged with the label `node`, stand on a frame for each node.
  * Throws as `callTree`, and RangeError for a profile with negative values, which only `diffFlameGraph` can show.
  */
 export function flameGraph(source: ProfileSource, { title, sampleType }: FlameGraphOptions): string {
-  const tree = callTree(source, sampleType);
+  const tree = callTree(source, sampleType, 'node');
   const { type, unit } = tree.sampleType;
   if (tree.self.some((value) => value < 0)) throw new RangeError('a profile with negative values is a difference: draw it from its two profiles');
   const total = tree.total[0]!;
@@ -104,6 +105,7 @@ const kindLetters = { javascript: 'j', native: 'n', gc: 'g', idle: 'i' } as cons
 
 /** A letter for the kind and a shade by name, so that neighbours differ and a function keeps its colour from picture to picture. */
 function kindClass(frame: Frame): string {
+  if (frame.isLabel) return 'root';
   let hash = 0;
   for (let at = 0; at < Math.min(frame.name.length, 32); at++) hash = (Math.imul(hash, 31) + frame.name.charCodeAt(at)) | 0;
   return `${kindLetters[frameKind(frame)]}${(hash >>> 0) % shadesPerKind}`;

@@ -1,4 +1,5 @@
-import { addressName, grown, noSampleType, sampleTypeIndex, type CallTreeBuilder, type Column, type SampleType } from './call-tree.js';
+import { addressName, grown, noSampleType, sampleTypeIndex, type CallTreeBuilder, type Column, type SampleChoice, type SampleType } from './call-tree.js';
+import { Cursor, readNumbers, wireDelimited, wireVarint } from './protobuf-cursor.js';
 import { UnreadableProfile } from './unreadable-profile.js';
 
 /*
@@ -6,77 +7,8 @@ import { UnreadableProfile } from './unreadable-profile.js';
  * several of each, which costs more than all the rest of a rendering. The format: google/pprof, proto/profile.proto.
  */
 
-const wireVarint = 0;
-const wireDelimited = 2;
 /** Where ids are larger than this many times their count, a map keeps them instead of an array. */
 const sparseness = 8;
-
-/** A position in the bytes. Messages within messages are read by moving `end`. */
-class Cursor {
-  readonly bytes: Uint8Array;
-  at = 0;
-  end: number;
-  field = 0;
-  wire = 0;
-
-  constructor(bytes: Uint8Array) {
-    this.bytes = bytes;
-    this.end = bytes.length;
-  }
-
-  /** An int64; exact up to 2^53. */
-  varint(): number {
-    const { bytes } = this;
-    const first = bytes[this.at]!;
-    if (first < 0x80 && this.at < this.end) {
-      this.at++;
-      return first;
-    }
-    let low = 0;
-    let middle = 0;
-    let high = 0;
-    for (let shift = 0; shift < 70; shift += 7) {
-      if (this.at >= this.end) throw new UnreadableProfile('it is truncated');
-      const byte = bytes[this.at++]!;
-      const seven = byte & 0x7f;
-      if (shift < 28) low |= seven << shift;
-      else if (shift < 56) middle |= seven << (shift - 28);
-      else high |= seven << (shift - 56);
-      // The eighth bit of `high` is the sign; all of -5 but the 5 cancels out exactly, which 2^64 - 5 would not survive as a number.
-      if (byte < 0x80) return ((high << 24) >> 24) * 2 ** 56 + middle * 2 ** 28 + low;
-    }
-    throw new UnreadableProfile('a number in it has more than ten bytes');
-  }
-
-  /** The end of the delimited message that starts here. */
-  delimited(): number {
-    const length = this.varint();
-    const end = this.at + length;
-    if (length < 0 || end > this.end) throw new UnreadableProfile('it is truncated');
-    return end;
-  }
-
-  /** Reads the next field's number and wire type; false at the end of the message. */
-  next(): boolean {
-    if (this.at >= this.end) return false;
-    const tag = this.varint();
-    this.field = tag >>> 3;
-    this.wire = tag & 7;
-    if (this.wire !== wireVarint && this.wire !== wireDelimited) throw new UnreadableProfile(`it holds a field of wire type ${this.wire}`);
-    return true;
-  }
-
-  skip(): void {
-    if (this.wire === wireVarint) this.varint();
-    else this.at = this.delimited();
-  }
-
-  /** For a field that must be a message of its own. */
-  message(): number {
-    if (this.wire !== wireDelimited) throw new UnreadableProfile(`field ${this.field} is no message`);
-    return this.delimited();
-  }
-}
 
 /** What a first pass over the message finds; samples, locations and functions only as the places where they start and end. */
 interface Sections {
@@ -93,7 +25,7 @@ interface Sections {
  * Adds the samples of a profile (plain bytes, not gzipped) to `builder`. Throws UnreadableProfile when the bytes are truncated, name things that
  * are not in them or are no pprof at all, and RangeError for a sample type that the profile does not have.
  */
-export function readCallTree(bytes: Uint8Array, builder: CallTreeBuilder, column: Column = 'self', sampleType?: string): { readonly type: SampleType; readonly durationNanos: number } {
+export function readCallTree(bytes: Uint8Array, builder: CallTreeBuilder, { column, sampleType, rootLabel }: SampleChoice): { readonly type: SampleType; readonly durationNanos: number } {
   const cursor = new Cursor(bytes);
   const sections = readSections(cursor);
   if (sections.strings.length === 0) throw new UnreadableProfile('it has no table of strings, so it is no pprof');
@@ -105,7 +37,8 @@ export function readCallTree(bytes: Uint8Array, builder: CallTreeBuilder, column
   const raw = readLocations(cursor, sections.locations);
   const frameOfFunction = readFunctions(cursor, sections.functions, raw.firstLines, text, builder);
   const locations = framesOf(raw, frameOfFunction, builder);
-  addSamples(cursor, sections.samples, locations, { builder, column, index, typeCount: types.length });
+  const labels = rootLabel === undefined ? undefined : new RootLabels(rootLabel, text, builder);
+  addSamples(cursor, sections.samples, new Stack(locations, labels), { builder, column, index, typeCount: types.length });
   return { type: types[index] ?? noSampleType, durationNanos: sections.durationNanos };
 }
 
@@ -129,19 +62,6 @@ function readSections(cursor: Cursor): Sections {
 function readValueType(cursor: Cursor): { type: number; unit: number } {
   const [type = 0, unit = 0] = readNumbers(cursor, cursor.message(), 2);
   return { type, unit };
-}
-
-/** The values of the fields 1 to `count` of a message, 0 where absent. */
-function readNumbers(cursor: Cursor, end: number, count: number): number[] {
-  const outer = cursor.end;
-  const numbers = new Array<number>(count).fill(0);
-  cursor.end = end;
-  while (cursor.next()) {
-    if (cursor.wire === wireVarint && cursor.field <= count) numbers[cursor.field - 1] = cursor.varint();
-    else cursor.skip();
-  }
-  cursor.end = outer;
-  return numbers;
 }
 
 /** Strings become JavaScript's when they are asked for: most profiles hold many that no rendering shows. */
@@ -257,27 +177,73 @@ interface Target {
   readonly typeCount: number;
 }
 
-function addSamples(cursor: Cursor, places: readonly number[], locations: Locations, { builder, column, index, typeCount }: Target): void {
-  const stack = new Stack(locations);
+function addSamples(cursor: Cursor, places: readonly number[], stack: Stack, { builder, column, index, typeCount }: Target): void {
   const values = new Float64Array(typeCount);
   for (let place = 0; place < places.length; place += 2) {
     cursor.at = places[place]!;
     cursor.end = places[place + 1]!;
-    stack.depth = 0;
+    stack.clear();
     const valueCount = readSample(cursor, stack, values);
     if (valueCount !== typeCount) throw new UnreadableProfile(`a sample has ${valueCount} values instead of ${typeCount}`);
+    stack.pushRoot();
     builder.add(stack.frames, stack.depth, values[index] ?? 0, column);
+  }
+}
+
+/** Frames for the values of one label. */
+class RootLabels {
+  readonly #key: string;
+  readonly #text: (index: number) => string;
+  readonly #builder: CallTreeBuilder;
+  /** By number of the string. */
+  readonly #isKey = new Map<number, boolean>();
+  readonly #frames = new Map<number, number>();
+
+  constructor(key: string, text: (index: number) => string, builder: CallTreeBuilder) {
+    this.#key = key;
+    this.#text = text;
+    this.#builder = builder;
+  }
+
+  /** The frame for the label message that starts here, -1 when it is another label. */
+  frameOf(cursor: Cursor): number {
+    const end = cursor.message();
+    const [key = 0, value = 0] = readNumbers(cursor, end, 2);
+    let isKey = this.#isKey.get(key);
+    if (isKey === undefined) this.#isKey.set(key, (isKey = this.#text(key) === this.#key));
+    if (!isKey) return -1;
+    let frame = this.#frames.get(value);
+    if (frame === undefined) this.#frames.set(value, (frame = this.#builder.labelFrame(this.#key, this.#text(value))));
+    return frame;
   }
 }
 
 /** The frames of the sample at hand, leaf first. */
 class Stack {
   readonly #locations: Locations;
+  readonly #labels: RootLabels | undefined;
+  #root = -1;
   frames = new Uint32Array(1024);
   depth = 0;
 
-  constructor(locations: Locations) {
+  constructor(locations: Locations, labels: RootLabels | undefined) {
     this.#locations = locations;
+    this.#labels = labels;
+  }
+
+  clear(): void {
+    this.depth = 0;
+    this.#root = -1;
+  }
+
+  /** Reads a label of the sample and keeps the frame that it may ask for until the sample is read. */
+  label(cursor: Cursor): void {
+    if (this.#labels === undefined) cursor.skip();
+    else this.#root = Math.max(this.#root, this.#labels.frameOf(cursor));
+  }
+
+  pushRoot(): void {
+    if (this.#root >= 0) this.#pushFrame(this.#root);
   }
 
   push(id: number): void {
@@ -306,7 +272,8 @@ function readSample(cursor: Cursor, stack: Stack, values: Float64Array): number 
   while (cursor.next()) {
     const { field } = cursor;
     if (field !== 1 && field !== 2) {
-      cursor.skip();
+      if (field === 3) stack.label(cursor);
+      else cursor.skip();
       continue;
     }
     const packed = cursor.wire === wireDelimited;

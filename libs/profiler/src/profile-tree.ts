@@ -1,5 +1,5 @@
 import type { Profile } from 'pprof-format';
-import { addressName, CallTreeBuilder, grown, noSampleType, sampleTypeIndex, type CallTree, type Column, type SampleType } from './call-tree.js';
+import { addressName, CallTreeBuilder, grown, noSampleType, sampleTypeIndex, type CallTree, type SampleChoice, type SampleType } from './call-tree.js';
 import { readCallTree } from './pprof-reader.js';
 import { inflateProfile } from './profile.js';
 import { UnreadableProfile } from './unreadable-profile.js';
@@ -9,19 +9,20 @@ export type ProfileSource = Profile | Uint8Array;
 
 /**
  * The call tree of a profile's samples of `sampleType` (its name; absent, the profile's own default or its last one).
+ * With `rootLabel`, the value of that label is the lowest frame of the samples that carry it, as with `-tagroot` of go's pprof.
  * Throws UnreadableProfile for bytes that are no profile and RangeError for a sample type that it does not have.
  */
-export function callTree(source: ProfileSource, sampleType?: string): CallTree {
+export function callTree(source: ProfileSource, sampleType?: string, rootLabel?: string): CallTree {
   const builder = new CallTreeBuilder();
-  const { type, durationNanos } = addSamples(builder, source, 'self', sampleType);
+  const { type, durationNanos } = addSamples(builder, source, { column: 'self', sampleType, rootLabel });
   return builder.finish(type, durationNanos);
 }
 
 /** The call tree of two profiles, `base` in the base columns. Throws as `callTree`, and RangeError when the units differ. */
 export function callTreeOfBoth(base: ProfileSource, other: ProfileSource, sampleType?: string): CallTree {
   const builder = new CallTreeBuilder();
-  const { type, durationNanos } = addSamples(builder, other, 'self', sampleType);
-  const { type: baseType } = addSamples(builder, base, 'base', sampleType ?? type.type);
+  const { type, durationNanos } = addSamples(builder, other, { column: 'self', sampleType });
+  const { type: baseType } = addSamples(builder, base, { column: 'base', sampleType: sampleType ?? type.type });
   if (baseType.unit !== type.unit) throw new RangeError(`the profiles count ${type.type} in different units: ${baseType.unit}, ${type.unit}`);
   return builder.finish(type, durationNanos);
 }
@@ -31,8 +32,9 @@ interface Added {
   readonly durationNanos: number;
 }
 
-function addSamples(builder: CallTreeBuilder, source: ProfileSource, column: Column, sampleType?: string): Added {
-  if (source instanceof Uint8Array) return readCallTree(inflateProfile(source), builder, column, sampleType);
+function addSamples(builder: CallTreeBuilder, source: ProfileSource, choice: SampleChoice): Added {
+  if (source instanceof Uint8Array) return readCallTree(inflateProfile(source), builder, choice);
+  const { column, sampleType, rootLabel } = choice;
   const { strings } = source.stringTable;
   const types = source.sampleType.map(({ type, unit }) => ({ type: strings[Number(type)]!, unit: strings[Number(unit)]! }));
   const index = sampleTypeIndex(types, strings[Number(source.defaultSampleType)] ?? '', sampleType);
@@ -50,13 +52,18 @@ function addSamples(builder: CallTreeBuilder, source: ProfileSource, column: Col
     }),
   );
   let stack = new Uint32Array(1024);
-  for (const { locationId, value } of source.sample) {
+  for (const { locationId, value, label } of source.sample) {
     let depth = 0;
     for (const id of locationId) {
       const frames = framesOf.get(id);
       if (frames === undefined) throw new UnreadableProfile(`it has no location ${id}`);
       if (depth + frames.length > stack.length) stack = grown(stack, new Uint32Array(2 * (depth + frames.length)));
       for (const frame of frames) stack[depth++] = frame;
+    }
+    const root = rootLabel === undefined ? undefined : label.find(({ key }) => strings[Number(key)] === rootLabel);
+    if (root !== undefined) {
+      if (depth === stack.length) stack = grown(stack, new Uint32Array(2 * depth));
+      stack[depth++] = builder.labelFrame(rootLabel!, strings[Number(root.str)] ?? '');
     }
     builder.add(stack, depth, Number(value[index] ?? 0), column);
   }

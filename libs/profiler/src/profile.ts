@@ -39,7 +39,7 @@ export function inflateProfile(bytes: Uint8Array, bytesMax = inflatedBytesMax): 
 export function decodeProfile(bytes: Uint8Array): Profile {
   const plain = inflateProfile(bytes);
   // pprof-format reads a truncated message without complaint: our own reader, which is strict and fast, goes over it first.
-  readCallTree(plain, new CallTreeBuilder());
+  readCallTree(plain, new CallTreeBuilder(), { column: 'self' });
   const profile = decodeAll(plain);
   for (const sample of profile.sample) {
     sample.value = sample.value.map(signed);
