@@ -76,7 +76,8 @@ export function topText({ sampleType, total, durationNanos, rows }: TopTable): s
   const { type, unit } = sampleType;
   const human = (value: number): string => humanValue(value, unit);
   const percent = (share: number): string => `${(100 * share).toFixed(2)}%`;
-  const lines = [`Type: ${type}`, `Duration: ${humanValue(durationNanos, 'nanoseconds')}, Total samples: ${human(total)}`, topHead];
+  const duration = durationNanos > 0 ? `Duration: ${humanValue(durationNanos, 'nanoseconds')}, ` : '';
+  const lines = [`Type: ${type}`, `${duration}Total samples: ${human(total)}`, topHead];
   let sum = 0;
   for (const row of rows) {
     sum += row.flatShare;
