@@ -7,6 +7,11 @@ export const defaultCategories = 'v8,node.http,node.fs.sync,node.fs.async,node.e
 
 const secondsMin = 0.1;
 const secondsMax = 120;
+/**
+ * Node.js hands its buffer over when 65,000 events are in it, from another thread while events are still written, and has aborted the process
+ * over what it then read (`serializeToJSON`, 24.21). A stop hands it over with nobody writing: so there is one before it can be full.
+ */
+const sliceMs = 100;
 const traceBytesMax = 64 * 1024 * 1024;
 
 export interface TraceOptions {
@@ -40,19 +45,15 @@ export async function captureTrace({ seconds, signal, bytesMax = traceBytesMax }
 
 async function trace(session: Session, durationMs: number, bytesMax: number, signal: AbortSignal | undefined): Promise<Buffer> {
   const events = new TraceEvents(bytesMax);
-  const full = new AbortController();
-  session.on('NodeTracing.dataCollected', ({ params }) => {
-    if (!events.add(params.value)) full.abort();
-  });
-  await session.post('NodeTracing.start', { traceConfig: { includedCategories: defaultCategories.split(',') } });
-  try {
-    const ends = AbortSignal.any([full.signal, ...(signal ? [signal] : [])]);
-    await delay(durationMs, undefined, { signal: ends }).catch(() => undefined);
-  } finally {
+  const endMs = performance.now() + durationMs;
+  session.on('NodeTracing.dataCollected', ({ params }) => events.add(params.value));
+  for (let leftMs = durationMs; leftMs > 0 && !events.isTruncated; leftMs = endMs - performance.now()) {
+    await session.post('NodeTracing.start', { traceConfig: { includedCategories: defaultCategories.split(',') } });
+    await delay(Math.min(sliceMs, leftMs), undefined, signal ? { signal } : {}).catch(() => undefined);
     // What is left is delivered before this is answered.
     await session.post('NodeTracing.stop');
+    signal?.throwIfAborted();
   }
-  signal?.throwIfAborted();
   return events.toDocument();
 }
 
@@ -67,16 +68,19 @@ class TraceEvents {
     this.#bytesMax = bytesMax;
   }
 
-  /** False when they are full. */
-  add(events: readonly unknown[]): boolean {
+  get isTruncated(): boolean {
+    return this.#truncated;
+  }
+
+  /** What no longer fits is left out. */
+  add(events: readonly unknown[]): void {
     for (const event of events) {
       const json = JSON.stringify(event);
       this.#bytes += Buffer.byteLength(json) + 1;
       this.#truncated ||= this.#bytes > this.#bytesMax;
-      if (this.#truncated) return false;
+      if (this.#truncated) return;
       this.#json.push(json);
     }
-    return true;
   }
 
   toDocument(): Buffer {
