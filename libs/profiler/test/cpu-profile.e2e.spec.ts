@@ -87,7 +87,7 @@ test('a function that is hot in a worker thread has its name, and all of its CPU
   );
   expect((await goRow(profile, 'burnInWorker')).percent).toBeGreaterThanOrEqual(90);
   const { 'worker 1': burning = 0, 'worker 2': idle = 0, main = 0, native = 0 } = await cpuByThread(profile);
-  expect(burning).toBeGreaterThan(500);
+  expect(burning).toBeGreaterThan(usedMs * 0.5);
   expect(idle).toBeLessThan(burning / 20);
   expect(burning + idle + main + native).toBeLessThanOrEqual(usedMs);
   expect(burning + idle + main + native).toBeGreaterThan(usedMs * 0.5);
@@ -179,5 +179,6 @@ test('where the inspector is forbidden the main thread is profiled', async () =>
     answer({ first });`,
     ['--permission', '--allow-fs-read=*', '--allow-addons'],
   );
-  expect((await cpuByThread(first))['main']).toBeGreaterThan(250);
+  const { main = 0, native = 0 } = await cpuByThread(first);
+  expect(main).toBeGreaterThan(native * 5);
 });
