@@ -109,6 +109,12 @@ test('a profile whose file is gone is not found, and not listed any more', async
   expect(kept.list(everything)).toEqual([]);
 });
 
+test('a folder that is gone is made again', async () => {
+  rmSync(folder(), { recursive: true });
+  const profile = await kept.keep(captured(), 'requested');
+  expect(await kept.read(profile.id)).toEqual(Buffer.from('a profile'));
+});
+
 test('an id that nobody gave out is not found', async () => {
   for (const id of ['p0~20260101T000000000Z-00000000', '../../etc/passwd', 'x'.repeat(100_000)]) {
     await expect(kept.read(id)).rejects.toMatchObject({ code: 'NOT_FOUND' });

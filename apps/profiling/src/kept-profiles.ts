@@ -82,6 +82,8 @@ export class KeptProfiles implements NodePart {
     // Else everything older would go to make room for it, and then it itself.
     if (diskBytes(profile) > this.#bytesMax()) throw this.#notKept(profile, new Error(`it has ${profile.bytes} bytes`), 'too_large');
     try {
+      // Somebody may have tidied up the folder as a whole.
+      await mkdir(this.#folder, { recursive: true, mode: 0o700 });
       await writeWholeFile(join(this.#folder, fileNameOf(profile)), captured.pprof);
     } catch (error) {
       throw this.#notKept(profile, error, isDiskFull(error) ? 'disk_full' : 'failed');
@@ -117,7 +119,7 @@ export class KeptProfiles implements NodePart {
       return await readFile(join(this.#folder, fileNameOf(profile)));
     } catch (error) {
       if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-      // Somebody tidied up the folder by hand.
+      // Somebody tidied up in the folder.
       this.#forget(new Set([profile]));
       throw notFound(id);
     }
