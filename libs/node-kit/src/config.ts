@@ -233,7 +233,7 @@ export class ProfilingConfig {
   @Key('Periodic heap dumps kept of one node; the oldest go first.')
   @IsInt()
   @Min(1)
-  @Max(100_000)
+  @Max(10_000)
   heapDumpsMax = 100;
 
   @Key('The same of all nodes together, in megabytes of 2^20 bytes.')
