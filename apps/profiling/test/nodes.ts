@@ -12,7 +12,7 @@ import { exited, guardProcess } from '@binnacle/testing/guarded-process';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { ProfilingModule } from '../src/profiling.module.js';
 
-const clusterSecret = 'the-secret-of-these-tests';
+export const clusterSecret = 'the-secret-of-these-tests';
 const heartbeatTtlMs = 1_500;
 
 export interface Ask {
@@ -71,10 +71,18 @@ export class TargetProcess {
   readonly #folder: string;
   #output = '';
 
+  /** Those that a failed test has left, to be ended with the file: a stopped one would keep the test from ending. */
+  static readonly #running = new Set<TargetProcess>();
+
+  static async killAll(): Promise<void> {
+    for (const target of TargetProcess.#running) await target.kill();
+  }
+
   private constructor(
     readonly id: string,
     env: Record<string, string>,
   ) {
+    TargetProcess.#running.add(this);
     this.#folder = mkdtempSync(join(tmpdir(), `binnacle-${id}-`));
     const main = fileURLToPath(new URL('../dist/main.js', import.meta.url));
     this.#child = spawn(process.execPath, [main], {
@@ -111,6 +119,7 @@ export class TargetProcess {
   }
 
   async kill(): Promise<void> {
+    TargetProcess.#running.delete(this);
     this.#child.kill('SIGKILL');
     await exited(this.#child);
     rmSync(this.#folder, { recursive: true, force: true });
