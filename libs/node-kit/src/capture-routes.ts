@@ -1,5 +1,7 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { CapabilityMissing, NotActivated, OutOfDisk, ProfilerBusy } from '@binnacle/profiler/capture-errors';
+// From now on, or a profile would not know the CPU time of worker threads that began before the first capture.
+import '@binnacle/profiler/known-workers';
 import { ArrayMaxSize, IsArray, IsBoolean, IsIn, IsInt, IsNumber, IsOptional, Matches, Max, Min } from 'class-validator';
 import type { FastifyInstance } from 'fastify';
 import { untilClientGone } from './client-gone.js';

@@ -1,37 +1,75 @@
 import { expect, test } from '@jest/globals';
-import { readFile } from 'node:fs/promises';
+import { createServer, get } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
 import { ProfilerBusy } from './capture-errors.js';
+import { callSpans } from './call-spans.js';
 import { captureTrace } from './trace.js';
 
 interface Trace {
-  traceEvents: { cat: string; name: string; ph: string; pid: number }[];
+  traceEvents: { cat: string; name: string; ph: string; pid: number; tid: number; ts: number; dur: number; args?: Record<string, unknown> }[];
   metadata: { truncated: boolean };
 }
 
 const parse = (trace: Buffer): Trace => JSON.parse(trace.toString()) as Trace;
 
-/** Reads a file again and again for as long as something is captured, and never less than once. */
-async function captureWhileReading(options: { seconds: number; bytesMax?: number }): Promise<Trace> {
-  const capture = captureTrace(options);
-  let isOver = false;
-  void capture.finally(() => (isOver = true)).catch(() => undefined);
-  do await readFile(new URL(import.meta.url)).catch(() => undefined);
-  while (!isOver);
-  return parse(await capture);
+function burnForTheTrace(): number {
+  const endMs = performance.now() + 30;
+  let sum = 0;
+  while (performance.now() < endMs) for (let index = 0; index < 1_000; index++) sum += Math.sqrt(index);
+  return sum;
 }
 
-test('a trace has what the process did with files, in the form that trace viewers read', async () => {
-  const { traceEvents, metadata } = await captureWhileReading({ seconds: 0.3 });
-  const file = traceEvents.filter(({ cat }) => cat.includes('node.fs.async'));
-  expect(file.length).toBeGreaterThan(0);
-  expect(file[0]).toMatchObject({ pid: process.pid, name: expect.any(String), ph: expect.any(String) });
+/** A server that burns CPU in a known function and is asked again and again for as long as something is captured. */
+async function captureWhileServing(options: { seconds: number; bytesMax?: number }): Promise<Trace> {
+  const server = createServer((_request, response) => response.end(String(burnForTheTrace()))).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  let isOver = false;
+  const capture = captureTrace(options).finally(() => (isOver = true));
+  const asked = (async () => {
+    while (!isOver) await new Promise((resolve) => get({ port, host: '127.0.0.1', path: '/orders?key=secret-in-the-query' }, (answer) => answer.resume().on('end', resolve)));
+  })();
+  const trace = parse(await capture);
+  await asked;
+  server.close();
+  return trace;
+}
+
+test('a trace tells when functions ran, requests were served and memory grew, all on one clock', async () => {
+  const { traceEvents, metadata } = await captureWhileServing({ seconds: 0.6 });
   expect(metadata).toEqual({ truncated: false });
+  const burns = traceEvents.filter(({ name }) => name === 'burnForTheTrace');
+  expect(burns.length).toBeGreaterThan(2);
+  const served = traceEvents.filter(({ name }) => name === 'served GET /orders');
+  expect(served.length).toBeGreaterThan(2);
+  expect(served[0]).toMatchObject({ ph: 'X', cat: 'http', pid: process.pid, args: { status: 200 } });
+  // Each burn lies within a request: the sampler and the entries tell the time alike.
+  const [middle] = burns.slice(1);
+  const within = served.some(({ ts, dur }) => ts - 5_000 <= (middle?.ts ?? 0) && (middle?.ts ?? 0) + (middle?.dur ?? 0) <= ts + dur + 5_000);
+  expect(within).toBe(true);
+  expect(traceEvents.find(({ name }) => name === 'memory (MB)')).toMatchObject({ ph: 'C', args: { rss: expect.any(Number) } });
+  expect(JSON.stringify(traceEvents)).not.toContain('secret-in-the-query');
 });
 
 test('a trace that is full ends, is still valid and says that it is not whole', async () => {
-  const { traceEvents, metadata } = await captureWhileReading({ seconds: 0.5, bytesMax: 1_000 });
-  expect(Buffer.byteLength(JSON.stringify(traceEvents))).toBeLessThanOrEqual(1_002);
+  const { traceEvents, metadata } = await captureWhileServing({ seconds: 0.3, bytesMax: 2_000 });
+  expect(Buffer.byteLength(JSON.stringify(traceEvents))).toBeLessThanOrEqual(2_002);
   expect(metadata).toEqual({ truncated: true });
+});
+
+test('calls nest, end where the next sample has them no longer, and idle time is no call', () => {
+  const frame = (functionName: string) => ({ functionName, scriptId: '1', url: functionName.startsWith('(') ? '' : 'file:///app.js', lineNumber: 6, columnNumber: 0 });
+  const node = (id: number, name: string, children: number[] = []) => ({ id, callFrame: frame(name), hitCount: 0, children });
+  const nodes = [node(1, '(root)', [2, 5]), node(2, 'outer', [3, 4]), node(3, 'first'), node(4, 'second'), node(5, '(idle)')];
+  const profile = { nodes, startTime: 1_000, endTime: 1_060, samples: [3, 3, 4, 5, 2], timeDeltas: [0, 10, 10, 10, 10] };
+  expect([...callSpans(profile)].map(({ name, ts, dur }) => [name, ts, dur])).toEqual([
+    ['first', 1_000, 20],
+    ['second', 1_020, 10],
+    ['outer', 1_000, 30],
+    ['outer', 1_040, 0],
+  ]);
+  expect([...callSpans(profile)][0]?.args).toEqual({ file: 'file:///app.js', line: 7 });
 });
 
 test('there is one at a time, a cancelled one ends at once and the next one works', async () => {
