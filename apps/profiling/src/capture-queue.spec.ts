@@ -1,4 +1,5 @@
 import { expect, test } from '@jest/globals';
+import { setTimeout as delay } from 'node:timers/promises';
 import { CaptureQueue } from './capture-queue.js';
 
 const never = new AbortController().signal;
@@ -46,6 +47,22 @@ test('who may not wait is refused in the words of TiFlash, and gets in when it i
   first.end();
   await running;
   expect(await queue.run('n0', refuse, async () => 'third')).toBe('third');
+});
+
+test('one in the background gives way to the first that comes, which then has the turn to itself', async () => {
+  const queue = new CaptureQueue(8);
+  const hour = ({ signal }: { signal: AbortSignal }) => delay(3_600_000, undefined, { signal }).catch(() => signal.throwIfAborted());
+  const background = queue.run('n0', { whenBusy: 'give way', signal: never }, hour);
+  const first = capture('first');
+  const refuse = { whenBusy: 'refuse', signal: never } as const;
+  // The node may still be ending the other: this one asks again instead of being refused.
+  const running = queue.run('n0', refuse, async ({ whenBusy }) => (expect(whenBusy).toBe('wait'), first.run()));
+  await expect(background).rejects.toMatchObject({ code: 'ALREADY_PROFILING' });
+  await expect(queue.run('n0', refuse, async () => 'second')).rejects.toMatchObject({ code: 'ALREADY_PROFILING' });
+  await expect(queue.run('n0', { whenBusy: 'give way', signal: never }, async () => 'later')).rejects.toMatchObject({ code: 'ALREADY_PROFILING' });
+  first.end();
+  await running;
+  expect(queue.waitingFor('n0')).toBeUndefined();
 });
 
 test('of fifty at once one runs, eight wait and the others hear when to come again', async () => {

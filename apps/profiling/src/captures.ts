@@ -4,7 +4,7 @@ import { AgentClient, type AgentRequest, type AgentTarget } from '@binnacle/node
 import { symbolAddressesMax } from '@binnacle/node-kit/capture-routes';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
-import { CaptureQueue } from './capture-queue.js';
+import { type Admission, CaptureQueue } from './capture-queue.js';
 import type { CapturedProfile, ProfileKind, WhenBusy } from './captured-profile.js';
 import { Renderer } from './renderer.js';
 
@@ -139,11 +139,11 @@ export class Captures {
 
   #queued(nodeId: string, question: Question, whenBusy: WhenBusy, signal: AbortSignal, started = (): void => {}): Promise<Buffer> {
     const queue = question.captureMs ? this.#timed : this.#instant;
-    return queue.run(nodeId, { whenBusy, signal }, () => this.#askUntilFree(nodeId, question, whenBusy, signal, started));
+    return queue.run(nodeId, { whenBusy, signal }, (admission) => this.#askUntilFree(nodeId, question, admission, started));
   }
 
   /** Our queue knows of our captures only: another profiling node, or the service itself, may be at it. */
-  async #askUntilFree(nodeId: string, question: Question, whenBusy: WhenBusy, signal: AbortSignal, started: () => void): Promise<Buffer> {
+  async #askUntilFree(nodeId: string, question: Question, { whenBusy, signal }: Admission, started: () => void): Promise<Buffer> {
     const { clock } = this.node;
     const giveUpAtMs = clock.monotonicMs() + busyWaitMsMax;
     for (;;) {
@@ -152,7 +152,7 @@ export class Captures {
         return await this.#ask(nodeId, question, signal);
       } catch (error) {
         if (!(error instanceof BinnacleError) || error.code !== 'CONFLICT') throw error;
-        if (whenBusy === 'refuse') throw new BinnacleError('ALREADY_PROFILING', 'Already in Profiling', { cause: error });
+        if (whenBusy !== 'wait') throw new BinnacleError('ALREADY_PROFILING', 'Already in Profiling', { cause: error });
         if (clock.monotonicMs() > giveUpAtMs) throw new BinnacleError('OVERLOADED', error.message, { cause: error, retryAfterS: 10 });
       }
       await delay(busyRetryMs, undefined, { signal }).catch(() => signal.throwIfAborted());

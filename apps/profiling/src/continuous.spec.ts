@@ -72,7 +72,7 @@ test('every node is profiled for ten seconds of the minute at 19 Hz, and kept', 
   node.nodes.push(nodeRecord('b'), nodeRecord('a'));
   await join(bench);
   await minute();
-  expect(bench.captures.log).toEqual(['00:00 a 10 s 19 Hz refuse', '00:46 b 10 s 19 Hz refuse']);
+  expect(bench.captures.log).toEqual(['00:00 a 10 s 19 Hz give way', '00:46 b 10 s 19 Hz give way']);
   expect(bench.kept).toEqual(['a continuous', 'b continuous']);
 });
 

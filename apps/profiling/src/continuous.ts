@@ -105,7 +105,7 @@ export class ContinuousProfiling implements NodePart {
     if (signal.aborted) return 'the round was given up';
     let outcome: Outcome = 'failed';
     try {
-      const captured = await this.captures.cpu(node.id, { seconds: captureSeconds, frequencyHz, whenBusy: 'refuse' }, signal);
+      const captured = await this.captures.cpu(node.id, { seconds: captureSeconds, frequencyHz, whenBusy: 'give way' }, signal);
       await this.kept.keep(captured, 'continuous');
       outcome = 'kept';
       return undefined;
