@@ -1,13 +1,12 @@
 import { parentPort } from 'node:worker_threads';
-import type { CallTree } from '@binnacle/profiler/call-tree';
 import { diffFlameGraph, flameGraph } from '@binnacle/profiler/flame-graph';
 import { foldedStacks } from '@binnacle/profiler/folded-stacks';
 import { addressesOf, heapV2ToProfile } from '@binnacle/profiler/heap-v2';
 import { decodeProfile, encodeProfile } from '@binnacle/profiler/profile';
 import { diffProfiles } from '@binnacle/profiler/profile-diff';
 import { mergeProfiles } from '@binnacle/profiler/profile-merge';
-import { callTree } from '@binnacle/profiler/profile-tree';
 import { topTable, topText } from '@binnacle/profiler/top-table';
+import { treeJson } from '@binnacle/profiler/tree-json';
 import type { RenderAnswer, RenderFormat, RenderJob } from './render-job.js';
 
 /*
@@ -47,34 +46,12 @@ function rendered(pprof: Uint8Array, format: RenderFormat, title: string): strin
     case 'collapsed':
       return foldedStacks(pprof);
     case 'json':
-      return treeJson(callTree(pprof), title);
+      return treeJson(pprof, title);
     case 'top':
       return JSON.stringify(topTable(pprof));
     case 'text':
       return topText(topTable(pprof));
   }
-}
-
-interface TreeNode {
-  readonly name: string;
-  readonly file?: string;
-  readonly line?: number;
-  readonly value: number;
-  readonly self: number;
-  children?: TreeNode[];
-}
-
-/** The call tree with `name`, `value` and `children`, as d3-flame-graph and others of its kind take it. */
-function treeJson(tree: CallTree, title: string): string {
-  const nodes: TreeNode[] = [{ name: 'root', value: tree.total[0] ?? 0, self: 0 }];
-  for (let node = 1; node < tree.nodeCount; node++) {
-    const { name = '', fileName = '', line = 0 } = tree.frames[tree.frameOf[node] as number] ?? {};
-    const shown: TreeNode = { name, ...(fileName !== '' && { file: fileName }), ...(line > 0 && { line }), value: tree.total[node] ?? 0, self: tree.self[node] ?? 0 };
-    nodes.push(shown);
-    const parent = nodes[tree.parentOf[node] as number] as TreeNode;
-    (parent.children ??= []).push(shown);
-  }
-  return JSON.stringify({ title, sampleType: tree.sampleType, durationNanos: tree.durationNanos, root: nodes[0] });
 }
 
 parentPort?.on('message', (job: RenderJob) => {

@@ -47,6 +47,7 @@ describe('a profile', () => {
       title: 'the <title>',
       sampleType: { type: 'cpu', unit: 'nanoseconds' },
       durationNanos: 1_000_000_000,
+      left: 0,
       root: {
         name: 'root',
         value: 1_000,

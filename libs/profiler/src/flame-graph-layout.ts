@@ -1,4 +1,5 @@
 import { childrenOf, type CallTree } from './call-tree.js';
+import { widestNodes } from './widest-nodes.js';
 
 /** Width of the picture before a script fits it to the window, and the frames' margin on both sides, in pixels. */
 export const pictureWidth = 1200;
@@ -35,7 +36,7 @@ export interface Layout {
 export function layOut(tree: CallTree, weights: Float64Array): Layout {
   const all = weights[0]!;
   if (!(all > 0)) return { levels: [], drawn: 0, left: 0 };
-  const { weightMin, count } = narrowest(tree, weights);
+  const { weightMin, count } = widestNodes(tree, weights, { shareMin: framePixelsMin / chartWidth, nodesMax: framesMax });
   const scale = chartWidth / all;
   const { firstOf, nextOf } = childrenOf(tree, weights, weightMin);
   const nameOf = (node: number): string => tree.frames[tree.frameOf[node]!]!.name;
@@ -59,20 +60,4 @@ export function layOut(tree: CallTree, weights: Float64Array): Layout {
     levels.push(above);
   }
   return { levels, drawn, left: count - drawn };
-}
-
-/** The weight of the narrowest frame to draw, and how many frames have any weight. */
-function narrowest({ nodeCount }: CallTree, weights: Float64Array): { weightMin: number; count: number } {
-  const visible = (weights[0]! * framePixelsMin) / chartWidth;
-  const wide: number[] = [];
-  let count = 0;
-  for (let node = 1; node < nodeCount; node++) {
-    if (weights[node]! <= 0) continue;
-    count++;
-    if (weights[node]! >= visible) wide.push(weights[node]!);
-  }
-  if (wide.length <= framesMax) return { weightMin: visible, count };
-  // No child is wider than its parent, so that what is left of the widest still is a tree. Ties at the edge stay out together.
-  const edge = Float64Array.from(wide).sort()[wide.length - framesMax - 1]!;
-  return { weightMin: edge * (1 + Number.EPSILON), count };
 }
