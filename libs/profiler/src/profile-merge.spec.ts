@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Mapping, type Profile } from 'pprof-format';
-import { goTool } from '../test/go-tool.js';
+import { goTool } from '../test/go-pprof.js';
 import { profileOf } from '../test/stacks-profile.js';
 import { foldedStacks } from './folded-stacks.js';
 import { encodeProfile } from './profile.js';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { Line } from 'pprof-format';
 import { profileOf } from '../test/stacks-profile.js';
-import { goTool } from '../test/go-tool.js';
+import { goTool } from '../test/go-pprof.js';
 import { foldedStacks } from './folded-stacks.js';
 import { loadPprof } from './pprof-library.js';
 import { decodeProfile, encodeProfile, inflateProfile } from './profile.js';

@@ -1,10 +1,17 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
 const run = promisify(execFile);
+
+/** The `go` program, whose `go tool pprof` judges our profiles. */
+export function goTool(): string {
+  const found = ['go', '/usr/local/go/bin/go', '/usr/lib/go/bin/go'].find((program) => spawnSync(program, ['version']).status === 0);
+  if (found === undefined) throw new Error('go is missing: apt-get install golang-go');
+  return found;
+}
 
 /** `value` and `percent` of the whole count what the function calls, too; `value` is in the unit asked for (`-unit`). */
 export interface TopRow {
@@ -19,11 +26,8 @@ export async function goPprof(profile: string, ...options: string[]): Promise<st
   try {
     const file = join(folder, 'profile.pb.gz');
     await writeFile(file, Buffer.from(profile, 'base64'));
-    const { stdout } = await run('go', ['tool', 'pprof', ...options, file], { timeout: 20_000, env: { ...process.env, PPROF_TMPDIR: folder } });
+    const { stdout } = await run(goTool(), ['tool', 'pprof', ...options, file], { timeout: 60_000, env: { ...process.env, PPROF_TMPDIR: folder } });
     return stdout;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') throw new Error('go is missing: apt-get install golang-go');
-    throw new Error(`go tool pprof: ${String(error)}`);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
