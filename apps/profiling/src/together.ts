@@ -8,6 +8,11 @@ export interface CapturedTogether {
   readonly failed: readonly string[];
 }
 
+interface Failure {
+  readonly nodeId: string;
+  readonly error: unknown;
+}
+
 const nodesMax = 1_000;
 /** What one merge reads; profiles are 100 kB each, the largest some megabytes. */
 const bytesMax = 256 * 2 ** 20;
@@ -24,7 +29,7 @@ export async function captureTogether(
   if (nodeIds.length > nodesMax) throw new BinnacleError('BAD_REQUEST', `node=* would capture ${nodeIds.length} nodes, the most is ${nodesMax}`);
   let bytes = 0;
   const captured: CapturedProfile[] = [];
-  const failures: { nodeId: string; error: unknown }[] = [];
+  const failures: Failure[] = [];
   await Promise.all(
     nodeIds.map(async (nodeId) => {
       try {
@@ -38,10 +43,10 @@ export async function captureTogether(
     }),
   );
   failures.sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
-  const reasons = failures.map(({ nodeId, error }) => `node ${nodeId} is not in it: ${error instanceof BinnacleError ? error.message : 'it failed'}`);
   const [first] = captured;
-  if (first === undefined) throw allFailed(failures.map(({ error }) => error), reasons);
-  const pprof = await renderer.merge(captured, reasons);
+  if (first === undefined) throw allFailed(failures);
+  const comments = failures.map((failure) => `node ${failure.nodeId} is not in it: ${reasonOf(failure)}`);
+  const pprof = await renderer.merge(captured, comments);
   const startedAtMs = Math.min(...captured.map((profile) => profile.startedAtMs));
   const endedAtMs = Math.max(...captured.map((profile) => profile.startedAtMs + profile.durationMs));
   return {
@@ -50,9 +55,18 @@ export async function captureTogether(
   };
 }
 
-function allFailed(errors: readonly unknown[], reasons: readonly string[]): unknown {
-  const [first] = errors;
+/** What a client may know of it. */
+function reasonOf({ nodeId, error }: Failure): string {
+  return error instanceof BinnacleError ? error.message.replace(`node ${nodeId}: `, '') : 'it failed';
+}
+
+/** The error of the first. Nodes that failed alike, as all without jemalloc do, are told together. */
+function allFailed(failures: readonly Failure[]): unknown {
+  const [first] = failures;
   if (first === undefined) return new BinnacleError('NO_TARGET', 'there is no node', { retryAfterS: 1 });
-  if (!(first instanceof BinnacleError)) return first;
-  return new BinnacleError(first.code, `no node could be captured: ${reasons.join('; ')}`, { cause: first });
+  if (!(first.error instanceof BinnacleError)) return first.error;
+  const idsOf = new Map<string, string[]>();
+  for (const failure of failures) idsOf.set(reasonOf(failure), [...(idsOf.get(reasonOf(failure)) ?? []), failure.nodeId]);
+  const reasons = [...idsOf].map(([reason, ids]) => `${ids.join(', ')}: ${reason}`);
+  return new BinnacleError(first.error.code, `no node could be captured: ${reasons.join('; ')}`, { cause: first.error });
 }
