@@ -69,13 +69,13 @@ export class GostatsdPprofController {
   }
 }
 
-/** Relative links: TiProxy has the page under two paths, and writes both with a slash at the end. */
+/** Relative links: TiProxy has the page under two paths, and writes both with a slash at the end. On port 8080 they meet TiFlash's dialect. */
 const indexPage = `<!doctype html>
 <title>/debug/pprof/</title>
 <h1>/debug/pprof/</h1>
 <ul>
 <li><a href="profile?seconds=10&amp;format=svg">profile</a>: CPU over 10 s as a flame graph; without <code>format</code> as pprof
-<li><a href="heap?seconds=10&amp;format=svg">heap</a>: what was allocated in 10 s and is still held, as a flame graph
+<li><a href="heap?seconds=10&amp;source=v8&amp;format=svg">heap</a>: what was allocated in 10 s and is still held, as a flame graph
 <li><a href="trace?seconds=5">trace</a>: when the main thread did what, for 5 s, in Chrome's trace format (ui.perfetto.dev)
 <li><a href="cmdline">cmdline</a>: the command line
 <li><a href="symbol">symbol</a>: POST addresses, get names

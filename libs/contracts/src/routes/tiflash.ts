@@ -22,6 +22,8 @@ import {
  */
 
 const get = (path: string, facts: RouteFacts): Route => defineRoute(['tiflash'], 'GET', path, facts);
+/** TiProxy, as every program with Go's profiles, has them too. */
+const getAsInGo = (path: string, facts: RouteFacts): Route => defineRoute(['tiflash', 'tiproxy'], 'GET', path, facts);
 
 const text = 'text/plain';
 const json = 'application/json';
@@ -115,14 +117,14 @@ const profiles: readonly Route[] = [
     retryable: false,
     produces: text,
   }),
-  get('/debug/pprof/symbol', {
+  getAsInGo('/debug/pprof/symbol', {
     summary: 'Number of symbols, always 1',
     target: profiled,
     action: 'profiles:get',
     state: 'served',
     produces: text,
   }),
-  defineRoute(['tiflash'], 'POST', '/debug/pprof/symbol', {
+  defineRoute(['tiflash', 'tiproxy'], 'POST', '/debug/pprof/symbol', {
     summary: 'Names of the addresses in the body (hexadecimal, joined by +)',
     target: profiled,
     action: 'profiles:get',
@@ -149,7 +151,7 @@ const profiles: readonly Route[] = [
     deadlineMs: 30 * secondMs,
     produces: json,
   }),
-  get('/debug/pprof/cmdline', {
+  getAsInGo('/debug/pprof/cmdline', {
     summary: 'Command line of a node, separated by NUL',
     target: profiled,
     action: 'debug:list',
