@@ -56,14 +56,19 @@ interface Attempt {
   body: string;
 }
 
-/** Resolves with the status, or 0 where the server closed the connection without one. */
+/** Resolves with the status; with 0 where the connection closed without one, and for the one 500 that TiFlash documents. */
 function send({ port, method, path, headers, body }: Attempt): Promise<number> {
   return new Promise((resolve) => {
-    const outgoing = request({ host: '127.0.0.1', port, method, path, headers, agent: false, timeout: 10_000 }, (response) => {
-      resolve(response.statusCode ?? 0);
+    // Profiles take ten seconds and more: those clients hang up, which is hostile too.
+    const outgoing = request({ host: '127.0.0.1', port, method, path, headers, agent: false, timeout: 2_000 }, (response) => {
+      const { statusCode = 0 } = response;
       response.on('error', () => undefined);
-      // A stream of events has no end: the head is what counts here.
-      outgoing.destroy();
+      response.once('data', (chunk: Buffer) => {
+        resolve(statusCode === 500 && chunk.toString() === 'Already in Profiling' ? 0 : statusCode);
+        // A stream of events has no end: its beginning is what counts here.
+        outgoing.destroy();
+      });
+      response.once('end', () => resolve(statusCode));
     });
     outgoing.on('timeout', () => outgoing.destroy());
     outgoing.on('error', () => resolve(0));
