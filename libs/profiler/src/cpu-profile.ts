@@ -73,11 +73,16 @@ async function sampleThreads(durationMs: number, intervalMicros: number, session
   }
 }
 
+/** pprof makes room for the samples of twice the duration that it is told, 60 s if it is not, and drops what comes after. */
+const roomMsMin = 60_000;
+
 async function sampleMainThread(durationMs: number, intervalMicros: number, signal: AbortSignal | undefined): Promise<Profile> {
   const { time } = loadPprof();
   const startedAtMs = Date.now();
+  // A short capture of a thread that is blocked lasts until it no longer is.
+  const durationMillis = Math.max(durationMs, roomMsMin);
   // Contexts are what pprof hangs the CPU time of each sample on; the workaround restarts a V8 profiler that gives no samples.
-  time.start({ intervalMicros, withContexts: true, collectCpuTime: true, workaroundV8Bug: true, sourceMapper: columnKeeper });
+  time.start({ durationMillis, intervalMicros, withContexts: true, collectCpuTime: true, workaroundV8Bug: true, sourceMapper: columnKeeper });
   let profile: Profile;
   try {
     await delay(durationMs, undefined, { signal });

@@ -56,6 +56,33 @@ test('an aborted capture rejects with the reason at once, and neither it nor a s
   expect(works).toBe(true);
 });
 
+test('a long capture has room for all of its samples, and a short one for those of a thread that is blocked', async () => {
+  const { long, blockedShare } = await inChild<{ long: number; blockedShare: number }>(
+    `${prelude}
+    const { loadPprof } = await load('pprof-library');
+    const { time } = loadPprof();
+    const { start } = time;
+    const rooms = [];
+    time.start = (options) => (rooms.push(options.durationMillis), start(options));
+    const running = new AbortController();
+    const aborted = captureCpuProfile({ seconds: 600, frequencyHz: 1_000, signal: running.signal }).catch(() => undefined);
+    await sleep(200);
+    running.abort();
+    await aborted;
+    const profile = captureCpuProfile({ seconds: 0.1, frequencyHz: 500 });
+    await sleep(50);
+    const before = process.cpuUsage();
+    for (const endMs = performance.now() + 1_500; performance.now() < endMs; ) functions.burnFirst();
+    const { user, system } = process.cpuUsage(before);
+    const { decodeProfile } = await load('profile');
+    const sampledMs = decodeProfile(await profile).sample.reduce((sum, { value }) => sum + Number(value[2]), 0) / 1e6;
+    answer({ long: rooms[0], blockedShare: sampledMs / ((user + system) / 1_000) });`,
+  );
+  // Twice this is what pprof keeps.
+  expect(long).toBe(600_000);
+  expect(blockedShare).toBeGreaterThan(0.8);
+});
+
 /** `started(code)` runs a worker thread until it says that it is about to begin. */
 const workers = `
   const { Worker } = await import('node:worker_threads');
