@@ -16,10 +16,10 @@ test('a function that was hot before the first capture has its name, and so has 
     `${prelude}
     burn('burnFirst');
     await sleep(500);
-    const first = await captureCpuProfile({ seconds: 1, frequencyHz: 99 });
+    const first = await captureCpuProfile({ seconds: 2, frequencyHz: 99 });
     burn('burnLater');
     await sleep(1_000);
-    const later = await captureCpuProfile({ seconds: 1, frequencyHz: 99 });
+    const later = await captureCpuProfile({ seconds: 2, frequencyHz: 99 });
     burning.name = '';
     answer({ first, later });`,
   );
@@ -107,7 +107,7 @@ test('a function that is hot in a worker thread has its name, and all of its CPU
     const all = [await started(spinning), await started(idle)];
     await sleep(500);
     const before = process.cpuUsage();
-    const profile = await captureCpuProfile({ seconds: 1, frequencyHz: 99 });
+    const profile = await captureCpuProfile({ seconds: 2, frequencyHz: 99 });
     const { user, system } = process.cpuUsage(before);
     await Promise.all(all.map((worker) => worker.terminate()));
     answer({ profile, usedMs: (user + system) / 1_000 });`,
@@ -160,7 +160,7 @@ test('of workers that began before the profiler was loaded no more CPU time is t
     const all = [await started(spinning), await started(spinning), await started(blocked)];
     const { captureCpuProfile } = await load('cpu-profile');
     const before = process.cpuUsage();
-    const profile = await captureCpuProfile({ seconds: 1, frequencyHz: 99 });
+    const profile = await captureCpuProfile({ seconds: 2, frequencyHz: 99 });
     const { user, system } = process.cpuUsage(before);
     await Promise.all(all.map((worker) => worker.terminate()));
     answer({ profile, usedMs: (user + system) / 1_000 });`,
