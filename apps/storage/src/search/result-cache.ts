@@ -1,0 +1,5 @@
+/** Answers of searches. */
+export class ResultCache {
+  /** Forgets every answer. */
+  clear(): void {}
+}
