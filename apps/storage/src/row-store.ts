@@ -1,19 +1,17 @@
-import type { BinnacleError } from '@binnacle/contracts/errors';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
+import { syncFiles } from './engine/checkpoint-files.js';
+import type { ScanRange } from './engine/engine.js';
 import type { Row } from './engine/row.js';
 import type { Durability } from './log/commit-log.js';
+import { openRows } from './row-recovery.js';
+import { type OpenRows, RowStoreMetrics } from './row-store-metrics.js';
+import { type RowChange, type RowResult, WritePath } from './write-path.js';
 
-/** What becomes of a row: a new document, a delete mark, nothing, or nothing and an error for whoever asked. */
-export type Decision = { readonly put: Buffer } | 'delete' | 'keep' | BinnacleError;
-
-/** A change that depends on the row as it is, or one that does not (`put`): that one saves the read. */
-export type RowChange =
-  | { readonly handle: Buffer; readonly decide: (current: Row | undefined) => Decision }
-  | { readonly handle: Buffer; readonly put: Buffer };
-
-/** `document` is what was written; absent when the row was deleted. */
-export type RowResult = { readonly version: number; readonly document?: Buffer } | 'kept' | BinnacleError;
+export type { Decision, RowChange, RowResult } from './write-path.js';
 
 export interface WriteOptions {
   readonly durability: Durability;
@@ -25,77 +23,181 @@ export interface LogReader {
   position(): number;
 }
 
-/** The rows of this node: the commit log makes them durable, the engine holds them. */
+const mebibyte = 2 ** 20;
+const segmentBytesMax = 64 * mebibyte;
+/** A reader that is behind by this many times the log's limit is left behind: it finds its versions gone and begins anew. */
+const laggardFactor = 4;
+const progressIntervalMs = 2_000;
+
+/** The rows of this node: the commit log makes them durable, the engine holds them. Open between `check` and `stop` of the node. */
 @Injectable()
 export class RowStore implements NodePart {
   readonly name = 'row store';
+  readonly #folder: string;
+  readonly #readers: LogReader[] = [];
+  readonly #durableListeners = new Set<(version: number) => void>();
+  readonly #metrics: RowStoreMetrics;
+  #open: OpenRows | undefined;
+  #trimming: Promise<void> | undefined;
+  #logBytesAtTrim = 0;
 
   constructor(private readonly node: NodeContext) {
+    this.#folder = join(node.config.dataDir, 'storage');
+    this.#metrics = new RowStoreMetrics(node.metrics, () => this.#open);
     node.addPart(this);
   }
 
-  /** `<data-dir>/storage/log`, for `readLog`. */
+  /** For `readLog`. */
   logFolder(): string {
-    throw new Error(this.node.id);
+    return join(this.#folder, 'log');
   }
 
-  /** Resolves once everything the changes led to is durable and readable; results in the order of the changes. */
-  async write(_tableId: number, _changes: readonly RowChange[], _options: WriteOptions): Promise<RowResult[]> {
-    throw new Error();
+  /** Recovers. Rejects with what is damaged, and how to go on; the node does not start then. */
+  async start(): Promise<void> {
+    const { pendingWriteMegabytesMax } = this.node.config.storage;
+    const startedAt = performance.now();
+    let saidAt = startedAt;
+    const { engine, log, replayedOperations } = await openRows(
+      this.#folder,
+      { segmentBytesMax, onTakenBack: (version) => this.#open?.writes.takeBack(version) },
+      (readBytes, totalBytes) => {
+        if (performance.now() - saidAt < progressIntervalMs) return;
+        saidAt = performance.now();
+        this.node.log.info(`recovered ${readBytes} of ${totalBytes} log bytes`);
+      },
+    );
+    const writes = new WritePath(engine, log, {
+      clock: this.node.clock,
+      pendingBytesMax: pendingWriteMegabytesMax * mebibyte,
+      onApplied: () => this.#trim(),
+      onApplyFailure: (error) => this.node.log.error({ err: error }, 'the engine does not take writes in; it is asked again'),
+    });
+    log.onDurable((version) => this.#durableListeners.forEach((listener) => listener(version)));
+    this.#open = { engine, log, writes };
+    const seconds = Math.round(performance.now() - startedAt) / 1000;
+    this.node.log.info({ version: engine.appliedVersion(), replayedOperations, tornBytes: log.tornBytes, seconds }, 'rows recovered');
   }
 
-  async get(_tableId: number, _handle: Buffer): Promise<Row | undefined> {
-    throw new Error();
+  /** What was taken in is applied and on disk. */
+  async stop(): Promise<void> {
+    const open = this.#open;
+    if (open === undefined) return;
+    this.#open = undefined;
+    await open.writes.close();
+    await this.#trimming;
+    await open.log.close();
+    await open.engine.close();
+  }
+
+  /**
+   * Resolves once everything the changes led to is durable and readable; results in the order of the changes. A batch is in the log
+   * entirely or not at all; give a thousand changes at a time, not a million. Writes are decided in the order of the calls.
+   *
+   * Rejects with `BinnacleError`: OUT_OF_DISK, OUT_OF_MEMORY (before it comes to that), STORAGE_FAILED (the disk is broken), NOT_READY.
+   */
+  async write(tableId: number, changes: readonly RowChange[], { durability }: WriteOptions): Promise<RowResult[]> {
+    const { writes } = this.#writable();
+    const observe = this.#metrics.beginWrite(changes.length);
+    try {
+      return await writes.write(tableId, changes, durability);
+    } finally {
+      observe();
+    }
+  }
+
+  /** Every row of the table goes, after the writes that came before. Table ids are never used again. */
+  async dropTable(tableId: number): Promise<void> {
+    await this.#writable().writes.dropTable(tableId);
+  }
+
+  async get(tableId: number, handle: Buffer): Promise<Row | undefined> {
+    return this.#opened().engine.get(tableId, handle);
   }
 
   /** In the order of the handles. */
-  async getMany(_tableId: number, _handles: readonly Buffer[]): Promise<(Row | undefined)[]> {
-    throw new Error();
+  async getMany(tableId: number, handles: readonly Buffer[]): Promise<(Row | undefined)[]> {
+    return this.#opened().engine.getMany(tableId, handles);
   }
 
-  /** The rows of a table at this moment, ordered by handle, whatever is written meanwhile. */
-  // eslint-disable-next-line require-yield
-  async *scan(_tableId: number, _range?: { after?: Buffer; limit?: number }): AsyncGenerator<Row> {
-    throw new Error();
-  }
-
-  /** Every row of the table goes, in the order of the writes. Table ids are never used again. */
-  async dropTable(_tableId: number): Promise<void> {
-    throw new Error();
+  /** The rows of a table at this moment, ordered by handle, whatever is written meanwhile. End it (`return`) when done with it: it keeps files. */
+  scan(tableId: number, range: ScanRange = {}): AsyncGenerator<Row> {
+    return this.#opened().engine.scan(tableId, range);
   }
 
   /** The newest version on disk. */
   durableVersion(): number {
-    throw new Error();
+    return this.#opened().log.durableVersion();
   }
 
   /** The newest version that reads see; every acknowledged write is at or below it. */
   appliedVersion(): number {
-    throw new Error();
+    return this.#opened().engine.appliedVersion();
   }
 
-  onDurable(_listener: (version: number) => void): () => void {
-    throw new Error();
+  /** Called with the new durable version each time it moves. Returns what ends that. */
+  onDurable(listener: (version: number) => void): () => void {
+    this.#durableListeners.add(listener);
+    return () => this.#durableListeners.delete(listener);
   }
 
-  keepLogFor(_reader: LogReader): void {
-    throw new Error();
+  /** The log is trimmed only up to where the reader is, unless it lags too far. */
+  keepLogFor(reader: LogReader): void {
+    this.#readers.push(reader);
   }
 
-  async compact(_signal: AbortSignal): Promise<void> {
-    throw new Error();
+  /** Rewrites the tables without what was overwritten or dropped, while reads and writes go on. */
+  async compact(signal: AbortSignal): Promise<void> {
+    await this.#opened().engine.compact(signal);
   }
 
-  /** On disk, of the engine; the log is not counted. */
+  /** Of the rows on disk; the log is not counted. */
   async sizeBytes(): Promise<number> {
-    throw new Error();
+    return this.#opened().engine.sizeBytes();
   }
 
-  /** Makes `folder` (which must not exist) a storage folder with every write acknowledged so far: `engine/` and an empty `log/`. Resolves to the newest version in it. */
-  async checkpoint(_folder: string): Promise<number> {
-    throw new Error();
+  /**
+   * Makes `folder` a storage folder with every write acknowledged so far, which shares disk space with this one: `engine/` and an empty
+   * `log/`. Resolves to the newest version in it once all is on disk. What a failure leaves behind is the caller's to remove.
+   */
+  async checkpoint(folder: string): Promise<number> {
+    const { engine } = this.#opened();
+    await mkdir(join(folder, 'log'), { recursive: true });
+    const version = await engine.hardLinkTo(join(folder, 'engine'));
+    await syncFiles(folder, []);
+    return version;
   }
 
-  async start(): Promise<void> {}
-  async stop(): Promise<void> {}
+  #opened(): OpenRows {
+    if (this.#open === undefined) throw new BinnacleError('NOT_READY', 'the rows of this node are not open');
+    return this.#open;
+  }
+
+  /** Refuses before the disk or the memory is full, and takes writes again by itself when there is room. */
+  #writable(): OpenRows {
+    const open = this.#opened();
+    const failure = open.log.failure();
+    if (failure !== undefined) throw failure;
+    const shortage = this.node.resources.resourceError() ?? (open.writes.applyFailure() && 'OUT_OF_DISK');
+    if (shortage !== undefined) throw new BinnacleError(shortage, `Rejecting write: running out of resource type: ${shortage}`);
+    return open;
+  }
+
+  /** In the background, once the log is over its limit and has grown by a segment since the last time. */
+  #trim(): void {
+    const open = this.#open;
+    if (open === undefined || this.#trimming !== undefined) return;
+    const limitBytes = this.node.config.storage.logMegabytesMax * mebibyte;
+    const bytes = open.log.bytes();
+    if (bytes < limitBytes || bytes < this.#logBytesAtTrim + Math.min(segmentBytesMax, limitBytes)) return;
+    this.#trimming = (async () => {
+      const flushed = await open.engine.flush();
+      const read = bytes > laggardFactor * limitBytes ? flushed : Math.min(flushed, ...this.#readers.map((reader) => reader.position()));
+      await open.log.trim(read);
+    })()
+      .catch((error: unknown) => this.node.log.warn({ err: error }, 'the log could not be trimmed; it is tried again'))
+      .finally(() => {
+        this.#logBytesAtTrim = open.log.bytes();
+        this.#trimming = undefined;
+      });
+  }
 }

@@ -41,6 +41,10 @@ const statusByCode = {
   ALREADY_PROFILING: 500,
   /** There is no room left where something had to be written. */
   OUT_OF_DISK: 507,
+  /** Too little memory is left to take a write in. */
+  OUT_OF_MEMORY: 507,
+  /** The disk under the rows failed: reads go on, writes do not. */
+  STORAGE_FAILED: 503,
   INTERNAL: 500,
 } as const;
 
@@ -109,8 +113,9 @@ function withoutQuery(path: string): string {
   return bare.length > pathCharactersMax ? `${bare.slice(0, pathCharactersMax)}...` : bare;
 }
 
-/** TiFlash and Typesense know no wrong methods, only unknown paths; TiProxy's router neither. */
+/** TiFlash and Typesense know no wrong methods, only unknown paths; TiProxy's router neither. Typesense says 422 when it is short of something. */
 function statusIn(dialect: Dialect, code: ErrorCode): number {
+  if (dialect === 'typesense' && (code === 'OUT_OF_DISK' || code === 'OUT_OF_MEMORY')) return 422;
   if (code === 'METHOD_NOT_ALLOWED' && dialect !== 'gostatsd' && dialect !== 'binnacle') return statusByCode.ROUTE_NOT_FOUND;
   return statusByCode[code];
 }

@@ -1,16 +1,203 @@
+// Whoever compiles this file from another project has to find the declarations too.
+// eslint-disable-next-line @typescript-eslint/triple-slash-reference
+/// <reference path="./rocksdb-native.d.ts" />
+import { mkdir } from 'node:fs/promises';
+import { BinnacleError } from '@binnacle/contracts/errors';
+import RocksDB, { type RangeIterator, type ReadBatch } from 'rocksdb-native';
 import type { LogBatch } from '../log/log-record.js';
-import type { Row } from './row.js';
+import { linkEngineFiles, syncFiles } from './checkpoint-files.js';
+import { appliedVersionKey, decodeRow, encodeKey, keyHeadBytes, readVersion, type Row, tableIdMax, valueHeadBytes, writeKey, writeValue, writeVersion } from './row.js';
 
+export interface ScanRange {
+  /** Rows with greater handles only. */
+  readonly after?: Buffer;
+  /** Rows at most. */
+  readonly limit?: number;
+}
+
+/** Rows that an iterator reads ahead: few, because a row may have megabytes. */
+const rowsAheadMax = 64;
+
+/**
+ * The rows of this node in RocksDB. The version up to which the log is applied is a row of the same column family: both are always in the
+ * same state, also after a power cut, which takes what RocksDB had not flushed (the binding cannot sync its log; ours can).
+ */
 export class Engine {
+  #gets: ReadBatch | undefined;
+  /** Ends with the last compaction or checkpoint. */
+  #maintenance: Promise<unknown> = Promise.resolve();
+  readonly #iterators = new Set<RangeIterator>();
+
+  private constructor(
+    private readonly folder: string,
+    private readonly db: RocksDB,
+    private applied: number,
+  ) {}
+
+  /** Takes the folder's lock. Rejects with the files' names when they are damaged, and when another process has them open. */
   static async open(folder: string): Promise<Engine> {
-    throw new Error(folder);
+    await mkdir(folder, { recursive: true });
+    const db = new RocksDB(folder);
+    try {
+      await db.ready();
+      const applied = await db.get(appliedVersionKey);
+      return new Engine(folder, db, applied === null ? 0 : readVersion(applied));
+    } catch (error) {
+      const reason = (error as Error).message;
+      if (/lock/i.test(reason)) throw new Error(`${folder} is open in another process: each node needs a data folder of its own`, { cause: error });
+      throw new Error(`the rows in ${folder} cannot be opened: ${reason}. Keep the files, and restore the node from a snapshot: binnacle restore SNAPSHOT --data-dir DIR`, {
+        cause: error,
+      });
+    }
   }
 
-  async get(_tableId: number, _handle: Buffer): Promise<Row | undefined> {
-    throw new Error();
+  /** The newest version that reads see. */
+  appliedVersion(): number {
+    return this.applied;
   }
 
-  async apply(_batches: readonly LogBatch[]): Promise<void> {
-    throw new Error();
+  async get(tableId: number, handle: Buffer): Promise<Row | undefined> {
+    return decodeRow(handle, await this.#read(encodeKey(tableId, handle)));
   }
+
+  /** In the order of the handles. */
+  async getMany(tableId: number, handles: readonly Buffer[]): Promise<(Row | undefined)[]> {
+    const values = await Promise.all(handles.map((handle) => this.#read(encodeKey(tableId, handle))));
+    return values.map((value, index) => decodeRow(handles[index] as Buffer, value));
+  }
+
+  /** What is asked for in the same turn of the event loop goes to RocksDB as one read: a hop to another thread costs more than a row. */
+  #read(key: Buffer): Promise<Buffer | null> {
+    if (this.#gets === undefined) {
+      const batch = this.db.read({ capacity: 16, autoDestroy: true });
+      this.#gets = batch;
+      process.nextTick(() => {
+        this.#gets = undefined;
+        batch.tryFlush();
+      });
+    }
+    return this.#gets.get(key);
+  }
+
+  /** The rows as they are now, whatever is written meanwhile, ordered by handle; memory for `rowsAheadMax` of them. */
+  async *scan(tableId: number, { after, limit = Infinity }: ScanRange = {}): AsyncGenerator<Row> {
+    if (limit <= 0) return;
+    const from = after === undefined ? { gte: tableStart(tableId) } : { gt: encodeKey(tableId, after) };
+    const iterator = this.db.iterator({ ...from, lt: tableStart(tableId + 1) }, { capacity: Math.min(limit, rowsAheadMax) });
+    this.#iterators.add(iterator);
+    let left = limit;
+    try {
+      for await (const { key, value } of iterator) {
+        const row = decodeRow(key.subarray(keyHeadBytes), value);
+        if (row === undefined) continue;
+        yield row;
+        left -= 1;
+        if (left === 0) return;
+      }
+    } finally {
+      this.#iterators.delete(iterator);
+      iterator.destroy();
+    }
+  }
+
+  /** Applies batches in their order, all or none, and that they are applied. */
+  async apply(batches: readonly LogBatch[]): Promise<void> {
+    const last = batches.at(-1);
+    if (last === undefined) return;
+    let bytes = valueHeadBytes;
+    let count = 1;
+    for (const { operations } of batches) {
+      count += operations.length;
+      for (const { handle, document } of operations) bytes += keyHeadBytes + handle.length + valueHeadBytes + (document?.length ?? 0);
+    }
+    // One allocation for everything: many small ones would cost more than RocksDB does.
+    const slab = Buffer.allocUnsafeSlow(bytes);
+    const write = this.db.write({ capacity: count, autoDestroy: true });
+    let offset = 0;
+    for (const { firstVersion, operations } of batches) {
+      let version = firstVersion;
+      for (const { tableId, handle, document } of operations) {
+        if (handle.length === 0 && document === undefined) {
+          write.tryDeleteRange(tableStart(tableId), tableStart(tableId + 1));
+        } else {
+          const keyEnd = writeKey(slab, offset, tableId, handle);
+          const valueEnd = writeValue(slab, keyEnd, version, document);
+          write.tryPut(slab.subarray(offset, keyEnd), slab.subarray(keyEnd, valueEnd));
+          offset = valueEnd;
+        }
+        version += 1;
+      }
+    }
+    const applied = last.firstVersion + last.operations.length - 1;
+    const appliedValue = Buffer.alloc(8);
+    writeVersion(appliedValue, 0, applied);
+    write.tryPut(appliedVersionKey, appliedValue);
+    await write.flush();
+    this.applied = applied;
+  }
+
+  /** Resolves to a version up to which everything is in RocksDB's tables, on disk: the log is not needed for it any more. */
+  async flush(): Promise<number> {
+    const { applied } = this;
+    await this.db.flush();
+    return applied;
+  }
+
+  /** Rewrites the tables without what was overwritten or dropped. Reads and writes go on. An abort stops the waiting, not RocksDB. */
+  async compact(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const compacted = this.#alone(async () => {
+      await this.db.flush();
+      await this.db.compactRange();
+    });
+    await new Promise<void>((resolve, reject) => {
+      const abort = () => reject(signal.reason as Error);
+      signal.addEventListener('abort', abort, { once: true });
+      compacted.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort));
+    });
+  }
+
+  /** Of the tables on disk. */
+  async sizeBytes(): Promise<number> {
+    return Number(await this.db.getProperty('rocksdb.live-sst-files-size'));
+  }
+
+  /**
+   * An engine folder in the state of one moment, which shares the disk space of the tables. Writes wait while files are linked.
+   * Resolves, when all is on disk, to the version applied in it.
+   */
+  async hardLinkTo(folder: string): Promise<number> {
+    return this.#alone(async () => {
+      await this.db.flush();
+      await this.db.suspend();
+      let applied: number;
+      let copied: string[];
+      try {
+        applied = this.applied;
+        copied = await linkEngineFiles(this.folder, folder);
+      } finally {
+        await this.db.resume();
+      }
+      await syncFiles(folder, copied);
+      return applied;
+    });
+  }
+
+  /** To suspend means to wait for what runs, and with a compaction every write would wait for it: they take turns. */
+  #alone<T>(task: () => Promise<T>): Promise<T> {
+    const done = this.#maintenance.then(task);
+    this.#maintenance = done.catch(() => undefined);
+    return done;
+  }
+
+  /** Ends the scans that still run. */
+  async close(): Promise<void> {
+    for (const iterator of this.#iterators) iterator.destroy();
+    await this.db.close();
+  }
+}
+
+function tableStart(tableId: number): Buffer {
+  if (tableId < 1 || tableId > tableIdMax + 1) throw new BinnacleError('INTERNAL', `${tableId} is no table id`);
+  return encodeKey(tableId, Buffer.alloc(0));
 }

@@ -1,0 +1,281 @@
+import { BinnacleError } from '@binnacle/contracts/errors';
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { Engine } from './engine/engine.js';
+import type { Row } from './engine/row.js';
+import type { CommitLog, Durability } from './log/commit-log.js';
+import type { LogBatch, LogOperation } from './log/log-record.js';
+import { type KnownRow, type RowInFlight, RowOverlay } from './row-overlay.js';
+
+/** What becomes of a row: a new document, a delete mark, nothing, or nothing and an error for whoever asked. */
+export type Decision = { readonly put: Buffer } | 'delete' | 'keep' | BinnacleError;
+
+/** A change that depends on the row as it is, or one that does not (`put`): that one saves the read. */
+export type RowChange =
+  | { readonly handle: Buffer; readonly decide: (current: Row | undefined) => Decision }
+  | { readonly handle: Buffer; readonly put: Buffer };
+
+/** `document` is what was written; absent when the row was deleted. */
+export type RowResult = { readonly version: number; readonly document?: Buffer } | 'kept' | BinnacleError;
+
+export interface WritePathOptions {
+  readonly clock: Clock;
+  /** Taken in and not applied yet; further writes wait beyond it. */
+  readonly pendingBytesMax: number;
+  /** After each group that was applied. */
+  readonly onApplied: () => void;
+  readonly onApplyFailure: (error: Error) => void;
+}
+
+/** A batch in the log on its way to the engine. */
+interface Commit {
+  readonly batch: LogBatch;
+  readonly bytes: number;
+  /** Lets the rows of the write go: it is applied, or will not happen. */
+  readonly release: () => void;
+  readonly finish: (error?: Error) => void;
+  /** The log has it as durable as was asked for. */
+  ready: boolean;
+  failure: Error | undefined;
+}
+
+/** Of one group given to the engine: enough to be worth the hop, too little to keep the event loop for long. */
+const groupOperationsMax = 4_096;
+const groupBytesMax = 4 * 2 ** 20;
+const retryMs = 500;
+
+/**
+ * What happens to a write: it waits for room, the rows it depends on are read, it is decided in its turn, appended to the log, and,
+ * once durable, applied to the engine and acknowledged. Turns are in the order of the calls; everything else overlaps.
+ */
+export class WritePath {
+  readonly #overlay = new RowOverlay();
+  #pendingBytes = 0;
+  #roomWaiter: (() => void) | undefined;
+  #admission: Promise<void> = Promise.resolve();
+  #turn: Promise<void> = Promise.resolve();
+  #commits: Commit[] = [];
+  /** Settles with the newest commit, and never rejects. */
+  #newest: Promise<unknown> = Promise.resolve();
+  #applying: Promise<void> | undefined;
+  #wake: (() => void) | undefined;
+  #applyFailure: Error | undefined;
+  #closed = false;
+
+  constructor(
+    private readonly engine: Engine,
+    private readonly log: CommitLog,
+    private readonly options: WritePathOptions,
+  ) {}
+
+  /** Of the writes that are taken in and not applied yet. */
+  pendingBytes(): number {
+    return this.#pendingBytes;
+  }
+
+  pendingRows(): number {
+    return this.#overlay.rows();
+  }
+
+  /** Why the engine takes nothing in; undefined when all is well. It is asked again until it does. */
+  applyFailure(): Error | undefined {
+    return this.#applyFailure;
+  }
+
+  /** The writes newer than `version` could not be written to the log. */
+  takeBack(version: number): void {
+    this.#overlay.takeBack(version);
+  }
+
+  /** Results in the order of the changes. All of them are decided in one turn of the event loop: a thousand at once, not a million. */
+  async write(tableId: number, changes: readonly RowChange[], durability: Durability): Promise<RowResult[]> {
+    await this.#admit();
+    const rows = changes.map(({ handle }) => this.#overlay.use(tableId, handle));
+    const release = () => rows.forEach((row, index) => this.#overlay.release(tableId, (changes[index] as RowChange).handle, row));
+    const { results, committed } = await this.#inTurn(this.#readUnknown(tableId, changes, rows), async (early) => {
+      let read = early;
+      // A row that was known when the reads began is unknown when the write it was known from has been taken back.
+      while (changes.some((change, index) => 'decide' in change && rows[index]?.latest === undefined && read[index] === null)) {
+        read = await this.#readUnknown(tableId, changes, rows);
+      }
+      return this.#decideAll(tableId, changes, rows, read, durability, release);
+    }).catch((error: unknown) => {
+      release();
+      throw error;
+    });
+    await committed;
+    return results;
+  }
+
+  /** Everything in the table goes, after the writes that came before. */
+  async dropTable(tableId: number): Promise<void> {
+    await this.#admit();
+    const operations = [{ tableId, handle: Buffer.alloc(0), document: undefined }];
+    const { committed } = await this.#inTurn(Promise.resolve(), async () => ({ committed: this.#commit(operations, [], 'fsync', () => undefined) }));
+    await committed;
+  }
+
+  /** Resolves once what was taken in is applied. Nothing may be written any more. */
+  async close(): Promise<void> {
+    await this.#admission;
+    await this.#turn;
+    this.#closed = true;
+    await this.#applying;
+  }
+
+  /** First come, first served. */
+  async #admit(): Promise<void> {
+    const before = this.#admission;
+    this.#admission = before.then(async () => {
+      while (this.#pendingBytes >= this.options.pendingBytesMax && !this.#closed) await new Promise<void>((resolve) => (this.#roomWaiter = resolve));
+    });
+    await this.#admission;
+  }
+
+  /** Runs `decide` with what was read, after the decisions of all the calls before this one. */
+  async #inTurn<R, T>(read: Promise<R>, decide: (read: R) => Promise<T>): Promise<T> {
+    const before = this.#turn;
+    const turn = Promise.allSettled([read, before]).then(async () => decide(await read));
+    this.#turn = turn.then(
+      () => undefined,
+      () => undefined,
+    );
+    return turn;
+  }
+
+  /** By position, from the engine: the rows that are needed and in no other write; null for the others. */
+  async #readUnknown(tableId: number, changes: readonly RowChange[], rows: readonly RowInFlight[]): Promise<(Row | undefined | null)[]> {
+    const read: (Row | undefined | null)[] = changes.map(() => null);
+    const asked = changes.flatMap((change, index) => ('decide' in change && rows[index]?.latest === undefined ? [index] : []));
+    if (asked.length === 0) return read;
+    const found = await this.engine.getMany(
+      tableId,
+      asked.map((index) => (changes[index] as RowChange).handle),
+    );
+    asked.forEach((index, position) => (read[index] = found[position]));
+    return read;
+  }
+
+  #decideAll(
+    tableId: number,
+    changes: readonly RowChange[],
+    rows: readonly RowInFlight[],
+    read: readonly (Row | undefined | null)[],
+    durability: Durability,
+    release: () => void,
+  ): { results: RowResult[]; committed: Promise<unknown> } {
+    const operations: LogOperation[] = [];
+    const written: KnownRow[] = [];
+    const firstVersion = this.log.nextVersion();
+    const results = changes.map((change, index): RowResult => {
+      const row = rows[index] as RowInFlight;
+      const { handle } = change;
+      if ('decide' in change && row.latest === undefined) {
+        const found = read[index] ?? undefined;
+        row.latest = { row: found, version: found?.version ?? 0, previous: undefined };
+      }
+      const decision = 'decide' in change ? decided(change.decide, row.latest?.row) : change;
+      if (decision instanceof BinnacleError) return decision;
+      if (decision === 'keep' || (decision === 'delete' && row.latest?.row === undefined)) return 'kept';
+      const version = firstVersion + operations.length;
+      const document = decision === 'delete' ? undefined : decision.put;
+      operations.push({ tableId, handle, document });
+      row.latest = { row: document && { handle, version, document }, version, previous: row.latest };
+      written.push(row.latest);
+      return document === undefined ? { version } : { version, document };
+    });
+    if (operations.length > 0) return { results, committed: this.#commit(operations, written, durability, release) };
+    release();
+    // The answer may rest on a write that is not acknowledged yet.
+    return { results, committed: this.#newest };
+  }
+
+  #commit(operations: readonly LogOperation[], written: readonly KnownRow[], durability: Durability, release: () => void): Promise<void> {
+    const before = this.log.nextVersion() - 1;
+    let appended;
+    try {
+      appended = this.log.append(operations, durability);
+    } catch (error) {
+      this.#overlay.takeBack(before);
+      throw error;
+    }
+    const bytes = operations.reduce((sum, { handle, document }) => sum + handle.length + (document?.length ?? 0), 0);
+    this.#pendingBytes += bytes;
+    const committed = new Promise<void>((resolve, reject) => {
+      const finish = (error?: Error) => (error === undefined ? resolve() : reject(error));
+      const commit: Commit = { batch: { firstVersion: appended.firstVersion, operations }, bytes, release, finish, ready: false, failure: undefined };
+      this.#commits.push(commit);
+      appended.durable
+        .then(
+          () => {
+            for (const each of written) each.previous = undefined;
+            commit.ready = true;
+          },
+          (error: Error) => (commit.failure = error),
+        )
+        .finally(() => this.#wake?.());
+    });
+    this.#newest = committed.catch(() => undefined);
+    this.#applying ??= this.#applyAll();
+    return committed;
+  }
+
+  async #applyAll(): Promise<void> {
+    for (let head = this.#commits[0]; head !== undefined; head = this.#commits[0]) {
+      if (head.failure !== undefined) {
+        this.#commits.shift();
+        this.#settle(head, head.failure);
+      } else if (!head.ready) {
+        await new Promise<void>((resolve) => (this.#wake = resolve));
+      } else if (!(await this.#applyGroup())) {
+        if (this.#closed) break;
+        await new Promise<void>((resolve) => this.options.clock.after(retryMs, resolve));
+      }
+    }
+    this.#applying = undefined;
+  }
+
+  /** False: the engine did not take it. Then the callers are told, and the writes, which are in the log, wait for another try. */
+  async #applyGroup(): Promise<boolean> {
+    let operations = 0;
+    let bytes = 0;
+    let count = 0;
+    for (const commit of this.#commits) {
+      if (!commit.ready || (count > 0 && (operations + commit.batch.operations.length > groupOperationsMax || bytes >= groupBytesMax))) break;
+      operations += commit.batch.operations.length;
+      bytes += commit.bytes;
+      count += 1;
+    }
+    const group = this.#commits.slice(0, count);
+    try {
+      await this.engine.apply(group.map(({ batch }) => batch));
+    } catch (error) {
+      this.#applyFailure = error as Error;
+      this.options.onApplyFailure(error as Error);
+      const reason = new BinnacleError('OUT_OF_DISK', 'the write is in the log, but could not be applied yet: the node has no disk space, or its disk fails', { cause: error });
+      for (const commit of group) commit.finish(reason);
+      return false;
+    }
+    this.#applyFailure = undefined;
+    this.#commits.splice(0, count);
+    for (const commit of group) this.#settle(commit);
+    this.options.onApplied();
+    return true;
+  }
+
+  #settle(commit: Commit, error?: Error): void {
+    commit.release();
+    commit.finish(error);
+    this.#pendingBytes -= commit.bytes;
+    if (this.#pendingBytes >= this.options.pendingBytesMax) return;
+    this.#roomWaiter?.();
+    this.#roomWaiter = undefined;
+  }
+}
+
+function decided(decide: (current: Row | undefined) => Decision, current: Row | undefined): Decision {
+  try {
+    return decide(current);
+  } catch (error) {
+    return error instanceof BinnacleError ? error : new BinnacleError('INTERNAL', 'a change could not be decided', { cause: error });
+  }
+}
