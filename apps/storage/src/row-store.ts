@@ -25,6 +25,8 @@ export interface LogReader {
 
 const mebibyte = 2 ** 20;
 const segmentBytesMax = 64 * mebibyte;
+/** The log is removed a segment at a time: with fewer of them in its limit, there would be little to remove. */
+const segmentsPerLogMin = 4;
 /** A reader that is behind by this many times the log's limit is left behind: it finds its versions gone and begins anew. */
 const laggardFactor = 4;
 const progressIntervalMs = 2_000;
@@ -55,11 +57,12 @@ export class RowStore implements NodePart {
   /** Recovers. Rejects with what is damaged, and how to go on; the node does not start then. */
   async start(): Promise<void> {
     const { pendingWriteMegabytesMax } = this.node.config.storage;
+    const segmentBytes = Math.min(segmentBytesMax, this.#logBytesMax() / segmentsPerLogMin);
     const startedAt = performance.now();
     let saidAt = startedAt;
     const { engine, log, replayedOperations } = await openRows(
       this.#folder,
-      { segmentBytesMax, onTakenBack: (version) => this.#open?.writes.takeBack(version) },
+      { segmentBytesMax: segmentBytes, onTakenBack: (version) => this.#open?.writes.takeBack(version) },
       (readBytes, totalBytes) => {
         if (performance.now() - saidAt < progressIntervalMs) return;
         saidAt = performance.now();
@@ -108,6 +111,16 @@ export class RowStore implements NodePart {
   /** Every row of the table goes, after the writes that came before. Table ids are never used again. */
   async dropTable(tableId: number): Promise<void> {
     await this.#writable().writes.dropTable(tableId);
+  }
+
+  /** Rows of the table: what was acknowledged is counted. */
+  count(tableId: number): number {
+    return this.#opened().engine.count(tableId);
+  }
+
+  /** Of the tables that ever had a row here; 0 when there was none. */
+  largestTableId(): number {
+    return this.#opened().engine.largestTableId();
   }
 
   async get(tableId: number, handle: Buffer): Promise<Row | undefined> {
@@ -167,6 +180,10 @@ export class RowStore implements NodePart {
     return version;
   }
 
+  #logBytesMax(): number {
+    return this.node.config.storage.logMegabytesMax * mebibyte;
+  }
+
   #opened(): OpenRows {
     if (this.#open === undefined) throw new BinnacleError('NOT_READY', 'the rows of this node are not open');
     return this.#open;
@@ -186,9 +203,9 @@ export class RowStore implements NodePart {
   #trim(): void {
     const open = this.#open;
     if (open === undefined || this.#trimming !== undefined) return;
-    const limitBytes = this.node.config.storage.logMegabytesMax * mebibyte;
+    const limitBytes = this.#logBytesMax();
     const bytes = open.log.bytes();
-    if (bytes < limitBytes || bytes < this.#logBytesAtTrim + Math.min(segmentBytesMax, limitBytes)) return;
+    if (bytes < limitBytes || bytes < this.#logBytesAtTrim + limitBytes / segmentsPerLogMin) return;
     this.#trimming = (async () => {
       const flushed = await open.engine.flush();
       const read = bytes > laggardFactor * limitBytes ? flushed : Math.min(flushed, ...this.#readers.map((reader) => reader.position()));

@@ -1,15 +1,15 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { Clock } from '@binnacle/cluster-state/clock';
-import type { Engine } from './engine/engine.js';
+import type { AppliedBatch, Engine } from './engine/engine.js';
 import type { Row } from './engine/row.js';
 import type { CommitLog, Durability } from './log/commit-log.js';
-import type { LogBatch, LogOperation } from './log/log-record.js';
+import type { LogOperation } from './log/log-record.js';
 import { type KnownRow, type RowInFlight, RowOverlay } from './row-overlay.js';
 
 /** What becomes of a row: a new document, a delete mark, nothing, or nothing and an error for whoever asked. */
 export type Decision = { readonly put: Buffer } | 'delete' | 'keep' | BinnacleError;
 
-/** A change that depends on the row as it is, or one that does not (`put`): that one saves the read. */
+/** A change that depends on the row as it is, or one that does not (`put`). Either way the row is read: a table knows how many rows it has. */
 export type RowChange =
   | { readonly handle: Buffer; readonly decide: (current: Row | undefined) => Decision }
   | { readonly handle: Buffer; readonly put: Buffer };
@@ -28,7 +28,7 @@ export interface WritePathOptions {
 
 /** A batch in the log on its way to the engine. */
 interface Commit {
-  readonly batch: LogBatch;
+  readonly batch: AppliedBatch;
   readonly bytes: number;
   /** Lets the rows of the write go: it is applied, or will not happen. */
   readonly release: () => void;
@@ -94,7 +94,7 @@ export class WritePath {
     const { results, committed } = await this.#inTurn(this.#readUnknown(tableId, changes, rows), async (early) => {
       let read = early;
       // A row that was known when the reads began is unknown when the write it was known from has been taken back.
-      while (changes.some((change, index) => 'decide' in change && rows[index]?.latest === undefined && read[index] === null)) {
+      while (rows.some(({ latest }, index) => latest === undefined && read[index] === null)) {
         read = await this.#readUnknown(tableId, changes, rows);
       }
       return this.#decideAll(tableId, changes, rows, read, durability, release);
@@ -110,7 +110,7 @@ export class WritePath {
   async dropTable(tableId: number): Promise<void> {
     await this.#admit();
     const operations = [{ tableId, handle: Buffer.alloc(0), document: undefined }];
-    const { committed } = await this.#inTurn(Promise.resolve(), async () => ({ committed: this.#commit(operations, [], 'fsync', () => undefined) }));
+    const { committed } = await this.#inTurn(Promise.resolve(), async () => ({ committed: this.#commit({ operations, rowsAdded: 0 }, [], 'fsync', () => undefined) }));
     await committed;
   }
 
@@ -142,10 +142,10 @@ export class WritePath {
     return turn;
   }
 
-  /** By position, from the engine: the rows that are needed and in no other write; null for the others. */
+  /** By position, from the engine: the rows that are in no other write; null for the others. */
   async #readUnknown(tableId: number, changes: readonly RowChange[], rows: readonly RowInFlight[]): Promise<(Row | undefined | null)[]> {
     const read: (Row | undefined | null)[] = changes.map(() => null);
-    const asked = changes.flatMap((change, index) => ('decide' in change && rows[index]?.latest === undefined ? [index] : []));
+    const asked = rows.flatMap(({ latest }, index) => (latest === undefined ? [index] : []));
     if (asked.length === 0) return read;
     const found = await this.engine.getMany(
       tableId,
@@ -165,31 +165,34 @@ export class WritePath {
   ): { results: RowResult[]; committed: Promise<unknown> } {
     const operations: LogOperation[] = [];
     const written: KnownRow[] = [];
+    let rowsAdded = 0;
     const firstVersion = this.log.nextVersion();
     const results = changes.map((change, index): RowResult => {
       const row = rows[index] as RowInFlight;
       const { handle } = change;
-      if ('decide' in change && row.latest === undefined) {
+      if (row.latest === undefined) {
         const found = read[index] ?? undefined;
         row.latest = { row: found, version: found?.version ?? 0, previous: undefined };
       }
-      const decision = 'decide' in change ? decided(change.decide, row.latest?.row) : change;
+      const decision = 'decide' in change ? decided(change.decide, row.latest.row) : change;
       if (decision instanceof BinnacleError) return decision;
-      if (decision === 'keep' || (decision === 'delete' && row.latest?.row === undefined)) return 'kept';
+      if (decision === 'keep' || (decision === 'delete' && row.latest.row === undefined)) return 'kept';
       const version = firstVersion + operations.length;
       const document = decision === 'delete' ? undefined : decision.put;
       operations.push({ tableId, handle, document });
+      rowsAdded += Number(document !== undefined) - Number(row.latest.row !== undefined);
       row.latest = { row: document && { handle, version, document }, version, previous: row.latest };
       written.push(row.latest);
       return document === undefined ? { version } : { version, document };
     });
-    if (operations.length > 0) return { results, committed: this.#commit(operations, written, durability, release) };
+    if (operations.length > 0) return { results, committed: this.#commit({ operations, rowsAdded }, written, durability, release) };
     release();
     // The answer may rest on a write that is not acknowledged yet.
     return { results, committed: this.#newest };
   }
 
-  #commit(operations: readonly LogOperation[], written: readonly KnownRow[], durability: Durability, release: () => void): Promise<void> {
+  #commit(change: Omit<AppliedBatch, 'firstVersion'>, written: readonly KnownRow[], durability: Durability, release: () => void): Promise<void> {
+    const { operations } = change;
     const before = this.log.nextVersion() - 1;
     let appended;
     try {
@@ -202,7 +205,7 @@ export class WritePath {
     this.#pendingBytes += bytes;
     const committed = new Promise<void>((resolve, reject) => {
       const finish = (error?: Error) => (error === undefined ? resolve() : reject(error));
-      const commit: Commit = { batch: { firstVersion: appended.firstVersion, operations }, bytes, release, finish, ready: false, failure: undefined };
+      const commit: Commit = { batch: { firstVersion: appended.firstVersion, ...change }, bytes, release, finish, ready: false, failure: undefined };
       this.#commits.push(commit);
       appended.durable
         .then(

@@ -2,17 +2,23 @@
 // eslint-disable-next-line @typescript-eslint/triple-slash-reference
 /// <reference path="./rocksdb-native.d.ts" />
 import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import RocksDB, { type RangeIterator, type ReadBatch } from 'rocksdb-native';
-import type { LogBatch } from '../log/log-record.js';
+import type { LogBatch, LogOperation } from '../log/log-record.js';
 import { linkEngineFiles, syncFiles } from './checkpoint-files.js';
-import { appliedVersionKey, decodeRow, encodeKey, keyHeadBytes, readVersion, type Row, tableIdMax, valueHeadBytes, writeKey, writeValue, writeVersion } from './row.js';
+import { appliedVersionKey, countKey, countKeys, decodeRow, encodeKey, keyHeadBytes, readVersion, type Row, tableIdMax, tableIdOfCountKey, valueHeadBytes, writeKey, writeValue, writeVersion } from './row.js';
 
 export interface ScanRange {
   /** Rows with greater handles only. */
   readonly after?: Buffer;
   /** Rows at most. */
   readonly limit?: number;
+}
+
+/** A batch, and by how much it changes the number of its table's rows; where that is not known, the rows it writes are read first. */
+export interface AppliedBatch extends LogBatch {
+  readonly rowsAdded?: number;
 }
 
 /** Rows that an iterator reads ahead: few, because a row may have megabytes. */
@@ -32,6 +38,8 @@ export class Engine {
     private readonly folder: string,
     private readonly db: RocksDB,
     private applied: number,
+    /** Rows by table id, of every table that ever had one. */
+    private readonly counts: Map<number, number>,
   ) {}
 
   /** Takes the folder's lock. Rejects with the files' names when they are damaged, and when another process has them open. */
@@ -41,10 +49,13 @@ export class Engine {
     try {
       await db.ready();
       const applied = await db.get(appliedVersionKey);
-      return new Engine(folder, db, applied === null ? 0 : readVersion(applied));
+      const counts = new Map<number, number>();
+      for await (const { key, value } of db.iterator(countKeys, { capacity: 64 })) counts.set(tableIdOfCountKey(key), readVersion(value));
+      return new Engine(folder, db, applied === null ? 0 : readVersion(applied), counts);
     } catch (error) {
+      await db.close().catch(() => undefined);
       const reason = (error as Error).message;
-      if (/lock/i.test(reason)) throw new Error(`${folder} is open in another process: each node needs a data folder of its own`, { cause: error });
+      if (reason.includes(join(folder, 'LOCK'))) throw new Error(`${folder} is open in another process: each node needs a data folder of its own`, { cause: error });
       throw new Error(`the rows in ${folder} cannot be opened: ${reason}. Keep the files, and restore the node from a snapshot: binnacle restore SNAPSHOT --data-dir DIR`, {
         cause: error,
       });
@@ -54,6 +65,16 @@ export class Engine {
   /** The newest version that reads see. */
   appliedVersion(): number {
     return this.applied;
+  }
+
+  /** Rows of the table, as of `appliedVersion`. */
+  count(tableId: number): number {
+    return this.counts.get(tableId) ?? 0;
+  }
+
+  /** Of the tables that ever had a row; 0 when there was none. */
+  largestTableId(): number {
+    return Math.max(0, ...this.counts.keys());
   }
 
   async get(tableId: number, handle: Buffer): Promise<Row | undefined> {
@@ -100,12 +121,13 @@ export class Engine {
     }
   }
 
-  /** Applies batches in their order, all or none, and that they are applied. */
-  async apply(batches: readonly LogBatch[]): Promise<void> {
+  /** Applies batches in their order, all or none, with the version they reach and the numbers of rows they lead to. */
+  async apply(batches: readonly AppliedBatch[]): Promise<void> {
     const last = batches.at(-1);
     if (last === undefined) return;
+    const counts = await this.#countsAfter(batches);
     let bytes = valueHeadBytes;
-    let count = 1;
+    let count = 1 + counts.size;
     for (const { operations } of batches) {
       count += operations.length;
       for (const { handle, document } of operations) bytes += keyHeadBytes + handle.length + valueHeadBytes + (document?.length ?? 0);
@@ -117,7 +139,7 @@ export class Engine {
     for (const { firstVersion, operations } of batches) {
       let version = firstVersion;
       for (const { tableId, handle, document } of operations) {
-        if (handle.length === 0 && document === undefined) {
+        if (isDrop({ handle, document })) {
           write.tryDeleteRange(tableStart(tableId), tableStart(tableId + 1));
         } else {
           const keyEnd = writeKey(slab, offset, tableId, handle);
@@ -129,11 +151,38 @@ export class Engine {
       }
     }
     const applied = last.firstVersion + last.operations.length - 1;
-    const appliedValue = Buffer.alloc(8);
-    writeVersion(appliedValue, 0, applied);
-    write.tryPut(appliedVersionKey, appliedValue);
+    write.tryPut(appliedVersionKey, numberValue(applied));
+    for (const [tableId, rows] of counts) write.tryPut(countKey(tableId), numberValue(rows));
     await write.flush();
     this.applied = applied;
+    for (const [tableId, rows] of counts) this.counts.set(tableId, rows);
+  }
+
+  /** Of the tables that the batches write to. */
+  async #countsAfter(batches: readonly AppliedBatch[]): Promise<Map<number, number>> {
+    const counts = new Map<number, number>();
+    const present = await this.#presentRows(batches.filter(({ rowsAdded }) => rowsAdded === undefined));
+    for (const { operations, rowsAdded } of batches) {
+      const [first] = operations;
+      if (first === undefined) continue;
+      const { tableId } = first;
+      const before = counts.get(tableId) ?? this.count(tableId);
+      if (isDrop(first)) {
+        counts.set(tableId, 0);
+        for (const key of present) if (key.startsWith(`${tableId} `)) present.delete(key);
+      } else {
+        counts.set(tableId, before + (rowsAdded ?? addedTo(present, operations)));
+      }
+    }
+    return counts;
+  }
+
+  /** Which of the rows that the batches write are there now. */
+  async #presentRows(batches: readonly LogBatch[]): Promise<Set<string>> {
+    const written = batches.flatMap(({ operations }) => operations).filter(({ handle }) => handle.length > 0);
+    const values = await Promise.all(written.map(({ tableId, handle }) => this.#read(encodeKey(tableId, handle))));
+    const present = written.filter(({ handle }, index) => decodeRow(handle, values[index] ?? null) !== undefined);
+    return new Set(present.map(({ tableId, handle }) => presenceKey(tableId, handle)));
   }
 
   /** Resolves to a version up to which everything is in RocksDB's tables, on disk: the log is not needed for it any more. */
@@ -195,6 +244,32 @@ export class Engine {
     for (const iterator of this.#iterators) iterator.destroy();
     await this.db.close();
   }
+}
+
+function isDrop({ handle, document }: Pick<LogOperation, 'handle' | 'document'>): boolean {
+  return handle.length === 0 && document === undefined;
+}
+
+/** By how many rows the operations make the table larger, whose rows are in `present` before and after. */
+function addedTo(present: Set<string>, operations: readonly LogOperation[]): number {
+  let added = 0;
+  for (const { tableId, handle, document } of operations) {
+    const key = presenceKey(tableId, handle);
+    added += Number(document !== undefined) - Number(present.has(key));
+    if (document === undefined) present.delete(key);
+    else present.add(key);
+  }
+  return added;
+}
+
+function presenceKey(tableId: number, handle: Buffer): string {
+  return `${tableId} ${handle.toString('latin1')}`;
+}
+
+function numberValue(number: number): Buffer {
+  const value = Buffer.alloc(8);
+  writeVersion(value, 0, number);
+  return value;
 }
 
 function tableStart(tableId: number): Buffer {

@@ -15,7 +15,20 @@ export const valueHeadBytes = 9;
 const deleteMark = 1;
 /** No table has the id 0: its rows are what the engine keeps of itself. */
 export const appliedVersionKey = Buffer.from('\0\0\0\0applied', 'latin1');
+const countKeyHead = Buffer.from('\0\0\0\0count', 'latin1');
+export const countKeys = { gte: countKeyHead, lt: Buffer.from('\0\0\0\0counu', 'latin1') };
 export const tableIdMax = 2 ** 32 - 2;
+
+/** Where the engine keeps how many rows a table has; the value is encoded as a version. */
+export function countKey(tableId: number): Buffer {
+  const key = Buffer.concat([countKeyHead, Buffer.alloc(4)]);
+  key.writeUInt32BE(tableId, countKeyHead.length);
+  return key;
+}
+
+export function tableIdOfCountKey(key: Buffer): number {
+  return key.readUInt32BE(countKeyHead.length);
+}
 
 export function encodeKey(tableId: number, handle: Uint8Array): Buffer {
   const key = Buffer.allocUnsafe(keyHeadBytes + handle.length);

@@ -69,7 +69,8 @@ describe('writing', () => {
 
   test('a batch with durability none does not wait for the disk, and counts; one with fsync does', async () => {
     const { log } = await reopen();
-    const { promise: released, resolve: release } = Promise.withResolvers<void>();
+    let release = (): void => {};
+    const released = new Promise<void>((resolve) => (release = resolve));
     jest.spyOn(LogSegment.prototype, 'sync').mockReturnValue(released);
     const order: string[] = [];
     const awaited = log.append([put('a', '1')], 'fsync').durable.then(() => order.push('on disk'));
@@ -265,7 +266,7 @@ describe('a failing disk', () => {
     await log.append([put('a', '1')], 'fsync').durable;
     const sync = jest.spyOn(LogSegment.prototype, 'sync').mockRejectedValue(failure('EIO'));
     await expect(log.append([put('b', '2')], 'fsync').durable).rejects.toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringMatching(/could not be written \(EIO\)/) as unknown });
-    expect(() => log.append([put('c', '3')], 'fsync')).toThrow(expect.objectContaining({ code: 'STORAGE_FAILED' }) as Error);
+    expect(() => log.append([put('c', '3')], 'fsync')).toThrow(/could not be written \(EIO\)/);
     expect(log.durableVersion()).toBe(1);
     expect(sync).toHaveBeenCalledTimes(1);
   });
