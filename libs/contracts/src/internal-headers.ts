@@ -6,3 +6,5 @@ export const dialectHeader = 'x-binnacle-dialect';
 export const listenerHeader = 'x-binnacle-listener';
 /** Names the target node, as `?node=` does; clients may send it. */
 export const targetNodeHeader = 'x-binnacle-node';
+/** The storage node that passed the request on to the write node of its table: that one does not pass it on again. */
+export const forwardedByHeader = 'x-binnacle-forwarded-by';

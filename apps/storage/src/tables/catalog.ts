@@ -47,19 +47,22 @@ export class Catalog implements NodePart {
 
   /** The table of that name or alias. Throws NOT_FOUND in Typesense's words. */
   byName(name: string): Table {
-    const table = this.find(name);
-    if (table === undefined) throw new BinnacleError('NOT_FOUND', 'Collection not found');
-    return table;
+    return found(this.find(name), 'Collection not found');
   }
 
   /** As `byName`, but a name this node does not know is asked of cluster state: another node may just have made the table. */
   async lookUp(name: string): Promise<Table> {
-    const known = this.find(name);
-    if (known !== undefined) return known;
+    return this.find(name) ?? found(resolve(await this.#stored(), name), 'Collection not found');
+  }
+
+  /** The alias of that name. Throws NOT_FOUND. */
+  async lookUpAlias(name: string): Promise<Alias> {
+    return aliasNamed(this.#document.value(), name) ?? found(aliasNamed(await this.#stored(), name), 'Not Found');
+  }
+
+  async #stored(): Promise<CatalogDocument> {
     const { document } = await this.node.state.readDocument(catalogKey);
-    const table = document && resolve(parseCatalog(document.value), name);
-    if (table === undefined) throw new BinnacleError('NOT_FOUND', 'Collection not found');
-    return table;
+    return document === undefined ? emptyCatalog : parseCatalog(document.value);
   }
 
   /** The table of that name or alias. A table's own name wins. */
@@ -124,7 +127,16 @@ export class Catalog implements NodePart {
   }
 }
 
+function aliasNamed(catalog: CatalogDocument, name: string): Alias | undefined {
+  return catalog.aliases.find((alias) => alias.name === name);
+}
+
 function resolve(catalog: CatalogDocument, name: string): Table | undefined {
-  const alias = catalog.aliases.find((candidate) => candidate.name === name);
+  const alias = aliasNamed(catalog, name);
   return tableNamed(catalog, name) ?? (alias && tableNamed(catalog, alias.table));
+}
+
+function found<T>(value: T | undefined, refusal: string): T {
+  if (value === undefined) throw new BinnacleError('NOT_FOUND', refusal);
+  return value;
 }
