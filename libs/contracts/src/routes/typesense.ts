@@ -18,13 +18,28 @@ import {
 
 const route = (method: HttpMethod, path: string, facts: RouteFacts): Route => defineRoute(['typesense'], method, path, facts);
 
-const jsonLines = 'application/x-ndjson';
+/** JSON, one a line; Typesense calls it text. */
+const jsonLines = 'text/plain; charset=utf-8';
 const filterBy: QueryParameter = { name: 'filter_by', type: 'string', description: 'Which documents, in filter syntax.' };
 const writeAction: QueryParameter = {
   name: 'action',
   type: 'string',
   description: 'create, upsert, update or emplace; create if absent.',
 };
+const dirtyValues: QueryParameter = {
+  name: 'dirty_values',
+  type: 'string',
+  description: 'What becomes of values of another type: coerce_or_reject (if absent), coerce_or_drop, drop or reject.',
+};
+const durability: QueryParameter = {
+  name: 'durability',
+  type: 'string',
+  description: 'fsync (if absent): answered once it is on disk; none: answered before.',
+};
+const fieldChoice: readonly QueryParameter[] = [
+  { name: 'include_fields', type: 'string', description: 'Only these fields, separated by commas.' },
+  { name: 'exclude_fields', type: 'string', description: 'Without these fields, separated by commas.' },
+];
 
 const operations: readonly Route[] = [
   route('POST', '/operations/snapshot', {
@@ -67,6 +82,7 @@ const operations: readonly Route[] = [
     summary: 'Schema changes under way',
     target: anyStorage,
     action: 'operations/schema_changes:list',
+    state: 'served',
   }),
 ];
 
@@ -106,19 +122,21 @@ const keys: readonly Route[] = [
 ];
 
 const collections: readonly Route[] = [
-  route('GET', '/collections', { summary: 'All collections', target: anyStorage, action: 'collections:list' }),
+  route('GET', '/collections', { summary: 'All collections', target: anyStorage, action: 'collections:list', state: 'served' }),
   route('POST', '/collections', {
     summary: 'Create a collection',
     target: leader,
     action: 'collections:create',
+    state: 'served',
     operation: 'write',
     bodyBytesMax: mebibyte,
   }),
-  route('GET', '/collections/:collection', { summary: 'One collection', target: anyStorage, action: 'collections:get' }),
+  route('GET', '/collections/:collection', { summary: 'One collection', target: anyStorage, action: 'collections:get', state: 'served' }),
   route('PATCH', '/collections/:collection', {
     summary: 'Change the schema of a collection',
     target: leader,
     action: 'collections:update',
+    state: 'served',
     operation: 'write',
     deadlineMs: 10 * minuteMs,
     bodyBytesMax: mebibyte,
@@ -127,21 +145,24 @@ const collections: readonly Route[] = [
     summary: 'Drop a collection',
     target: leader,
     action: 'collections:delete',
+    state: 'served',
     operation: 'delete',
     deadlineMs: minuteMs,
   }),
-  route('GET', '/aliases', { summary: 'All aliases', target: anyStorage, action: 'aliases:list' }),
-  route('GET', '/aliases/:alias', { summary: 'One alias', target: anyStorage, action: 'aliases:get' }),
+  route('GET', '/aliases', { summary: 'All aliases', target: anyStorage, action: 'aliases:list', state: 'served' }),
+  route('GET', '/aliases/:alias', { summary: 'One alias', target: anyStorage, action: 'aliases:get', state: 'served' }),
   route('PUT', '/aliases/:alias', {
     summary: 'Create an alias or point it elsewhere',
     target: leader,
     action: 'aliases:create',
+    state: 'served',
     operation: 'write',
   }),
   route('DELETE', '/aliases/:alias', {
     summary: 'Remove an alias',
     target: leader,
     action: 'aliases:delete',
+    state: 'served',
     operation: 'delete',
   }),
 ];
@@ -151,44 +172,56 @@ const documents: readonly Route[] = [
     summary: 'Write a document',
     target: anyStorage,
     action: 'documents:create',
+    state: 'served',
     operation: 'write',
-    query: [writeAction],
+    query: [writeAction, dirtyValues, durability],
     bodyBytesMax: 16 * mebibyte,
   }),
   route('PATCH', '/collections/:collection/documents', {
     summary: 'Change the documents that match',
     target: anyStorage,
     action: 'documents:update',
+    state: 'served',
     operation: 'write',
     deadlineMs: 10 * minuteMs,
-    query: [filterBy],
+    query: [filterBy, dirtyValues, durability],
     bodyBytesMax: mebibyte,
   }),
   route('DELETE', '/collections/:collection/documents', {
     summary: 'Delete the documents that match',
     target: anyStorage,
     action: 'documents:delete',
+    state: 'served',
     operation: 'delete',
     deadlineMs: 10 * minuteMs,
-    query: [filterBy],
+    query: [filterBy, { name: 'truncate', type: 'boolean', description: 'All documents, instead of a filter.' }, durability],
   }),
   route('POST', '/collections/:collection/documents/import', {
     summary: 'Write many documents, one a line',
     target: anyStorage,
     action: 'documents:import',
+    state: 'served',
     operation: 'import',
     deadlineMs: 10 * minuteMs,
-    query: [writeAction, { name: 'batch_size', type: 'integer', description: 'Documents a batch.' }],
+    query: [
+      writeAction,
+      dirtyValues,
+      durability,
+      { name: 'batch_size', type: 'integer', description: 'Documents written together: 1 to 1000; 1000 if absent.' },
+      { name: 'return_doc', type: 'boolean', description: 'Each result has the document as it is kept.' },
+      { name: 'return_id', type: 'boolean', description: 'Each result has the id.' },
+    ],
     // It streams: the limit keeps one request from filling a disk, not memory.
-    bodyBytesMax: 1_024 * mebibyte,
+    bodyBytesMax: 16 * 1_024 * mebibyte,
     produces: jsonLines,
   }),
   route('GET', '/collections/:collection/documents/export', {
     summary: 'Read all documents, one a line',
     target: anyStorage,
     action: 'documents:export',
+    state: 'served',
     deadlineMs: minuteMs,
-    query: [filterBy],
+    query: [filterBy, ...fieldChoice],
     produces: jsonLines,
   }),
   route('GET', '/collections/:collection/documents/search', {
@@ -211,19 +244,25 @@ const documents: readonly Route[] = [
     summary: 'One document',
     target: anyStorage,
     action: 'documents:get',
+    state: 'served',
+    query: fieldChoice,
   }),
   route('PATCH', '/collections/:collection/documents/:document', {
     summary: 'Change a document',
     target: anyStorage,
     action: 'documents:update',
+    state: 'served',
     operation: 'write',
+    query: [dirtyValues, durability],
     bodyBytesMax: 16 * mebibyte,
   }),
   route('DELETE', '/collections/:collection/documents/:document', {
     summary: 'Delete a document',
     target: anyStorage,
     action: 'documents:delete',
+    state: 'served',
     operation: 'delete',
+    query: [{ name: 'ignore_not_found', type: 'boolean', description: 'Answers 200 also when there is none.' }, durability],
   }),
   route('POST', '/multi_search', {
     summary: 'Several searches in one request',
