@@ -8,3 +8,5 @@ export const listenerHeader = 'x-binnacle-listener';
 export const targetNodeHeader = 'x-binnacle-node';
 /** The storage node that passed the request on to the write node of its table: that one does not pass it on again. */
 export const forwardedByHeader = 'x-binnacle-forwarded-by';
+/** On the answer to searches that asked for a cached one: `hit` or `miss` for each, with commas between. The gateway counts them for `/stats.json`. */
+export const searchCacheHeader = 'x-binnacle-search-cache';
