@@ -4,6 +4,7 @@ import { EventStreams } from '@binnacle/node-kit/event-streams';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Module } from '@nestjs/common';
 import { ClusterController } from './cluster.controller.js';
+import { ClusterSnapshot } from './cluster-snapshot.js';
 import { ClusterView } from './cluster-view.js';
 import type { ClusterChange } from './events/change.js';
 import { ClusterWatch } from './events/cluster-watch.js';
@@ -23,6 +24,7 @@ const streamLimits = { streamsMax: 100, bufferedBytesMax: 512 * 1024, heartbeatM
     ClusterView,
     RemoteGcOwner,
     Vote,
+    ClusterSnapshot,
     ClusterWatch,
     { provide: AgentClient, useFactory: (node: NodeContext) => new AgentClient(node), inject: [NodeContext] },
     { provide: EventLog, useFactory: (node: NodeContext) => new EventLog<ClusterChange>(node.clock, eventsMax), inject: [NodeContext] },

@@ -4,7 +4,7 @@ import type { EventLog } from '@binnacle/node-kit/event-log';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 
 /** What a node may be busy with for longer than a request should take. */
-export type TaskKind = 'snapshot' | 'compaction' | 'index-rebuild' | 'schema-change';
+export type TaskKind = 'snapshot' | 'compaction' | 'index-rebuild';
 
 export interface TaskProgress {
   readonly done: number;
@@ -61,10 +61,6 @@ export class Tasks {
   /** Running ones first, then those that ended, the latest first. */
   all(): Task[] {
     return [...this.#running.values(), ...this.#ended.toReversed()];
-  }
-
-  running(kind: TaskKind): Task[] {
-    return [...this.#running.values()].filter((task) => task.kind === kind);
   }
 
   /** Settles as `work` does; until then the task runs. */

@@ -45,6 +45,8 @@ const statusByCode = {
   OUT_OF_MEMORY: 507,
   /** The disk under the rows failed: reads go on, writes do not. */
   STORAGE_FAILED: 503,
+  /** A snapshot could not be made; nothing of it is left. */
+  SNAPSHOT_FAILED: 500,
   INTERNAL: 500,
 } as const;
 
@@ -157,7 +159,10 @@ const typesenseBodies: Partial<Record<ErrorCode, string>> = {
   UNAUTHENTICATED: '{"message": "Forbidden - a valid `x-typesense-api-key` header must be sent."}',
   NOT_READY: '{ "message": "Not Ready or Lagging"}',
   WRITES_SKIPPED: '{"message": "Skipping writes."}',
+  SNAPSHOT_FAILED: '{"error":"Copy failed.","success":false}',
 };
 
 /** Typesense writes these answers by hand, with a space, and its other messages through a JSON library, without one. */
-const typesenseTexts: ReadonlyMap<string, string> = new Map([['Bad JSON.', '{"message": "Bad JSON."}']]);
+const typesenseTexts: ReadonlyMap<string, string> = new Map(
+  ['Bad JSON.', 'Another snapshot is in progress.'].map((text) => [text, `{"message": "${text}"}`]),
+);

@@ -174,6 +174,23 @@ export class StorageConfig {
   @Max(600_000)
   gcLeaseTtlMs = 60_000;
 
+  @Key('Folders under which snapshots may be written. Empty: `snapshots` in the data folder.')
+  @IsArray()
+  @IsString({ each: true })
+  snapshotRoots: string[] = [];
+
+  @Key('Take a snapshot this often, in `scheduled` under the first of the snapshot roots. 0: never.')
+  @IsInt()
+  @Min(0)
+  @Max(30_000)
+  snapshotIntervalMinutes = 0;
+
+  @Key('Scheduled snapshots kept; the oldest go first.')
+  @IsInt()
+  @Min(1)
+  @Max(10_000)
+  snapshotsKept = 7;
+
   @Key('Threads that search. One search keeps one of them busy; a thread takes some 40 MB.')
   @IsInt()
   @Min(1)

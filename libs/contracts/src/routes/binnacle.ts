@@ -1,5 +1,5 @@
 import { dialects, type QueryParameter, type Route } from '../route.js';
-import { anyCluster, anyGateway, defineRoute, self } from './define-route.js';
+import { anyCluster, anyGateway, anyStorage, defineRoute, self } from './define-route.js';
 
 /* Binnacle's own API, and what every listener answers. */
 
@@ -84,5 +84,19 @@ export const binnacleRoutes: readonly Route[] = [
     action: 'leases:get',
     state: 'served',
     query: [{ name: 'limit', type: 'integer', description: 'How many tenures, newest first: 1 to 1000; 100 if absent.' }],
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/tasks', {
+    summary: 'Long operations of a storage node: those that run, and the last that ended',
+    target: anyStorage,
+    action: 'tasks:list',
+    state: 'served',
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/tasks/events', {
+    summary: 'The same as server-sent events',
+    target: anyStorage,
+    action: 'tasks:list',
+    state: 'served',
+    everyNode: false,
+    produces: 'text/event-stream',
   }),
 ];

@@ -46,3 +46,5 @@ export const leader: TargetRule = { kind: 'lease-owner', lease: 'leader', role: 
 export const profiled: TargetRule = { kind: 'subject', role: 'profiling', subjectRole: 'any' };
 /** The cluster role decides about a storage node. */
 export const aboutStorage: TargetRule = { kind: 'subject', role: 'cluster', subjectRole: 'storage' };
+/** The same where all storage nodes are meant by `*`, together. */
+export const aboutStorageTogether: TargetRule = { ...aboutStorage, together: true };

@@ -1,6 +1,7 @@
 import type { HttpMethod, QueryParameter, Route } from '../route.js';
 import {
   aboutStorage,
+  aboutStorageTogether,
   anyGateway,
   anyStorage,
   defineRoute,
@@ -43,19 +44,21 @@ const fieldChoice: readonly QueryParameter[] = [
 
 const operations: readonly Route[] = [
   route('POST', '/operations/snapshot', {
-    summary: 'Write a snapshot of a node; answers when the copy is complete',
-    target: anyStorage,
+    summary: 'Write a snapshot of a node, or with node=* of all together; answers when it is complete',
+    target: aboutStorageTogether,
     action: 'operations/snapshot:create',
+    state: 'served',
     everyNode: true,
     deadlineMs: 30 * minuteMs,
     query: [
-      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root.', required: true },
+      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root; with node=* each node makes one of its name in it.', required: true },
     ],
   }),
   route('POST', '/operations/db/compact', {
     summary: 'Compact the storage engine; answers when done',
     target: anyStorage,
     action: 'operations/db/compact:create',
+    state: 'served',
     everyNode: true,
     deadlineMs: 30 * minuteMs,
   }),
@@ -71,12 +74,14 @@ const operations: readonly Route[] = [
     summary: 'Empty the search cache',
     target: anyStorage,
     action: 'operations/cache/clear:create',
+    state: 'served',
     everyNode: true,
   }),
   route('POST', '/operations/reset_peers', {
     summary: 'Read the list of nodes afresh',
     target: anyStorage,
     action: 'operations/reset_peers:create',
+    state: 'served',
   }),
   route('GET', '/operations/schema_changes', {
     summary: 'Schema changes under way',
@@ -229,6 +234,7 @@ const documents: readonly Route[] = [
     target: anyStorage,
     action: 'documents:search',
     operation: 'search',
+    state: 'served',
     deadlineMs: 30 * secondMs,
     query: [
       { name: 'q', type: 'string', description: 'What to search for.' },
@@ -237,6 +243,10 @@ const documents: readonly Route[] = [
       { name: 'sort_by', type: 'string', description: 'Fields and directions.' },
       { name: 'page', type: 'integer', description: 'Which page; 1 if absent.' },
       { name: 'per_page', type: 'integer', description: 'Hits a page; 10 if absent.' },
+      { name: 'facet_by', type: 'string', description: 'Fields whose values are counted.' },
+      { name: 'include_fields', type: 'string', description: 'Only these fields of the documents.' },
+      { name: 'exclude_fields', type: 'string', description: 'Not these fields of the documents.' },
+      { name: 'cache_ttl', type: 'integer', description: 'Seconds for which the answer may be kept; 60 if absent.' },
       { name: 'use_cache', type: 'boolean', description: 'Answer from the search cache where it can.' },
     ],
   }),
@@ -269,9 +279,10 @@ const documents: readonly Route[] = [
     target: anyStorage,
     action: 'documents:search',
     operation: 'search',
+    state: 'served',
     retryable: true,
     deadlineMs: 30 * secondMs,
-    bodyBytesMax: 16 * mebibyte,
+    bodyBytesMax: mebibyte,
   }),
 ];
 
