@@ -168,6 +168,8 @@ const served = [
   'DELETE /collections/:collection/documents',
   'POST /collections/:collection/documents/import',
   'GET /collections/:collection/documents/export',
+  'GET /collections/:collection/documents/search',
+  'POST /multi_search',
   'GET /collections/:collection/documents/:document',
   'PATCH /collections/:collection/documents/:document',
   'DELETE /collections/:collection/documents/:document',

@@ -107,5 +107,6 @@ function asAnswer(error: unknown): SearchAnswer {
 
 function tellCache(answers: readonly SearchAnswer[], reply: FastifyReply): void {
   const asked = answers.map(({ cache }) => cache).filter((cache) => cache !== undefined);
-  if (asked.length > 0) void reply.header(searchCacheHeader, asked.join(', '));
+  // On the raw answer a gateway in this process sees it too, without reading the head as it was sent.
+  if (asked.length > 0) reply.raw.setHeader(searchCacheHeader, asked.join(', '));
 }
