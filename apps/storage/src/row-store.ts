@@ -86,10 +86,13 @@ export class RowStore implements NodePart {
     const open = this.#open;
     if (open === undefined) return;
     this.#open = undefined;
-    await open.writes.close();
-    await this.#trimming;
-    await open.log.close();
-    await open.engine.close();
+    try {
+      await open.writes.close();
+      await this.#trimming;
+      await open.log.close();
+    } finally {
+      await open.engine.close();
+    }
   }
 
   /**

@@ -35,13 +35,16 @@ interface Commit {
   readonly finish: (error?: Error) => void;
   /** The log has it as durable as was asked for. */
   ready: boolean;
-  failure: Error | undefined;
+  /** The log did not take it. */
+  failed: boolean;
 }
 
 /** Of one group given to the engine: enough to be worth the hop, too little to keep the event loop for long. */
 const groupOperationsMax = 4_096;
 const groupBytesMax = 4 * 2 ** 20;
 const retryMs = 500;
+/** Of the batches that are let in and not decided yet: how much they will add to what is on its way is not known before. */
+const undecidedChangesMax = 4_096;
 
 /**
  * What happens to a write: it waits for room, the rows it depends on are read, it is decided in its turn, appended to the log, and,
@@ -50,6 +53,7 @@ const retryMs = 500;
 export class WritePath {
   readonly #overlay = new RowOverlay();
   #pendingBytes = 0;
+  #undecidedChanges = 0;
   #roomWaiter: (() => void) | undefined;
   #admission: Promise<void> = Promise.resolve();
   #turn: Promise<void> = Promise.resolve();
@@ -88,10 +92,10 @@ export class WritePath {
 
   /** Results in the order of the changes. All of them are decided in one turn of the event loop: a thousand at once, not a million. */
   async write(tableId: number, changes: readonly RowChange[], durability: Durability): Promise<RowResult[]> {
-    await this.#admit();
+    await this.#admit(changes.length);
     const rows = changes.map(({ handle }) => this.#overlay.use(tableId, handle));
     const release = () => rows.forEach((row, index) => this.#overlay.release(tableId, (changes[index] as RowChange).handle, row));
-    const { results, committed } = await this.#inTurn(this.#readUnknown(tableId, changes, rows), async (early) => {
+    const { results, committed } = await this.#inTurn(changes.length, this.#readUnknown(tableId, changes, rows), async (early) => {
       let read = early;
       // A row that was known when the reads began is unknown when the write it was known from has been taken back.
       while (rows.some(({ latest }, index) => latest === undefined && read[index] === null)) {
@@ -108,37 +112,51 @@ export class WritePath {
 
   /** Everything in the table goes, after the writes that came before. */
   async dropTable(tableId: number): Promise<void> {
-    await this.#admit();
+    await this.#admit(1);
     const operations = [{ tableId, handle: Buffer.alloc(0), document: undefined }];
-    const { committed } = await this.#inTurn(Promise.resolve(), async () => ({ committed: this.#commit({ operations, rowsAdded: 0 }, [], 'fsync', () => undefined) }));
+    const { committed } = await this.#inTurn(1, Promise.resolve(), async () => ({ committed: this.#commit({ operations, rowsAdded: 0 }, [], 'fsync', () => undefined) }));
     await committed;
   }
 
-  /** Resolves once what was taken in is applied. Nothing may be written any more. */
+  /** Resolves once what was taken in is applied; what the engine does not take stays in the log, for the next start. */
   async close(): Promise<void> {
+    this.#closed = true;
+    this.#roomWaiter?.();
     await this.#admission;
     await this.#turn;
-    this.#closed = true;
     await this.#applying;
   }
 
   /** First come, first served. */
-  async #admit(): Promise<void> {
-    const before = this.#admission;
-    this.#admission = before.then(async () => {
-      while (this.#pendingBytes >= this.options.pendingBytesMax && !this.#closed) await new Promise<void>((resolve) => (this.#roomWaiter = resolve));
+  async #admit(changes: number): Promise<void> {
+    const admitted = this.#admission.then(async () => {
+      while (!this.#closed && !this.#hasRoom()) await new Promise<void>((resolve) => (this.#roomWaiter = resolve));
+      if (this.#closed) throw stopping();
+      this.#undecidedChanges += changes;
     });
-    await this.#admission;
+    this.#admission = admitted.catch(() => undefined);
+    await admitted;
+  }
+
+  #hasRoom(): boolean {
+    return this.#pendingBytes < this.options.pendingBytesMax && this.#undecidedChanges < undecidedChangesMax;
+  }
+
+  #wakeRoomWaiter(): void {
+    if (!this.#hasRoom()) return;
+    this.#roomWaiter?.();
+    this.#roomWaiter = undefined;
   }
 
   /** Runs `decide` with what was read, after the decisions of all the calls before this one. */
-  async #inTurn<R, T>(read: Promise<R>, decide: (read: R) => Promise<T>): Promise<T> {
+  async #inTurn<R, T>(changes: number, read: Promise<R>, decide: (read: R) => Promise<T>): Promise<T> {
     const before = this.#turn;
     const turn = Promise.allSettled([read, before]).then(async () => decide(await read));
-    this.#turn = turn.then(
-      () => undefined,
-      () => undefined,
-    );
+    const end = (): void => {
+      this.#undecidedChanges -= changes;
+      this.#wakeRoomWaiter();
+    };
+    this.#turn = turn.then(end, end);
     return turn;
   }
 
@@ -205,7 +223,7 @@ export class WritePath {
     this.#pendingBytes += bytes;
     const committed = new Promise<void>((resolve, reject) => {
       const finish = (error?: Error) => (error === undefined ? resolve() : reject(error));
-      const commit: Commit = { batch: { firstVersion: appended.firstVersion, ...change }, bytes, release, finish, ready: false, failure: undefined };
+      const commit: Commit = { batch: { firstVersion: appended.firstVersion, ...change }, bytes, release, finish, ready: false, failed: false };
       this.#commits.push(commit);
       appended.durable
         .then(
@@ -213,7 +231,11 @@ export class WritePath {
             for (const each of written) each.previous = undefined;
             commit.ready = true;
           },
-          (error: Error) => (commit.failure = error),
+          (error: Error) => {
+            // At once: what is before it may wait for the engine.
+            commit.finish(error);
+            commit.failed = true;
+          },
         )
         .finally(() => this.#wake?.());
     });
@@ -224,9 +246,9 @@ export class WritePath {
 
   async #applyAll(): Promise<void> {
     for (let head = this.#commits[0]; head !== undefined; head = this.#commits[0]) {
-      if (head.failure !== undefined) {
+      if (head.failed) {
         this.#commits.shift();
-        this.#settle(head, head.failure);
+        this.#settle(head);
       } else if (!head.ready) {
         await new Promise<void>((resolve) => (this.#wake = resolve));
       } else if (!(await this.#applyGroup())) {
@@ -234,10 +256,11 @@ export class WritePath {
         await new Promise<void>((resolve) => this.options.clock.after(retryMs, resolve));
       }
     }
+    for (const { finish } of this.#commits) finish(stopping());
     this.#applying = undefined;
   }
 
-  /** False: the engine did not take it. Then the callers are told, and the writes, which are in the log, wait for another try. */
+  /** False: the engine did not take it. Then everybody who waits is told, and the writes, which are in the log, wait for another try. */
   async #applyGroup(): Promise<boolean> {
     let operations = 0;
     let bytes = 0;
@@ -255,7 +278,7 @@ export class WritePath {
       this.#applyFailure = error as Error;
       this.options.onApplyFailure(error as Error);
       const reason = new BinnacleError('OUT_OF_DISK', 'the write is in the log, but could not be applied yet: the node has no disk space, or its disk fails', { cause: error });
-      for (const commit of group) commit.finish(reason);
+      for (const { ready, finish } of this.#commits) if (ready) finish(reason);
       return false;
     }
     this.#applyFailure = undefined;
@@ -265,14 +288,16 @@ export class WritePath {
     return true;
   }
 
-  #settle(commit: Commit, error?: Error): void {
+  #settle(commit: Commit): void {
     commit.release();
-    commit.finish(error);
+    commit.finish();
     this.#pendingBytes -= commit.bytes;
-    if (this.#pendingBytes >= this.options.pendingBytesMax) return;
-    this.#roomWaiter?.();
-    this.#roomWaiter = undefined;
+    this.#wakeRoomWaiter();
   }
+}
+
+function stopping(): BinnacleError {
+  return new BinnacleError('NOT_READY', 'the node stops');
 }
 
 function decided(decide: (current: Row | undefined) => Decision, current: Row | undefined): Decision {
