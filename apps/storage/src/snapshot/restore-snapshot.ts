@@ -20,8 +20,9 @@ export async function restoreSnapshot(
   onProgress: (what: 'verified' | 'copied', doneBytes: number, totalBytes: number) => void,
 ): Promise<void> {
   checkApart(resolve(snapshot), resolve(dataDir));
+  const from = await realpath(snapshot);
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const [from, to] = [await realpath(snapshot), await realpath(dataDir)];
+  const to = await realpath(dataDir);
   checkApart(from, to);
   const present = await namesIn(to);
   if (present.length > 0) throw new Error(`${dataDir} is not empty (${present.slice(0, 3).join(', ')}): a restore replaces nothing, choose an empty folder`);
