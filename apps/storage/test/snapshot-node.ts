@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import { startNode, type RunningNode } from '@binnacle/node-kit/run-node';
+import type { Type } from '@nestjs/common';
 import { RowStore } from '../src/row-store.js';
 import { Snapshots } from '../src/snapshot/snapshots.js';
 import { StorageModule } from '../src/storage.module.js';
@@ -30,13 +31,13 @@ export class Folders {
 export class SnapshotNode {
   private constructor(readonly running: RunningNode) {}
 
-  static async start(dataDir: string, change: (config: NodeConfig) => void = () => {}): Promise<SnapshotNode> {
+  static async start(dataDir: string, change: (config: NodeConfig) => void = () => {}, modulesBefore: readonly Type[] = []): Promise<SnapshotNode> {
     const config = new NodeConfig();
     config.dataDir = dataDir;
     Object.assign(config.node, { port: 0, clusterSecret, drainDelayMs: 0 });
     config.log.level = 'silent';
     change(config);
-    return new SnapshotNode(await startNode({ roles: ['storage'], modules: [StorageModule], defaultPort: 0 }, config));
+    return new SnapshotNode(await startNode({ roles: ['storage'], modules: [...modulesBefore, StorageModule], defaultPort: 0 }, config));
   }
 
   get rows(): RowStore {
