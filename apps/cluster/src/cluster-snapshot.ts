@@ -46,7 +46,8 @@ export class ClusterSnapshot {
    */
   async ofOne(nodeId: string | undefined, snapshotPath: unknown): Promise<void> {
     const record = nodeId === undefined ? await this.#usualNode() : this.#storageNodes().find(({ id }) => id === nodeId);
-    if (record === undefined) throw new BinnacleError(nodeId === undefined ? 'NO_TARGET' : 'UNKNOWN_NODE', `There is no storage node ${nodeId ?? 'now'}.`);
+    if (record === undefined && nodeId !== undefined) throw new BinnacleError('UNKNOWN_NODE', `There is no storage node ${nodeId}.`);
+    if (record === undefined) throw new BinnacleError('NO_TARGET', 'No storage node leads now: name one, or * for all of them.', { retryAfterS: 1 });
     await this.#ask(record, snapshotPath);
   }
 
