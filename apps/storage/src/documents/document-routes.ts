@@ -34,6 +34,7 @@ type Handler = (request: DocumentRequest) => Promise<unknown>;
 
 const jsonType = 'application/json; charset=utf-8';
 const linesType = 'text/plain; charset=utf-8';
+const listenersMax = 32;
 /** Documents an import writes together, unless the client says fewer. */
 const batchSizeMax = 1_000;
 
@@ -181,6 +182,8 @@ export class DocumentRoutes implements OnModuleInit {
     reply.hijack();
     reply.raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), 'content-type': linesType });
     reply.raw.flushHeaders();
+    // In one process with the gateway both have their listeners on it.
+    reply.raw.setMaxListeners(listenersMax);
     await pipeline(body, reply.raw).catch((error: NodeJS.ErrnoException) => {
       if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') this.node.log.warn({ reason: error.message }, 'an answer was broken off');
     });
