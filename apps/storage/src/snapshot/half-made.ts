@@ -1,8 +1,7 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import { syncPath } from './file-digest.js';
-
-const halfMadeName = /\.partial-[0-9a-f]{8}$/;
+import { halfMadeName } from './manifest.js';
 
 /**
  * Where the node is making a snapshot, on disk: what a `kill -9` leaves half-made is removed at the next start. The folder beside the

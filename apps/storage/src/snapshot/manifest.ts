@@ -3,6 +3,8 @@ import { lstat, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 export const manifestName = 'manifest.json';
+/** What a snapshot is called until it is complete and on disk. */
+export const halfMadeName = /\.partial-[0-9a-f]{8}$/;
 /** 1: the first one. A reader refuses what is newer than it knows. */
 const formatKnown = 1;
 /** About 400,000 files. */
@@ -42,6 +44,7 @@ export function manifestText(facts: ManifestFacts): string {
 
 /** Rejects with an Error that says in one line what is wrong with the folder. */
 export async function readManifest(folder: string): Promise<Manifest> {
+  if (halfMadeName.test(folder)) throw new Error(`${folder} is a half-made snapshot`);
   const file = join(folder, manifestName);
   const found = await lstat(file).catch(() => undefined);
   if (!found?.isFile()) throw new Error(`${folder} is no snapshot, or a half-made one: it has no ${manifestName}`);
