@@ -53,9 +53,9 @@ const statusByCode = {
 export type ErrorCode = keyof typeof statusByCode;
 export const errorCodes = Object.keys(statusByCode) as ErrorCode[];
 
-/** The status of an error outside dialects that have their own idea of it. */
-export function errorStatus(code: ErrorCode): number {
-  return statusByCode[code];
+/** The status of an error; dialects may have their own idea of it. */
+export function errorStatus(code: ErrorCode, dialect: Dialect = 'binnacle'): number {
+  return statusIn(dialect, code);
 }
 
 /** An error a client may see. The message is for the client; the cause is for the log and never leaves the process. */

@@ -139,7 +139,7 @@ export class Import {
     const id = returnId && !(write instanceof BinnacleError) ? { id: write.id } : {};
     if (result instanceof BinnacleError) {
       const error = result.code === 'INTERNAL' ? 'internal error' : result.message;
-      this.results.add(JSON.stringify({ code: errorStatus(result.code), document: shownText(line), error, ...id, success: false }));
+      this.results.add(JSON.stringify({ code: errorStatus(result.code, 'typesense'), document: shownText(line), error, ...id, success: false }));
     } else if (returnDocument) {
       const fields = returnId ? `,${JSON.stringify(id).slice(1, -1)}` : '';
       this.results.add(`{"document":${result.document.toString()}${fields},"success":true}`);

@@ -25,6 +25,8 @@ export class RequestBodies {
       }
       return await work(chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks));
     } finally {
+      // What is not read would stand between this answer and the next request of the connection.
+      body.resume();
       this.#heldBytes -= bytes;
     }
   }
