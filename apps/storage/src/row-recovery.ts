@@ -20,8 +20,9 @@ const groupBytesMax = 4 * 2 ** 20;
 export async function openRows(folder: string, options: CommitLogOptions, onProgress: (readBytes: number, totalBytes: number) => void): Promise<OpenedRows> {
   const engine = await Engine.open(join(folder, 'engine'));
   try {
-    const replay = new Replay(engine);
-    const log = await CommitLog.open(join(folder, 'log'), {
+    const logFolder = join(folder, 'log');
+    const replay = new Replay(engine, logFolder);
+    const log = await CommitLog.open(logFolder, {
       ...options,
       afterVersion: engine.appliedVersion(),
       onBatch: async (batch, { readBytes, totalBytes }) => {
@@ -43,14 +44,19 @@ class Replay {
   #bytes = 0;
   #nextVersion: number;
 
-  constructor(private readonly engine: Engine) {
+  constructor(
+    private readonly engine: Engine,
+    private readonly logFolder: string,
+  ) {
     this.#nextVersion = engine.appliedVersion() + 1;
   }
 
   async add(batch: LogBatch): Promise<void> {
     const { firstVersion, operations } = batch;
     if (firstVersion + operations.length <= this.#nextVersion) return;
-    if (firstVersion > this.#nextVersion) throw new LogCorruptionError('the log', 0, `it begins with version ${firstVersion}, and the rows end before version ${this.#nextVersion}`);
+    if (firstVersion > this.#nextVersion) {
+      throw new LogCorruptionError(this.logFolder, 0, `it begins with version ${firstVersion}, and the rows end before version ${this.#nextVersion}`);
+    }
     this.#nextVersion = firstVersion + operations.length;
     this.operations += operations.length;
     this.#group.push(batch);

@@ -58,6 +58,7 @@ export class RowStoreMetrics {
         },
       });
     measure('log_bytes', 'Bytes the commit log takes on disk.', ({ log }) => log.bytes());
+    measure('log_failed', '1 after the disk failed under the commit log: no writes are taken until the next start.', ({ log }) => (log.failure() === undefined ? 0 : 1));
     measure('durable_version', 'The newest version on disk.', ({ log }) => log.durableVersion());
     measure('applied_version', 'The newest version that reads see.', ({ engine }) => engine.appliedVersion());
     measure('pending_bytes', 'Bytes of writes on their way.', ({ writes }) => writes.pendingBytes());

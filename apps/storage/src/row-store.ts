@@ -62,7 +62,11 @@ export class RowStore implements NodePart {
     let saidAt = startedAt;
     const { engine, log, replayedOperations } = await openRows(
       this.#folder,
-      { segmentBytesMax: segmentBytes, onTakenBack: (version) => this.#open?.writes.takeBack(version) },
+      {
+        segmentBytesMax: segmentBytes,
+        onTakenBack: (version) => this.#open?.writes.takeBack(version),
+        onFailure: (error) => this.node.log.error({ err: error }, error.message),
+      },
       (readBytes, totalBytes) => {
         if (performance.now() - saidAt < progressIntervalMs) return;
         saidAt = performance.now();

@@ -88,6 +88,11 @@ describe('decisions', () => {
     expect([await read('a'), await read('e'), engine.appliedVersion(), engine.count(1)]).toEqual([undefined, '2', 3, 1]);
   });
 
+  test('are not made about rows without a handle, nor in tables that cannot be', async () => {
+    await expect(write(put('', 'x'))).rejects.toThrow('a row has no handle');
+    await expect(writes.write(0, [put('a', 'x')], 'fsync')).rejects.toThrow('0 is no table id');
+  });
+
   test('see a write that is not acknowledged yet, reads do not', async () => {
     await write(put('a', 'old'));
     const release = holdSyncs();

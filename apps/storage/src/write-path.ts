@@ -1,7 +1,7 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { AppliedBatch, Engine } from './engine/engine.js';
-import type { Row } from './engine/row.js';
+import { type Row, tableIdMax } from './engine/row.js';
 import type { CommitLog, Durability } from './log/commit-log.js';
 import type { LogOperation } from './log/log-record.js';
 import { type KnownRow, type RowInFlight, RowOverlay } from './row-overlay.js';
@@ -92,6 +92,9 @@ export class WritePath {
 
   /** Results in the order of the changes. All of them are decided in one turn of the event loop: a thousand at once, not a million. */
   async write(tableId: number, changes: readonly RowChange[], durability: Durability): Promise<RowResult[]> {
+    if (tableId < 1 || tableId > tableIdMax) throw new RangeError(`${tableId} is no table id`);
+    // In the log, a row without a handle that goes is its whole table.
+    if (changes.some(({ handle }) => handle.length === 0)) throw new RangeError('a row has no handle');
     await this.#admit(changes.length);
     const rows = changes.map(({ handle }) => this.#overlay.use(tableId, handle));
     const release = () => rows.forEach((row, index) => this.#overlay.release(tableId, (changes[index] as RowChange).handle, row));

@@ -1,10 +1,12 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LogOperation } from '../log/log-record.js';
 import { Engine } from './engine.js';
 
+/** A folder on another file system than the temporary ones. */
+const elsewhere = ['/dev/shm'].find((path) => existsSync(path) && statSync(path).dev !== statSync(tmpdir()).dev);
 let folder: string;
 const opened: Engine[] = [];
 
@@ -132,6 +134,19 @@ describe('files', () => {
     expect(await rows(taken)).toHaveLength(2_000);
     await apply(taken, put('row-0', 'copy'));
     expect((await engine.get(1, Buffer.from('row-0')))?.document.toString()).toBe('later');
+  });
+
+  (elsewhere === undefined ? test.skip : test)('a checkpoint on another file system (/dev/shm here) is a copy', async () => {
+    const copy = mkdtempSync(join(elsewhere as string, 'binnacle-engine-'));
+    try {
+      const engine = await open();
+      await apply(engine, ...many('x'.repeat(100)));
+      expect(await engine.hardLinkTo(join(copy, 'engine'))).toBe(2_000);
+      expect(await rows(await open(join(copy, 'engine')))).toHaveLength(2_000);
+      await closeAll();
+    } finally {
+      rmSync(copy, { recursive: true });
+    }
   });
 
   test('a compaction gives back what was overwritten; to stop waiting for it is possible', async () => {

@@ -56,9 +56,8 @@ export class Engine {
       await db.close().catch(() => undefined);
       const reason = (error as Error).message;
       if (reason.includes(join(folder, 'LOCK'))) throw new Error(`${folder} is open in another process: each node needs a data folder of its own`, { cause: error });
-      throw new Error(`the rows in ${folder} cannot be opened: ${reason}. Keep the files, and restore the node from a snapshot: binnacle restore SNAPSHOT --data-dir DIR`, {
-        cause: error,
-      });
+      const advice = /no space left/i.test(reason) ? 'Free some disk space' : 'Keep the files, and restore the node from a snapshot: binnacle restore SNAPSHOT --data-dir DIR';
+      throw new Error(`the rows in ${folder} cannot be opened: ${reason}. ${advice}`, { cause: error });
     }
   }
 
@@ -77,8 +76,8 @@ export class Engine {
     return Math.max(0, ...this.counts.keys());
   }
 
-  async get(tableId: number, handle: Buffer): Promise<Row | undefined> {
-    return decodeRow(handle, await this.#read(encodeKey(tableId, handle)));
+  get(tableId: number, handle: Buffer): Promise<Row | undefined> {
+    return this.#read(encodeKey(tableId, handle)).then((value) => decodeRow(handle, value));
   }
 
   /** In the order of the handles. */

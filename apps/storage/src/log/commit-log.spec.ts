@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globa
 import { appendFileSync, copyFileSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { BinnacleError } from '@binnacle/contracts/errors';
 import { CommitLog, type CommitLogOptions } from './commit-log.js';
 import type { LogOperation } from './log-record.js';
 import { LogSegment } from './log-segment.js';
@@ -262,12 +263,13 @@ describe('a failing disk', () => {
   });
 
   test('one that fails a sync is not asked again: every write is refused from then on', async () => {
-    const { log } = await reopen();
+    const said: BinnacleError[] = [];
+    const { log } = await reopen({ onFailure: (error) => said.push(error) });
     await log.append([put('a', '1')], 'fsync').durable;
     const sync = jest.spyOn(LogSegment.prototype, 'sync').mockRejectedValue(failure('EIO'));
     await expect(log.append([put('b', '2')], 'fsync').durable).rejects.toMatchObject({ code: 'STORAGE_FAILED', message: expect.stringMatching(/could not be written \(EIO\)/) as unknown });
     expect(() => log.append([put('c', '3')], 'fsync')).toThrow(/could not be written \(EIO\)/);
-    expect(log.durableVersion()).toBe(1);
+    expect([log.durableVersion(), said.length]).toEqual([1, 1]);
     expect(sync).toHaveBeenCalledTimes(1);
   });
 });

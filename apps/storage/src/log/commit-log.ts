@@ -1,8 +1,7 @@
-import { mkdir, unlink } from 'node:fs/promises';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { encodeFrame, type LogOperation, sealFrame } from './log-record.js';
 import { recoverLog, type RecoveredSegment, type RecoveryOptions } from './log-recovery.js';
-import { LogSegment } from './log-segment.js';
+import { LogSegment, makeLogFolder, removeSegment } from './log-segment.js';
 
 /** `fsync`: acknowledged once it is on disk. `none`: acknowledged once the operating system has it; a power cut may take it. */
 export type Durability = 'fsync' | 'none';
@@ -13,6 +12,8 @@ export interface CommitLogOptions extends RecoveryOptions {
   readonly afterVersion?: number;
   /** Called at once when appends had to be taken back: nothing newer than `version` is left, and versions go on from there. */
   readonly onTakenBack?: (version: number) => void;
+  /** Called once, when the log takes no more appends: the disk failed. */
+  readonly onFailure?: (error: BinnacleError) => void;
 }
 
 export interface Appended {
@@ -85,7 +86,7 @@ export class CommitLog {
 
   /** Reads the whole log (`onBatch`), cuts a torn end off and goes on behind it. Throws `LogCorruptionError`. */
   static async open(folder: string, options: CommitLogOptions): Promise<CommitLog> {
-    await mkdir(folder, { recursive: true });
+    await makeLogFolder(folder);
     const { segments, lastVersion = 0, tornBytes } = await recoverLog(folder, options);
     const { afterVersion = 0 } = options;
     const active = segments.at(-1);
@@ -94,7 +95,7 @@ export class CommitLog {
     }
     // The engine is ahead: a snapshot has no log, and a power cut may take what was written without waiting for the disk. A log with a
     // gap would hide that from its readers, so a new one begins.
-    for (const { path } of segments) await unlink(path);
+    for (const segment of segments) await removeSegment(segment);
     return new CommitLog(folder, options, await LogSegment.create(folder, afterVersion + 1), [], afterVersion, tornBytes);
   }
 
@@ -144,7 +145,7 @@ export class CommitLog {
       const next = this.older[1] ?? this.segment;
       if (oldest === undefined || next.firstVersion > version + 1) return;
       this.older.shift();
-      await unlink(oldest.path);
+      await removeSegment(oldest);
     }
   }
 
@@ -262,11 +263,11 @@ export class CommitLog {
 
   /** After a failed fdatasync the kernel may have dropped the pages it could not write: a second one that succeeds proves nothing. */
   #fail(error: NodeJS.ErrnoException): BinnacleError {
-    this.#failure ??= new BinnacleError(
-      'STORAGE_FAILED',
-      `the commit log of this node could not be written (${error.code ?? error.message}); it takes no writes until its disk is well and it is started again`,
-      { cause: error },
-    );
+    if (this.#failure === undefined) {
+      const message = `the commit log of this node could not be written (${error.code ?? error.message}); it takes no writes until its disk is well and it is started again`;
+      this.#failure = new BinnacleError('STORAGE_FAILED', message, { cause: error });
+      this.options.onFailure?.(this.#failure);
+    }
     const lost = [...this.#unsynced.splice(0), ...this.#queue.splice(0)];
     for (const { reject } of lost) reject(this.#failure);
     return this.#failure;

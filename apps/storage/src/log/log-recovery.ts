@@ -1,8 +1,7 @@
-import { unlink } from 'node:fs/promises';
 import { FrameReader } from './frame-reader.js';
 import { LogCorruptionError } from './log-error.js';
 import type { LogBatch } from './log-record.js';
-import { listSegments, segmentHeadBytes, type SegmentName, syncFolder } from './log-segment.js';
+import { listSegments, removeSegment, segmentHeadBytes, type SegmentName } from './log-segment.js';
 
 export interface RecoveryOptions {
   /** Gets every batch of the log, in order, and how far the reading is. */
@@ -102,8 +101,7 @@ async function withoutStillborn(folder: string): Promise<SegmentName[]> {
   const stillborn = (await reader.fileBytes()) <= segmentHeadBytes && (await reader.headFault()) !== undefined;
   await reader.close();
   if (!stillborn) return names;
-  await unlink(last.path);
-  await syncFolder(folder);
+  await removeSegment(last);
   return names.slice(0, -1);
 }
 

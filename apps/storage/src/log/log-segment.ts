@@ -1,5 +1,5 @@
-import { type FileHandle, open, readdir, unlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
 
 /*
@@ -45,6 +45,22 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** Makes the folder, and that it is there durable: a power cut must not take the whole log with its name. */
+export async function makeLogFolder(folder: string): Promise<void> {
+  const topmost = await mkdir(folder, { recursive: true });
+  if (topmost === undefined) return;
+  for (let parent = dirname(folder); ; parent = dirname(parent)) {
+    await syncFolder(parent);
+    if (parent === dirname(topmost)) return;
+  }
+}
+
+/** Removes a segment for good. */
+export async function removeSegment({ path }: Pick<SegmentName, 'path'>): Promise<void> {
+  await unlink(path);
+  await syncFolder(dirname(path));
 }
 
 /** The end of the log, open for writing. Knows nothing of frames: bytes go to the end, or nothing of them stays. */
