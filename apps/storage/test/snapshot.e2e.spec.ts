@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
+import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startRedis } from '@binnacle/testing/redis-server';
@@ -141,6 +143,28 @@ describe('a snapshot', () => {
     expect(manifest.files.map((file) => statSync(join(path, file.path)).nlink)).toEqual(manifest.files.map(() => 1));
     const second = await start(path);
     expect((await second.ids()).length).toBe(2_000);
+  });
+
+  // A small file system has to be mounted.
+  (process.getuid?.() === 0 ? test : test.skip)('for which there is no room fails, says why, and leaves nothing; with room the next one works', async () => {
+    const [dataDir, root] = [folders.make(), folders.make()];
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', root]);
+    try {
+      const node = await start(dataDir, (config) => (config.storage.snapshotRoots = [root]));
+      for (let from = 0; from < 8_000; from += 1_000) await node.write(from, 1_000, randomBytes(500).toString('hex'));
+      const { status, body } = await node.take(join(root, 'deep', 'large'));
+      expect([status, body.error]).toEqual([500, { code: 'SNAPSHOT_FAILED', message: 'Copy failed: ENOSPC, no space left on device.' }]);
+      expect(readdirSync(root)).toEqual([]);
+      expectNothingHalfMade(dataDir, root);
+      const { tasks } = (await (await node.fetch('/api/v1/tasks')).json()) as { tasks: Record<string, unknown>[] };
+      expect(tasks).toMatchObject([{ kind: 'snapshot', state: 'failed', error: 'Copy failed: ENOSPC, no space left on device.' }]);
+      execFileSync('mount', ['-o', 'remount,size=64m', root]);
+      expect((await node.take(join(root, 'deep', 'large'))).status).toBe(201);
+      await node.stop();
+      running.splice(0);
+    } finally {
+      execFileSync('umount', [root]);
+    }
   });
 
   test('that a stopping node has no time for is given up, and removed', async () => {
