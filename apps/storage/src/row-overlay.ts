@@ -50,6 +50,11 @@ export class RowOverlay {
     }
   }
 
+  /** The rows of a table are gone, also for those who have read them and not decided. */
+  forget(tableId: number): void {
+    for (const row of this.#tables.get(tableId)?.values() ?? []) row.latest = { row: undefined, version: 0, previous: undefined };
+  }
+
   rows(): number {
     let count = 0;
     for (const table of this.#tables.values()) count += table.size;

@@ -11,7 +11,9 @@ export interface OpenedRows {
   readonly replayedOperations: number;
 }
 
+/** Of one group given to the engine: enough to be worth the hop, too little to keep the event loop for long. */
 const groupBytesMax = 4 * 2 ** 20;
+const groupOperationsMax = 2_048;
 
 /**
  * Opens the engine, then the log (which the engine's lock covers), and applies what the log has and the engine has not. Rejects with
@@ -42,6 +44,7 @@ class Replay {
   operations = 0;
   #group: LogBatch[] = [];
   #bytes = 0;
+  #groupOperations = 0;
   #nextVersion: number;
 
   constructor(
@@ -60,12 +63,14 @@ class Replay {
     this.#nextVersion = firstVersion + operations.length;
     this.operations += operations.length;
     this.#group.push(batch);
+    this.#groupOperations += operations.length;
     for (const { handle, document } of operations) this.#bytes += handle.length + (document?.length ?? 0);
-    if (this.#bytes >= groupBytesMax) await this.flush();
+    if (this.#bytes >= groupBytesMax || this.#groupOperations >= groupOperationsMax) await this.flush();
   }
 
   async flush(): Promise<void> {
     await this.engine.apply(this.#group.splice(0));
     this.#bytes = 0;
+    this.#groupOperations = 0;
   }
 }

@@ -140,13 +140,13 @@ describe('many at once', () => {
     expect([engine.count(1), done]).toEqual([20_000, Array.from({ length: 20 }, (_, index) => index)]);
   });
 
-  test('a dropped table loses what came before and keeps what comes after', async () => {
-    const before = write(put('a', '1'), put('b', '2'));
+  test('a dropped table loses what came before and keeps what comes after, also of the same rows', async () => {
+    await write(put('a', 'before'), count);
+    const before = write(put('a', '1'), put('b', '2'), count);
     const dropped = writes.dropTable(1);
-    await Promise.all([before, dropped]);
-    expect([await read('a'), engine.count(1)]).toEqual([undefined, 0]);
-    await write(put('c', '3'));
-    expect([await read('b'), await read('c'), engine.count(1)]).toEqual([undefined, '3', 1]);
+    const after = write(put('a', '3'), count);
+    await Promise.all([before, dropped, after]);
+    expect([await read('a'), await read('b'), await read('counter'), engine.count(1)]).toEqual(['3', undefined, '1', 2]);
   });
 });
 

@@ -26,6 +26,19 @@ export interface WritePathOptions {
   readonly onApplyFailure: (error: Error) => void;
 }
 
+/** A batch of changes from the call to the decision. */
+interface Call {
+  readonly tableId: number;
+  readonly changes: readonly RowChange[];
+  /** Of the changes, by position. */
+  readonly rows: readonly RowInFlight[];
+  readonly durability: Durability;
+  readonly release: () => void;
+}
+
+/** What the engine has of a row; null: it was not asked. */
+type ReadRow = Row | undefined | null;
+
 /** A batch in the log on its way to the engine. */
 interface Commit {
   readonly batch: AppliedBatch;
@@ -98,13 +111,12 @@ export class WritePath {
     await this.#admit(changes.length);
     const rows = changes.map(({ handle }) => this.#overlay.use(tableId, handle));
     const release = () => rows.forEach((row, index) => this.#overlay.release(tableId, (changes[index] as RowChange).handle, row));
-    const { results, committed } = await this.#inTurn(changes.length, this.#readUnknown(tableId, changes, rows), async (early) => {
+    const call = { tableId, changes, rows, durability, release };
+    const { results, committed } = await this.#inTurn(changes.length, this.#readUnknown(call), async (early) => {
       let read = early;
       // A row that was known when the reads began is unknown when the write it was known from has been taken back.
-      while (rows.some(({ latest }, index) => latest === undefined && read[index] === null)) {
-        read = await this.#readUnknown(tableId, changes, rows);
-      }
-      return this.#decideAll(tableId, changes, rows, read, durability, release);
+      while (rows.some(({ latest }, index) => latest === undefined && read[index] === null)) read = await this.#readUnknown(call);
+      return this.#decideAll(call, read);
     }).catch((error: unknown) => {
       release();
       throw error;
@@ -113,12 +125,16 @@ export class WritePath {
     return results;
   }
 
-  /** Everything in the table goes, after the writes that came before. */
+  /** Everything in the table goes, after the writes that came before and before those that come after. */
   async dropTable(tableId: number): Promise<void> {
     await this.#admit(1);
     const operations = [{ tableId, handle: Buffer.alloc(0), document: undefined }];
-    const { committed } = await this.#inTurn(1, Promise.resolve(), async () => ({ committed: this.#commit({ operations, rowsAdded: 0 }, [], 'fsync', () => undefined) }));
-    await committed;
+    await this.#inTurn(1, Promise.resolve(), async () => {
+      // Nobody's turn until it is applied: what it does to the rows of other calls cannot be told before.
+      await this.#newest;
+      await this.#commit({ operations, rowsAdded: 0 }, [], 'fsync', () => undefined);
+      this.#overlay.forget(tableId);
+    });
   }
 
   /** Resolves once what was taken in is applied; what the engine does not take stays in the log, for the next start. */
@@ -164,8 +180,8 @@ export class WritePath {
   }
 
   /** By position, from the engine: the rows that are in no other write; null for the others. */
-  async #readUnknown(tableId: number, changes: readonly RowChange[], rows: readonly RowInFlight[]): Promise<(Row | undefined | null)[]> {
-    const read: (Row | undefined | null)[] = changes.map(() => null);
+  async #readUnknown({ tableId, changes, rows }: Call): Promise<ReadRow[]> {
+    const read: ReadRow[] = changes.map(() => null);
     const asked = rows.flatMap(({ latest }, index) => (latest === undefined ? [index] : []));
     if (asked.length === 0) return read;
     const found = await this.engine.getMany(
@@ -176,14 +192,7 @@ export class WritePath {
     return read;
   }
 
-  #decideAll(
-    tableId: number,
-    changes: readonly RowChange[],
-    rows: readonly RowInFlight[],
-    read: readonly (Row | undefined | null)[],
-    durability: Durability,
-    release: () => void,
-  ): { results: RowResult[]; committed: Promise<unknown> } {
+  #decideAll({ tableId, changes, rows, durability, release }: Call, read: readonly ReadRow[]): { results: RowResult[]; committed: Promise<unknown> } {
     const operations: LogOperation[] = [];
     const written: KnownRow[] = [];
     let rowsAdded = 0;

@@ -2,6 +2,7 @@
 // eslint-disable-next-line @typescript-eslint/triple-slash-reference
 /// <reference path="./rocksdb-native.d.ts" />
 import { mkdir } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import RocksDB, { type RangeIterator, type ReadBatch } from 'rocksdb-native';
@@ -23,6 +24,12 @@ export interface AppliedBatch extends LogBatch {
 
 /** Rows that an iterator reads ahead: few, because a row may have megabytes. */
 const rowsAheadMax = 64;
+
+/** Work of RocksDB's own threads, each property a number of jobs or 0 and 1. */
+const background = ['rocksdb.num-running-compactions', 'rocksdb.compaction-pending', 'rocksdb.num-running-flushes'];
+const quietPollMs = 5;
+/** Under writes that keep it compacting all the time, a checkpoint is made after that all the same, and writes wait. */
+const quietWaitMs = 60_000;
 
 /**
  * The rows of this node in RocksDB. The version up to which the log is applied is a row of the same column family: both are always in the
@@ -217,6 +224,7 @@ export class Engine {
   async hardLinkTo(folder: string): Promise<number> {
     return this.#alone(async () => {
       await this.db.flush();
+      await this.#untilQuiet();
       await this.db.suspend();
       let applied: number;
       let copied: string[];
@@ -229,6 +237,13 @@ export class Engine {
       await syncFiles(folder, copied);
       return applied;
     });
+  }
+
+  /** RocksDB compacts by itself, above all after a flush: to suspend it meanwhile would make writes wait for the end of that. */
+  async #untilQuiet(): Promise<void> {
+    const deadlineMs = performance.now() + quietWaitMs;
+    const isQuiet = async (): Promise<boolean> => (await Promise.all(background.map((property) => this.db.getProperty(property)))).every((value) => value === '0');
+    while (performance.now() < deadlineMs && !(await isQuiet())) await delay(quietPollMs);
   }
 
   /** To suspend means to wait for what runs, and with a compaction every write would wait for it: they take turns. */
