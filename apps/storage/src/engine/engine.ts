@@ -2,8 +2,8 @@
 // eslint-disable-next-line @typescript-eslint/triple-slash-reference
 /// <reference path="./rocksdb-native.d.ts" />
 import { mkdir } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import RocksDB, { type RangeIterator, type ReadBatch } from 'rocksdb-native';
 import type { LogBatch, LogOperation } from '../log/log-record.js';
