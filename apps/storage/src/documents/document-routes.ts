@@ -5,10 +5,10 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
+import { streamAnswer } from '../tables/streamed-answer.js';
 import { WriteNodes } from '../tables/write-nodes.js';
 import { documentBytesMax } from './document.js';
 import { checkId } from './document-id.js';
@@ -34,7 +34,6 @@ type Handler = (request: DocumentRequest) => Promise<unknown>;
 
 const jsonType = 'application/json; charset=utf-8';
 const linesType = 'text/plain; charset=utf-8';
-const listenersMax = 32;
 /** Documents an import writes together, unless the client says fewer. */
 const batchSizeMax = 1_000;
 
@@ -177,16 +176,10 @@ export class DocumentRoutes implements OnModuleInit {
     return reply;
   }
 
-  /** The head goes at once, since deadlines on the way count up to it; what breaks afterwards can only break the answer off. */
   async #stream(reply: FastifyReply, body: Readable): Promise<void> {
-    reply.hijack();
-    reply.raw.writeHead(200, { ...(reply.getHeaders() as Record<string, string>), 'content-type': linesType });
-    reply.raw.flushHeaders();
-    // In one process with the gateway both have their listeners on it.
-    reply.raw.setMaxListeners(listenersMax);
-    await pipeline(body, reply.raw).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'ERR_STREAM_PREMATURE_CLOSE') this.node.log.warn({ reason: error.message }, 'an answer was broken off');
-    });
+    const broken: NodeJS.ErrnoException | undefined = await streamAnswer(reply, 200, { 'content-type': linesType }, body);
+    // A client that goes away is its own affair.
+    if (broken !== undefined && broken.code !== 'ERR_STREAM_PREMATURE_CLOSE') this.node.log.warn({ err: broken }, 'an answer was broken off');
   }
 }
 

@@ -5,9 +5,9 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { Agent } from 'undici';
 import type { Table } from './schema.js';
+import { streamAnswer } from './streamed-answer.js';
 
 /** Nodes are in the same network: one that does not take a connection in this time is away. */
 const connectTimeoutMs = 2_000;
@@ -56,13 +56,8 @@ export class WriteNodes {
       .catch((error: unknown) => {
         throw away(table, error);
       });
-    // Past Fastify, which would keep the head back until there is something of the body.
-    reply.hijack();
-    const headers = Object.entries({ ...reply.getHeaders(), ...answer.headers }).filter(([name]) => !notSentBack.has(name));
-    reply.raw.writeHead(answer.statusCode, Object.fromEntries(headers) as Record<string, string>);
-    reply.raw.flushHeaders();
-    // A broken stream on either side ends the other one; the status is said already.
-    await pipeline(answer.body, reply.raw).catch(() => undefined);
+    const headers = Object.entries(answer.headers).filter(([name]) => !notSentBack.has(name));
+    await streamAnswer(reply, answer.statusCode, Object.fromEntries(headers), answer.body);
   }
 }
 
