@@ -50,8 +50,7 @@ export class ResultCache implements NodePart {
   /** The answer kept under the key for at most `ttlS`, or what `search` resolves to: once, however many ask for it at the same time. */
   async answer(key: string, ttlS: number, search: () => Promise<SearchAnswer>): Promise<SearchAnswer> {
     const entries = this.#entries;
-    if (entries === undefined) return search();
-    const kept = entries.get(key);
+    const kept = entries?.get(key);
     this.#lookups.inc({ result: kept === undefined ? 'miss' : 'hit' });
     if (kept !== undefined) return { ...kept, cache: 'hit' };
     let made = this.#running.get(key);
@@ -60,7 +59,7 @@ export class ResultCache implements NodePart {
       this.#running.set(key, made);
     }
     const answer = await made;
-    entries.set(key, answer, { ttl: ttlS * 1_000 });
+    entries?.set(key, answer, { ttl: ttlS * 1_000 });
     return { ...answer, cache: 'miss' };
   }
 
