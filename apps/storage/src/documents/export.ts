@@ -19,10 +19,13 @@ export async function* exportedLines(rows: AsyncIterable<Row>, projection: Proje
     const line = await projected(document, projection, large);
     if (!isFirst) parts.push(newline);
     isFirst = false;
-    parts.push(line);
+    // A large one goes as it is: to copy it into a chunk would take the event loop for long.
+    const isLarge = line.length >= chunkBytesMax;
+    if (!isLarge) parts.push(line);
     bytes += line.length + 1;
     if (bytes < chunkBytesMax) continue;
-    yield Buffer.concat(parts);
+    if (parts.length > 0) yield Buffer.concat(parts);
+    if (isLarge) yield line;
     parts = [];
     bytes = 0;
     // Rows may come from memory one after the other: others get their turn once a chunk.

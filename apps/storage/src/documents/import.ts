@@ -27,7 +27,7 @@ const sliceMsMax = 8;
 const shownBytesMax = 16 * 1024;
 
 interface Item {
-  /** What the client sent; kept for the result of a failure. */
+  /** What the client sent, or its beginning; kept for the result of a failure. */
   readonly line: Buffer;
   readonly write: PreparedWrite | BinnacleError;
 }
@@ -70,8 +70,10 @@ export class Import {
   }
 
   async #take(line: Line): Promise<void> {
-    this.#batch.push(line === 'too long' ? { line: Buffer.alloc(0), write: tooLong() } : { line, write: await this.#prepared(line) });
     this.#batchBytes += line.length;
+    if (line === 'too long') this.#batch.push({ line: Buffer.alloc(0), write: tooLong() });
+    // Before the line is given to another thread.
+    else this.#batch.push({ line: line.length < largeBytesMin ? line : beginning(line), write: await this.#prepared(line) });
     if (this.#batch.length >= this.options.batchSize || this.#batchBytes >= batchBytesMax) await this.#submit();
     if (performance.now() > this.#sliceEndsAtMs) await this.#yield();
   }
@@ -149,6 +151,11 @@ export class Import {
       this.results.addSuccess();
     }
   }
+}
+
+/** Long enough to be seen to be only that. */
+function beginning(line: Buffer): Buffer {
+  return Buffer.from(line.subarray(0, shownBytesMax + 1));
 }
 
 function shownText(line: Buffer): string {

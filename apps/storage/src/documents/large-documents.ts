@@ -3,7 +3,7 @@ import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { Worker } from 'node:worker_threads';
 import type { CheckedTable } from '../tables/document-check.js';
-import type { WriteRequest } from './document.js';
+import { isPatch, type WriteRequest } from './document.js';
 import type { LargeDocument, LargeDocumentAnswer, LargeDocumentJob } from './large-document-job.js';
 
 /** From this length on, a document is not parsed on the thread that answers requests: at worst that takes some 10 ms. */
@@ -39,19 +39,22 @@ export class LargeDocuments implements NodePart {
     node.addPart(this);
   }
 
-  /** The id and, unless it is only a patch, the checked text. Rejects as `parseDocument` throws. */
+  /**
+   * The id and, unless it is only a patch, the checked text. The bytes of what is no patch are given away: the buffer is empty afterwards.
+   * Rejects as `parseDocument` throws.
+   */
   async prepare(table: CheckedTable, bytes: Buffer, request: WriteRequest): Promise<LargeDocument> {
-    return this.#run({ kind: 'prepare', table: checked(table), bytes: Uint8Array.from(bytes), request });
+    return this.#run({ kind: 'prepare', table: checked(table), bytes: isPatch(request) ? copied(bytes) : owned(bytes), request });
   }
 
   /** The present document with the patch applied. Rejects as `patchedDocument` throws. */
   async patch(table: CheckedTable, bytes: Buffer, request: WriteRequest, current: Buffer): Promise<Buffer> {
-    const job = { kind: 'patch', table: checked(table), bytes: Uint8Array.from(bytes), request, current: Uint8Array.from(current) } as const;
+    const job = { kind: 'patch', table: checked(table), bytes: copied(bytes), request, current: copied(current) } as const;
     return bufferOf(await this.#run(job));
   }
 
   async project(bytes: Buffer, include: readonly string[], exclude: readonly string[]): Promise<Buffer> {
-    return bufferOf(await this.#run({ kind: 'project', bytes: Uint8Array.from(bytes), include, exclude }));
+    return bufferOf(await this.#run({ kind: 'project', bytes: copied(bytes), include, exclude }));
   }
 
   async stop(): Promise<void> {
@@ -125,7 +128,16 @@ export class LargeDocuments implements NodePart {
   }
 }
 
-/** The thread gets copies, which are its own afterwards. */
+function copied(bytes: Buffer): Uint8Array {
+  return new Uint8Array(bytes);
+}
+
+/** The same memory, if nothing else is in it. */
+function owned(bytes: Buffer): Uint8Array {
+  return bytes.buffer.byteLength === bytes.length ? new Uint8Array(bytes.buffer) : copied(bytes);
+}
+
+/** The thread gets the memory, not one more copy. */
 function buffersOf(job: LargeDocumentJob): ArrayBuffer[] {
   return (job.kind === 'patch' ? [job.bytes, job.current] : [job.bytes]).map(({ buffer }) => buffer as ArrayBuffer);
 }
