@@ -10,6 +10,8 @@ export interface KnownRow {
 
 /** A row that writes in flight are about. */
 export interface RowInFlight {
+  /** Its handle, as the overlay has it. */
+  readonly key: string;
   /** Undefined: nobody knows yet, and the engine's answer holds. */
   latest: KnownRow | undefined;
   uses: number;
@@ -28,16 +30,16 @@ export class RowOverlay {
     if (table === undefined) this.#tables.set(tableId, (table = new Map()));
     const key = handle.toString('latin1');
     let row = table.get(key);
-    if (row === undefined) table.set(key, (row = { latest: undefined, uses: 0 }));
+    if (row === undefined) table.set(key, (row = { key, latest: undefined, uses: 0 }));
     row.uses += 1;
     return row;
   }
 
-  release(tableId: number, handle: Buffer, row: RowInFlight): void {
+  release(tableId: number, row: RowInFlight): void {
     row.uses -= 1;
     if (row.uses > 0) return;
     const table = this.#tables.get(tableId);
-    table?.delete(handle.toString('latin1'));
+    table?.delete(row.key);
     if (table?.size === 0) this.#tables.delete(tableId);
   }
 

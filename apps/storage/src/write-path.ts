@@ -110,7 +110,7 @@ export class WritePath {
     if (changes.some(({ handle }) => handle.length === 0)) throw new RangeError('a row has no handle');
     await this.#admit(changes.length);
     const rows = changes.map(({ handle }) => this.#overlay.use(tableId, handle));
-    const release = () => rows.forEach((row, index) => this.#overlay.release(tableId, (changes[index] as RowChange).handle, row));
+    const release = () => rows.forEach((row) => this.#overlay.release(tableId, row));
     const call = { tableId, changes, rows, durability, release };
     const { results, committed } = await this.#inTurn(changes.length, this.#readUnknown(call), async (early) => {
       let read = early;

@@ -89,7 +89,11 @@ export class Engine {
 
   /** In the order of the handles. */
   async getMany(tableId: number, handles: readonly Buffer[]): Promise<(Row | undefined)[]> {
-    const values = await Promise.all(handles.map((handle) => this.#read(encodeKey(tableId, handle))));
+    if (handles.length === 0) return [];
+    const batch = this.db.read({ capacity: handles.length, autoDestroy: true });
+    const reads = handles.map((handle) => batch.get(encodeKey(tableId, handle)));
+    batch.tryFlush();
+    const values = await Promise.all(reads);
     return values.map((value, index) => decodeRow(handles[index] as Buffer, value));
   }
 
