@@ -1,4 +1,6 @@
+import { systemClock } from '@binnacle/cluster-state/clock';
 import { NodeConfig } from '@binnacle/node-kit/config';
+import { EventLog } from '@binnacle/node-kit/event-log';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { Settings } from '@binnacle/node-kit/settings';
 import { Registry } from 'prom-client';
@@ -9,6 +11,7 @@ import { SearchIndex } from '../src/search/search-index.js';
 import type { SearchRequest } from '../src/search/search-query.js';
 import type { Catalog } from '../src/tables/catalog.js';
 import type { Field, FieldType, Table } from '../src/tables/schema.js';
+import { type TaskChange, Tasks } from '../src/tasks.js';
 import { openRows, type TestableRows } from './testable-rows.js';
 
 export interface Found {
@@ -28,6 +31,7 @@ export class TestableSearch {
   readonly lines: { msg: string; [field: string]: unknown }[] = [];
   readonly index: SearchIndex;
   readonly cache: ResultCache;
+  readonly tasks: Tasks;
 
   private constructor(
     dataDir: string,
@@ -40,14 +44,16 @@ export class TestableSearch {
     const catalog = { all: () => [...this.#tables.values()], onChange: (listener: () => void) => this.#listen(this.#listeners, listener) };
     const node = {
       id: 'n1',
+      clock: systemClock,
       config,
       metrics: new Registry(),
       settings: { value: () => this.settings, onChange: (listener: () => void) => this.#listen(this.#settings, listener) },
       log: pino({}, { write: (line: string) => void this.lines.push(JSON.parse(line) as never) }),
       addPart: () => undefined,
     } as unknown as NodeContext;
+    this.tasks = new Tasks(node, new EventLog<TaskChange>(systemClock, 100));
     this.cache = new ResultCache(node);
-    this.index = new SearchIndex(node, rows.store, catalog as unknown as Catalog, this.cache, {} as LargeDocuments);
+    this.index = new SearchIndex(node, rows.store, catalog as unknown as Catalog, this.cache, {} as LargeDocuments, this.tasks);
   }
 
   static async open(dataDir: string, tables: readonly Table[] = [], change: (config: NodeConfig) => void = () => {}): Promise<TestableSearch> {

@@ -68,6 +68,23 @@ test('an import is passed on as it comes, and its results come back as they are 
   await waitUntil(() => told === '{"success":true}\n{"success":true}|');
 });
 
+test('searches are answered by the nodes of their tables, together those of several', async () => {
+  const fields = [{ name: 'title', type: 'string' }];
+  expect((await ask(other, 'POST', '/collections', JSON.stringify({ name: 'films', fields }))).status).toBe(201);
+  for (const collection of ['books', 'films']) await ask(other, 'POST', `/collections/${collection}/documents`, '{"id":"1","title":"of both"}');
+  const found = await ask(other, 'GET', `${documents}/search?q=both&query_by=title&use_cache=true`);
+  expect(found.json()).toMatchObject({ found: 1, hits: [{ document: { id: '1' } }] });
+  expect((await ask(other, 'GET', `${documents}/search?q=*&filter_by=a:1`)).status).toBe(400);
+  const searches = [{ collection: 'books', filter_by: 'id:1' }, { collection: 'films' }, { collection: 'books', filter_by: 'a:1' }];
+  expect((await ask(other, 'POST', '/multi_search?q=*', JSON.stringify({ searches }))).json()).toMatchObject({
+    results: [
+      { found: 1, request_params: { collection_name: 'books' } },
+      { found: 1, request_params: { collection_name: 'films' } },
+      { code: 400, error: 'Could not find a filter field named `a` in the schema.' },
+    ],
+  });
+});
+
 test('nothing is passed on twice', async () => {
   const answer = await ask(other, 'GET', `${documents}/1`, undefined, { [forwardedByHeader]: 'writer' });
   expect(answer).toMatchObject({ status: 503, text: '{"message":"The nodes do not agree yet on who holds collection `books`."}' });

@@ -43,6 +43,10 @@ const schema = `
   CREATE TABLE IF NOT EXISTS tables (id INTEGER PRIMARY KEY, layout TEXT NOT NULL, ready INTEGER NOT NULL,
     last_version INTEGER NOT NULL, row_count INTEGER NOT NULL) STRICT;`;
 const cacheKibibytes = 32_768;
+/** Of the write-ahead file, once it has been taken over into the other one. */
+const walBytesKept = 64 * 2 ** 20;
+/** Threads lock each other out for moments only: when one opens the file. */
+export const busyTimeoutMs = 5_000;
 
 /**
  * The file of the index, as the one thread that writes to it has it. It is not synced: after a kill nothing is missing, since the
@@ -84,8 +88,8 @@ export class IndexDatabase {
 
   /** Throws on a file that is damaged or of another format. */
   private constructor(path: string) {
-    this.#database = new DatabaseSync(path);
-    this.#database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -${cacheKibibytes}`);
+    this.#database = new DatabaseSync(path, { timeout: busyTimeoutMs });
+    this.#database.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF; PRAGMA cache_size = -${cacheKibibytes}; PRAGMA journal_size_limit = ${walBytesKept}`);
     this.#database.exec(schema);
     this.#saveState = this.#database.prepare('INSERT OR REPLACE INTO state VALUES (?, ?)');
     this.#saveTable = this.#database.prepare('INSERT OR REPLACE INTO tables VALUES (?, ?, ?, ?, ?)');

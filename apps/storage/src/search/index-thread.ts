@@ -2,12 +2,13 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { Worker } from 'node:worker_threads';
 import type { Logger } from 'pino';
 import type { RowStore } from '../row-store.js';
+import type { RunningTask, Tasks } from '../tasks.js';
 import type { IndexedChange } from './index-database.js';
 import type { FromIndexThread, IndexThreadOptions, TableProgress, ToIndexThread } from './index-messages.js';
 import type { TableLayout } from './table-layout.js';
 
 /** What of the row store the index needs. */
-export type IndexedRows = Pick<RowStore, 'logFolder' | 'scan' | 'durableVersion' | 'appliedVersion' | 'onDurable' | 'keepLogFor'>;
+export type IndexedRows = Pick<RowStore, 'logFolder' | 'scan' | 'count' | 'durableVersion' | 'appliedVersion' | 'onDurable' | 'keepLogFor'>;
 
 interface Waiter {
   readonly isDone: () => boolean;
@@ -16,9 +17,10 @@ interface Waiter {
 
 /** While no search waits, writes are gathered for so long: one large transaction costs much less than many small ones. */
 const gatherMs = 100;
-/** Rows of a scan in one message, which takes the main thread about a millisecond to put together. */
-const scanRows = 500;
+/** Rows of a scan in one message, which takes the main thread some two milliseconds to put together; each is one transaction. */
+const scanRows = 2_000;
 const scanBytes = 2 ** 20;
+const closeTimeoutMs = 10_000;
 const restartMs = [100, 1_000, 5_000, 30_000];
 /** A thread that lived this long had no trouble with its start. */
 const steadyMs = 60_000;
@@ -33,6 +35,8 @@ export class IndexThread {
   #neededFrom = 0;
   #failures = 0;
   #discard = false;
+  /** The thread has told nothing yet. */
+  #isNew = false;
   #gathering: NodeJS.Timeout | undefined;
   #restarting: NodeJS.Timeout | undefined;
   /** By scan: called when its rows have been taken, with whether more are wanted. */
@@ -40,12 +44,13 @@ export class IndexThread {
   #closing: (() => void) | undefined;
   #unlisten: () => void = () => {};
 
-  /** `onNewIndex`: the file has been replaced, or is about to be. */
+  /** `onBegun`: the thread has begun, perhaps with a new file. */
   constructor(
     private readonly folder: string,
     private readonly rows: IndexedRows,
     private readonly log: Logger,
-    private readonly onNewIndex: () => void,
+    private readonly tasks: Pick<Tasks, 'run'>,
+    private readonly onBegun: () => void,
   ) {}
 
   start(): void {
@@ -99,8 +104,13 @@ export class IndexThread {
     const worker = this.#worker;
     if (worker === undefined) return;
     await new Promise<void>((resolve) => {
-      this.#closing = resolve;
-      worker.once('exit', resolve);
+      // An index that was not closed well is good for the next start, unless the machine stops too.
+      const deadline = setTimeout(resolve, closeTimeoutMs);
+      this.#closing = () => {
+        clearTimeout(deadline);
+        resolve();
+      };
+      worker.once('exit', this.#closing);
       this.#post({ kind: 'close' });
     });
     this.#worker = undefined;
@@ -135,6 +145,7 @@ export class IndexThread {
       layouts: [...this.#layouts.values()],
     };
     this.#discard = false;
+    this.#isNew = true;
     const worker = new Worker(new URL('../../dist/search/index.worker.js', import.meta.url), { workerData: options, execArgv: [] });
     this.#worker = worker;
     worker.on('message', (message: FromIndexThread) => {
@@ -159,6 +170,9 @@ export class IndexThread {
   }
 
   #progress({ position, neededFrom, tables }: Extract<FromIndexThread, { kind: 'progress' }>): void {
+    // Those who read open the file again, which may be another one since.
+    if (this.#isNew) this.onBegun();
+    this.#isNew = false;
     this.#position = position;
     this.#neededFrom = neededFrom;
     for (const table of tables) this.#tables.set(table.tableId, table);
@@ -180,7 +194,6 @@ export class IndexThread {
     if (++this.#failures > 1) this.#discard = true;
     const delayMs = restartMs[Math.min(this.#failures, restartMs.length) - 1] as number;
     this.log.warn({ reason, delayMs, anew: this.#discard }, 'the search index thread failed and begins again');
-    this.onNewIndex();
     this.#restarting = setTimeout(() => this.#begin(), delayMs);
   }
 
@@ -200,28 +213,39 @@ export class IndexThread {
     this.#worker?.postMessage(message);
   }
 
+  /** Nobody has to hear of a table that is small, or new. */
   async #streamRows(scan: number, tableId: number, worker: Worker): Promise<void> {
+    const total = this.rows.count(tableId);
+    try {
+      const stream = (task?: RunningTask): Promise<void> => this.#stream(scan, tableId, worker, (done) => task?.progress({ done, total, unit: 'rows' }));
+      await (total > scanRows ? this.tasks.run('index-rebuild', `table ${tableId}`, stream) : stream());
+    } catch (error) {
+      this.#failed(worker, `the rows of table ${tableId} could not be read: ${String(error)}`);
+    } finally {
+      this.#scans.delete(scan);
+    }
+  }
+
+  async #stream(scan: number, tableId: number, worker: Worker, onRows: (done: number) => void): Promise<void> {
+    let done = 0;
     const asOf = this.rows.appliedVersion();
     let [chunk, bytes]: [IndexedChange[], number] = [[], 0];
     const hand = async (isLast: boolean): Promise<boolean> => {
       const { rows, memory } = packed(chunk, bytes);
       const taken = new Promise<boolean>((resolve) => this.#scans.set(scan, resolve));
       worker.postMessage({ kind: 'rows', scan, asOf, rows, isLast } satisfies ToIndexThread, [memory]);
+      done += chunk.length;
       [chunk, bytes] = [[], 0];
-      return taken;
+      const goOn = await taken;
+      onRows(done);
+      return goOn;
     };
-    try {
-      for await (const row of this.rows.scan(tableId)) {
-        chunk.push(row);
-        bytes += row.handle.length + row.document.length;
-        if ((chunk.length >= scanRows || bytes >= scanBytes) && !(await hand(false))) return;
-      }
-      await hand(true);
-    } catch (error) {
-      this.#failed(worker, `the rows of table ${tableId} could not be read: ${String(error)}`);
-    } finally {
-      this.#scans.delete(scan);
+    for await (const row of this.rows.scan(tableId)) {
+      chunk.push(row);
+      bytes += row.handle.length + row.document.length;
+      if ((chunk.length >= scanRows || bytes >= scanBytes) && !(await hand(false))) return;
     }
+    await hand(true);
   }
 }
 

@@ -8,6 +8,7 @@ import type { Row } from '../engine/row.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
+import { Tasks } from '../tasks.js';
 import { parseFilter } from './filter.js';
 import type { ResultRow, Statement } from './index-messages.js';
 import { IndexThread } from './index-thread.js';
@@ -45,10 +46,11 @@ export class SearchIndex implements NodePart {
     private readonly catalog: Catalog,
     private readonly cache: ResultCache,
     private readonly large: LargeDocuments,
+    tasks: Tasks,
   ) {
     const folder = join(node.config.dataDir, 'storage', 'index');
     this.#searching = new SearchThreads(folder, node.config.storage.searchThreads);
-    this.#indexing = new IndexThread(folder, rows, node.log, () => this.#searching.reopen());
+    this.#indexing = new IndexThread(folder, rows, node.log, tasks, () => this.#searching.reopen());
     node.addPart(this);
   }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { parentPort, workerData } from 'node:worker_threads';
 import { LRUCache } from 'lru-cache';
-import { databaseName } from './index-database.js';
+import { busyTimeoutMs, databaseName } from './index-database.js';
 import type { FromSearchThread, ResultRow, ToSearchThread } from './index-messages.js';
 
 /** Prepared ones that are kept: those of the searches that come again and again. */
@@ -12,7 +12,7 @@ const cacheKibibytes = 32_768;
 const port = parentPort;
 if (port === null) throw new Error('this is a thread that searches, not a program');
 
-const database = new DatabaseSync(join((workerData as { folder: string }).folder, databaseName), { readOnly: true });
+const database = new DatabaseSync(join((workerData as { folder: string }).folder, databaseName), { readOnly: true, timeout: busyTimeoutMs });
 database.exec(`PRAGMA cache_size = -${cacheKibibytes}`);
 const statements = new LRUCache<string, StatementSync>({ max: statementsMax });
 let deadlineMs = Infinity;
