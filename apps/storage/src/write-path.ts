@@ -53,7 +53,7 @@ interface Commit {
 }
 
 /** Of one group given to the engine: enough to be worth the hop, too little to keep the event loop for long. */
-const groupOperationsMax = 4_096;
+const groupOperationsMax = 2_048;
 const groupBytesMax = 4 * 2 ** 20;
 const retryMs = 500;
 /** Of the batches that are let in and not decided yet: how much they will add to what is on its way is not known before. */
