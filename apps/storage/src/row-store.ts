@@ -1,12 +1,14 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { ConfigError } from '@binnacle/node-kit/config-error';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { syncFiles } from './engine/checkpoint-files.js';
-import type { ScanRange } from './engine/engine.js';
+import { EngineUnusableError, type ScanRange } from './engine/engine.js';
 import type { Row } from './engine/row.js';
 import type { Durability } from './log/commit-log.js';
+import { LogCorruptionError } from './log/log-error.js';
 import { openRows } from './row-recovery.js';
 import { type OpenRows, RowStoreMetrics } from './row-store-metrics.js';
 import { type RowChange, type RowResult, WritePath } from './write-path.js';
@@ -54,7 +56,7 @@ export class RowStore implements NodePart {
     return join(this.#folder, 'log');
   }
 
-  /** Recovers. Rejects with what is damaged, and how to go on; the node does not start then. */
+  /** Recovers. Rejects with `ConfigError` that names what is damaged, and how to go on; the node does not start then. */
   async start(): Promise<void> {
     const { pendingWriteMegabytesMax } = this.node.config.storage;
     const segmentBytes = Math.min(segmentBytesMax, this.#logBytesMax() / segmentsPerLogMin);
@@ -72,7 +74,10 @@ export class RowStore implements NodePart {
         saidAt = performance.now();
         this.node.log.info(`recovered ${readBytes} of ${totalBytes} log bytes`);
       },
-    );
+    ).catch((error: unknown) => {
+      if (error instanceof LogCorruptionError || error instanceof EngineUnusableError) throw new ConfigError([error.message]);
+      throw error;
+    });
     const writes = new WritePath(engine, log, {
       clock: this.node.clock,
       pendingBytesMax: pendingWriteMegabytesMax * mebibyte,

@@ -22,6 +22,11 @@ export interface AppliedBatch extends LogBatch {
   readonly rowsAdded?: number;
 }
 
+/** The engine's folder cannot be opened; the message says why and what to do. */
+export class EngineUnusableError extends Error {
+  override readonly name = 'EngineUnusableError';
+}
+
 /** Rows that an iterator reads ahead: few, because a row may have megabytes. */
 const rowsAheadMax = 64;
 
@@ -62,9 +67,9 @@ export class Engine {
     } catch (error) {
       await db.close().catch(() => undefined);
       const reason = (error as Error).message;
-      if (reason.includes(join(folder, 'LOCK'))) throw new Error(`${folder} is open in another process: each node needs a data folder of its own`, { cause: error });
+      if (reason.includes(join(folder, 'LOCK'))) throw new EngineUnusableError(`${folder} is open in another process: each node needs a data folder of its own`, { cause: error });
       const advice = /no space left/i.test(reason) ? 'Free some disk space' : 'Keep the files, and restore the node from a snapshot: binnacle restore SNAPSHOT --data-dir DIR';
-      throw new Error(`the rows in ${folder} cannot be opened: ${reason}. ${advice}`, { cause: error });
+      throw new EngineUnusableError(`the rows in ${folder} cannot be opened: ${reason}. ${advice}`, { cause: error });
     }
   }
 
