@@ -82,6 +82,14 @@ describe('a search', () => {
     expect(hits[0]?.document).toEqual({ name: 'Red Shoes', owner: { name: 'Ann' } });
   });
 
+  test('works on a table without any text, to the last digit', async () => {
+    const numbers = search.setTable(tableOf(7, { counts: 'int64[] facet' }));
+    await search.putText(numbers, [['a', '{"id":"a","counts":[9007199254740993,1]}'], ['b', '{"id":"b","counts":[9007199254740992]}']]);
+    const { hits, facet_counts: facets } = await search.find(numbers, { q: '*', filter_by: 'counts:=9007199254740993', facet_by: 'counts' });
+    expect(hits).toHaveLength(1);
+    expect(facets[0]?.counts.map(({ value }) => value)).toEqual(['1', '9007199254740993']);
+  });
+
   test('sees what was changed and deleted', async () => {
     await search.put(shops, { id: 'a', name: 'Green Hats' });
     await search.delete(shops, 'b');

@@ -244,6 +244,9 @@ describe('whatever is sent', () => {
       'age:>0 && sold:false || name: red': '12',
       'age:>0 && (sold:false || name: red)': '12',
       'name: ???': '',
+      // However many words there are, the last one counts.
+      [`name: ${'shoe '.repeat(500)}`]: '1',
+      [`name: ${'shoe '.repeat(500)} boot`]: '',
       'name: ??? shoe': '1',
     };
     expect(Object.fromEntries(Object.keys(expected).map((text) => [text, ids(text)]))).toEqual(expected);

@@ -54,8 +54,6 @@ export class IndexThread {
   ) {}
 
   start(): void {
-    // Nothing is known of what the index holds, but nothing older than this is needed of the log: rows of before come from a scan.
-    this.#neededFrom = 0;
     this.rows.keepLogFor({ position: () => this.#neededFrom });
     this.#unlisten = this.rows.onDurable(() => this.#durableMoved());
     this.#begin();
@@ -64,6 +62,7 @@ export class IndexThread {
   /** Tables whose rows this node holds. */
   setTable(layout: TableLayout): void {
     this.#layouts.set(layout.tableId, layout);
+    this.#tables.delete(layout.tableId);
     this.#post({ kind: 'table', layout });
   }
 
