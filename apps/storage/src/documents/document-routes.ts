@@ -168,7 +168,7 @@ export class DocumentRoutes implements OnModuleInit {
     };
     const results = new ImportResults(this.node.clock);
     const onFailure = (error: unknown): void => this.node.log.error({ err: error, table: table.name }, 'an import could not write');
-    const running = new Import(this.writer, table, options, results, onFailure).run(body);
+    const running = new Import(this.writer, () => this.catalog.newest(table), options, results, onFailure).run(body);
     running.catch((error: Error) => results.destroy(error));
     // The results end only once everything is written, so this waits for the import too.
     await this.#stream(reply, results);

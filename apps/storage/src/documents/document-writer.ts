@@ -2,7 +2,9 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { Injectable } from '@nestjs/common';
 import type { Row } from '../engine/row.js';
 import { RowStore, type Decision, type RowChange, type RowResult, type WriteOptions } from '../row-store.js';
-import { jsonBytes } from '../tables/json.js';
+import { Catalog } from '../tables/catalog.js';
+import { checkDocument } from '../tables/document-check.js';
+import { jsonBytes, parseJson, type JsonObject } from '../tables/json.js';
 import type { Table } from '../tables/schema.js';
 import { isPatch, newDocument, parseDocument, patchedDocument, type ParsedDocument, type WriteRequest } from './document.js';
 import { bufferOf, largeBytesMin, LargeDocuments } from './large-documents.js';
@@ -10,12 +12,16 @@ import { bufferOf, largeBytesMin, LargeDocuments } from './large-documents.js';
 /** A document that was read and checked, on its way to its row. */
 export interface PreparedWrite {
   readonly id: string;
+  /** As it was when the document was checked. */
+  readonly table: Table;
   readonly request: WriteRequest;
   /** What a patch is applied with; of a large one only the text is kept. */
   readonly patch: ParsedDocument | Buffer;
   /** The row as it is to be where there is none; an error where the patch is no whole document. Of a small patch it is found out when needed. */
   readonly whole?: Buffer | BinnacleError;
 }
+
+type Put = Exclude<Decision, string>;
 
 export type WriteResult = { readonly document: Buffer } | BinnacleError;
 
@@ -43,6 +49,7 @@ export class DocumentWriter {
   constructor(
     private readonly rows: RowStore,
     private readonly large: LargeDocuments,
+    private readonly catalog: Catalog,
   ) {}
 
   /** Reads and checks what a client sent. Rejects with BAD_REQUEST in Typesense's words. */
@@ -53,20 +60,20 @@ export class DocumentWriter {
   /** The same at once, for less than `largeBytesMin`. */
   prepareSmall(table: Table, bytes: Buffer, request: WriteRequest): PreparedWrite {
     const parsed = parseDocument(table, bytes, request);
-    const write = { id: parsed.id, request, patch: parsed };
+    const write = { id: parsed.id, table, request, patch: parsed };
     return isPatch(request) ? write : { ...write, whole: newDocument(table, parsed, request) };
   }
 
   async #prepareLarge(table: Table, bytes: Buffer, request: WriteRequest): Promise<PreparedWrite> {
     const result = await this.large.prepare(table, bytes, request);
     const whole = result.whole === undefined ? new BinnacleError('BAD_REQUEST', result.refusal ?? '') : bufferOf(result);
-    return { id: result.id, request, patch: bytes, whole };
+    return { id: result.id, table, request, patch: bytes, whole };
   }
 
   /** Results in the order of the writes, which happen as if one after the other, and after those of `stream` that came before. */
   async write(table: Table, writes: readonly PreparedWrite[], options: WriteOptions, stream: WriteStream = newStream()): Promise<WriteResult[]> {
     const { deferred, previous } = stream;
-    const batch = new Batch(table, deferred);
+    const batch = new Batch(deferred, this.catalog);
     const results = await this.rows.write(table.id, writes.map((write) => batch.change(write)), options);
     if (batch.hasDeferred()) await previous;
     const answers: WriteResult[] = [];
@@ -84,7 +91,8 @@ export class DocumentWriter {
       const bytes = Buffer.isBuffer(write.patch) ? write.patch : jsonBytes(write.patch.document);
       for (let attempt = 0; attempt < patchAttemptsMax; attempt++) {
         const current = await this.rows.get(table.id, handle);
-        const put = current === undefined ? absent(table, write) : { put: await this.large.patch(table, bytes, write.request, current.document) };
+        const now = this.catalog.newest(table);
+        const put = current === undefined ? recheckedFor(now, write, absent(write)) : { put: await this.large.patch(now, bytes, write.request, current.document) };
         if (put instanceof BinnacleError) return put;
         const decide = (now: Row | undefined): Decision => (now?.version === current?.version ? put : 'keep');
         const [result] = await this.rows.write(table.id, [{ handle, decide }], options);
@@ -108,8 +116,8 @@ class Batch {
   #patchedBytes = 0;
 
   constructor(
-    private readonly table: Table,
     private readonly deferred: WriteStream['deferred'],
+    private readonly catalog: Catalog,
   ) {}
 
   hasDeferred(): boolean {
@@ -121,21 +129,20 @@ class Batch {
   }
 
   change(write: PreparedWrite): RowChange {
-    const handle = Buffer.from(write.id);
-    const { whole } = write;
-    if (write.request.action === 'upsert' && Buffer.isBuffer(whole)) return { handle, put: whole };
-    return { handle, decide: (current) => this.#decide(write, current) };
+    return { handle: Buffer.from(write.id), decide: (current) => this.#decide(write, current) };
   }
 
   #decide(write: PreparedWrite, current: Row | undefined): Decision {
+    const table = this.catalog.newest(write.table);
     if (this.deferred.has(write.id)) return this.#defer(write);
-    if (current === undefined) return absent(this.table, write);
-    if (write.request.action === 'create') return new BinnacleError('CONFLICT', `A document with id ${write.id} already exists.`);
+    const { action } = write.request;
+    if (current === undefined || action === 'upsert') return recheckedFor(table, write, absent(write));
+    if (action === 'create') return new BinnacleError('CONFLICT', `A document with id ${write.id} already exists.`);
     const { patch } = write;
     const { length } = current.document;
     if (Buffer.isBuffer(patch) || length > patchedInlineEachBytesMax || this.#patchedBytes + length > patchedInlineBytesMax) return this.#defer(write);
     this.#patchedBytes += length;
-    const put = orRefusal(() => patchedDocument(this.table, patch, current.document));
+    const put = orRefusal(() => patchedDocument(table, patch, current.document));
     return put instanceof BinnacleError ? put : { put };
   }
 
@@ -147,10 +154,20 @@ class Batch {
 }
 
 /** What becomes of a write where there is no document. */
-function absent(table: Table, { id, request, patch, whole }: PreparedWrite): Exclude<Decision, string> {
+function absent({ id, table, request, patch, whole }: PreparedWrite): Put {
   if (request.action === 'update') return new BinnacleError('NOT_FOUND', `Could not find a document with id: ${id}`);
   const put = whole ?? orRefusal(() => newDocument(table, patch as ParsedDocument, request));
   return put instanceof BinnacleError ? put : { put };
+}
+
+/** The fields may have changed since the document was checked, and a table that has a field relies on its documents having it. */
+function recheckedFor(now: Table, { table }: PreparedWrite, decision: Put): Put {
+  if (decision instanceof BinnacleError || now.schemaVersion === table.schemaVersion) return decision;
+  if (decision.put.length >= largeBytesMin) return new BinnacleError('CONFLICT', 'The schema of the collection has just changed: try again.');
+  return orRefusal(() => {
+    checkDocument(now, parseJson(decision.put.toString()) as JsonObject);
+    return decision;
+  });
 }
 
 function answerOf(result: RowResult): WriteResult {

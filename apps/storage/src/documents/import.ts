@@ -46,7 +46,8 @@ export class Import {
 
   constructor(
     private readonly writer: DocumentWriter,
-    private readonly table: Table,
+    /** As it is now: an import may take hours. Throws when it is gone. */
+    private readonly table: () => Table,
     private readonly options: ImportOptions,
     private readonly results: ImportResults,
     private readonly onFailure: (error: unknown) => void,
@@ -81,8 +82,9 @@ export class Import {
   async #prepared(line: Buffer): Promise<PreparedWrite | BinnacleError> {
     const { request } = this.options;
     try {
-      if (line.length < largeBytesMin) return this.writer.prepareSmall(this.table, line, request);
-      return await this.writer.prepare(this.table, line, request);
+      const table = this.table();
+      if (line.length < largeBytesMin) return this.writer.prepareSmall(table, line, request);
+      return await this.writer.prepare(table, line, request);
     } catch (error) {
       return this.#failure(error);
     }
@@ -121,7 +123,7 @@ export class Import {
     const writes = batch.map(({ write }) => write).filter((write) => !(write instanceof BinnacleError)) as PreparedWrite[];
     let results: readonly WriteResult[] | BinnacleError = [];
     try {
-      if (writes.length > 0) results = await this.writer.write(this.table, writes, this.options, { deferred: this.#deferred, previous });
+      if (writes.length > 0) results = await this.writer.write(this.table(), writes, this.options, { deferred: this.#deferred, previous });
     } catch (error) {
       results = this.#failure(error);
     }

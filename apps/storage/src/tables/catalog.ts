@@ -26,6 +26,8 @@ import type { Alias, Field, Table } from './schema.js';
 export class Catalog implements NodePart {
   readonly name = 'catalog of tables';
   readonly #document: WatchedDocument<CatalogDocument>;
+  /** Of the document as it was when last asked. */
+  #lookup = new Lookup(emptyCatalog);
 
   constructor(private readonly node: NodeContext) {
     this.#document = new WatchedDocument<CatalogDocument>(node.state, node.clock, {
@@ -52,12 +54,18 @@ export class Catalog implements NodePart {
 
   /** As `byName`, but a name this node does not know is asked of cluster state: another node may just have made the table. */
   async lookUp(name: string): Promise<Table> {
-    return this.find(name) ?? found(resolve(await this.#stored(), name), 'Collection not found');
+    return this.find(name) ?? found(new Lookup(await this.#stored()).resolve(name), 'Collection not found');
   }
 
   /** The alias of that name. Throws NOT_FOUND. */
   async lookUpAlias(name: string): Promise<Alias> {
-    return aliasNamed(this.#document.value(), name) ?? found(aliasNamed(await this.#stored(), name), 'Not Found');
+    return this.#current().aliases.get(name) ?? found(new Lookup(await this.#stored()).aliases.get(name), 'Not Found');
+  }
+
+  #current(): Lookup {
+    const catalog = this.#document.value();
+    if (this.#lookup.catalog !== catalog) this.#lookup = new Lookup(catalog);
+    return this.#lookup;
   }
 
   async #stored(): Promise<CatalogDocument> {
@@ -67,11 +75,18 @@ export class Catalog implements NodePart {
 
   /** The table of that name or alias. A table's own name wins. */
   find(name: string): Table | undefined {
-    return resolve(this.#document.value(), name);
+    return this.#current().resolve(name);
   }
 
   byId(id: number): Table | undefined {
-    return this.#document.value().tables.find((table) => table.id === id);
+    return this.#current().byId.get(id);
+  }
+
+  /** The table as it is now; as given, where this node has not heard of it yet. Throws NOT_FOUND when it is gone. */
+  newest(table: Table): Table {
+    const known = this.byId(table.id);
+    if (known !== undefined) return known;
+    return found(table.id < this.#document.value().nextTableId ? undefined : table, 'Collection not found');
   }
 
   /** In the order they were created. */
@@ -127,13 +142,21 @@ export class Catalog implements NodePart {
   }
 }
 
-function aliasNamed(catalog: CatalogDocument, name: string): Alias | undefined {
-  return catalog.aliases.find((alias) => alias.name === name);
-}
+/** Every request asks for a table, and there may be thousands. */
+class Lookup {
+  readonly byId: ReadonlyMap<number, Table>;
+  readonly aliases: ReadonlyMap<string, Alias>;
+  readonly #tables: ReadonlyMap<string, Table>;
 
-function resolve(catalog: CatalogDocument, name: string): Table | undefined {
-  const alias = aliasNamed(catalog, name);
-  return tableNamed(catalog, name) ?? (alias && tableNamed(catalog, alias.table));
+  constructor(readonly catalog: CatalogDocument) {
+    this.byId = new Map(catalog.tables.map((table) => [table.id, table]));
+    this.aliases = new Map(catalog.aliases.map((alias) => [alias.name, alias]));
+    this.#tables = new Map(catalog.tables.map((table) => [table.name, table]));
+  }
+
+  resolve(name: string): Table | undefined {
+    return this.#tables.get(name) ?? this.#tables.get(this.aliases.get(name)?.table ?? '');
+  }
 }
 
 function found<T>(value: T | undefined, refusal: string): T {

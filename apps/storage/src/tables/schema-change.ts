@@ -27,8 +27,8 @@ export class SchemaChange {
 
   /**
    * Rejects with BAD_REQUEST in Typesense's words, also when a document that is there does not fit an added field, and with CONFLICT while
-   * another change of the table runs. Added fields are checked twice: before they are in the schema, and for what was written until every
-   * node knew of them.
+   * another change of the table runs. Added fields are checked twice: before they are in the schema, so that a misfit changes nothing, and
+   * for what was written meanwhile.
    */
   async apply(table: Table, body: unknown): Promise<Table> {
     if (this.#underWay.has(table.id)) throw new BinnacleError('CONFLICT', 'Another collection update operation is in progress.');
@@ -46,6 +46,8 @@ export class SchemaChange {
   async #commit(table: Table, changes: FieldChanges): Promise<Table> {
     const changed = await this.catalog.alter(table.id, (current) => changedFields(current, changes));
     try {
+      // Every write decided from here on is checked against the changed fields; those before are there to be read once this one is done.
+      await this.rows.write(table.id, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
       await this.#check(table, changes.added);
     } catch (error) {
       await this.catalog.alter(table.id, () => table.fields);
