@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander';
+import { addSnapshotCommands } from './snapshot-commands.js';
 import { start } from './start.js';
 
 const program = new Command('binnacle').description('The operations plane of a data cluster.');
@@ -12,5 +13,7 @@ program
   .allowUnknownOption()
   .allowExcessArguments()
   .action((_options: unknown, command: Command) => start(command.args));
+
+addSnapshotCommands(program);
 
 await program.parseAsync();

@@ -1,5 +1,6 @@
 import { Controller, Get, HttpCode, Param, Post, Query, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
+import { ClusterSnapshot, type ClusterSnapshotAnswer } from './cluster-snapshot.js';
 import { ClusterView, type LeaseView, type TenureView, type WholeView } from './cluster-view.js';
 import { type OwnerAnswer, RemoteGcOwner } from './owner.js';
 import { historyLimitOf, leaseNameOf, nodeIdOf, type Query as ParsedQuery } from './query.js';
@@ -11,6 +12,7 @@ export class ClusterController {
     private readonly view: ClusterView,
     private readonly owner: RemoteGcOwner,
     private readonly vote: Vote,
+    private readonly snapshot: ClusterSnapshot,
   ) {}
 
   @Get('/api/v1/cluster')
@@ -43,6 +45,20 @@ export class ClusterController {
   @HttpCode(200)
   async voteFor(@Query() query: ParsedQuery): Promise<VoteAnswer> {
     return this.vote.run(nodeIdOf(query));
+  }
+
+  /** `?node=*`: of all storage nodes, 201 only when each of them has made one. */
+  @Post('/operations/snapshot')
+  async takeSnapshot(@Query() query: ParsedQuery, @Res({ passthrough: true }) reply: FastifyReply): Promise<{ success: true } | ClusterSnapshotAnswer> {
+    const { snapshot_path: path } = query;
+    if (query.node !== '*') {
+      await this.snapshot.ofOne(nodeIdOf(query), path);
+      void reply.code(201);
+      return { success: true };
+    }
+    const answer = await this.snapshot.ofAll(path);
+    void reply.code(answer.success ? 201 : 500);
+    return answer;
   }
 }
 

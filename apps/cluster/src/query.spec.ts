@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { historyLimitOf, lastEventIdOf, leaseNameOf, nodeIdOf } from './query.js';
+import { historyLimitOf, leaseNameOf, nodeIdOf } from './query.js';
 
 test('a node id is taken as it is; absent and empty are none', () => {
   expect(nodeIdOf({ node: 'storage-0' })).toBe('storage-0');
@@ -22,9 +22,4 @@ test('a limit is read, and has a default', () => {
 
 test.each(['a:history', 'a b', '', 'x'.repeat(65), 'é'])('no lease can be called %j', (name) => {
   expect(() => leaseNameOf(name)).toThrow(expect.objectContaining({ code: 'NOT_FOUND' }));
-});
-
-test('a Last-Event-ID that is no number of ours counts as none', () => {
-  expect(lastEventIdOf('1764000000000000')).toBe(1_764_000_000_000_000);
-  for (const header of [undefined, '', '-1', '1.5', 'abc', '12345678901234567', ['1', '2']]) expect(lastEventIdOf(header)).toBeUndefined();
 });

@@ -29,8 +29,3 @@ export function leaseNameOf(text: string): string {
   if (!/^[A-Za-z0-9._-]{1,64}$/.test(text)) throw new BinnacleError('NOT_FOUND', 'no such lease: a name has letters, digits, . _ - and at most 64 of them');
   return text;
 }
-
-/** The header `Last-Event-ID`; one that we never gave out counts as none, as the specification of server-sent events has it. */
-export function lastEventIdOf(header: string | string[] | undefined): number | undefined {
-  return typeof header === 'string' && /^\d{1,16}$/.test(header) ? Number(header) : undefined;
-}

@@ -116,3 +116,12 @@ test('requests turned away are counted on their own', async () => {
   await clock.advance(windowMs);
   expect(stats.snapshot()).toMatchObject({ overloaded_requests_per_second: 0.2, total_requests_per_second: 0 });
 });
+
+test('the share of searches that a result cache answered, of those that asked for one', async () => {
+  const { clock, statistics: stats } = statistics();
+  for (const results of ['miss', 'hit', 'hit, miss', 'hit']) stats.recordCache(results);
+  await clock.advance(windowMs);
+  expect(stats.snapshot()).toMatchObject({ cache_hit_ratio: 0.6 });
+  await clock.advance(windowMs);
+  expect(stats.snapshot()).toMatchObject({ cache_hit_ratio: 0 });
+});

@@ -22,6 +22,9 @@ class Window {
   readonly byRoute = new Map<Route, Tally>();
   readonly byOperation = new Map(operations.map((operation) => [operation, new OperationTally()]));
   overloaded = 0;
+  /** Searches that asked for a cached answer, and those that got one. */
+  cacheLookups = 0;
+  cacheHits = 0;
 
   clear(): void {
     for (const tally of this.byRoute.values()) {
@@ -30,6 +33,8 @@ class Window {
     }
     for (const tally of this.byOperation.values()) tally.clear();
     this.overloaded = 0;
+    this.cacheLookups = 0;
+    this.cacheHits = 0;
   }
 }
 
@@ -72,6 +77,15 @@ export class ApiStatistics {
     operation.latencyUs.record(Math.min(latencyUsMax, Math.max(1, Math.round(latencyMs * 1_000))));
   }
 
+  /** What a storage node said of its result cache (`searchCacheHeader`). */
+  recordCache(results: string): void {
+    this.#turn();
+    for (const result of results.split(', ')) {
+      this.#current.cacheLookups++;
+      if (result === 'hit') this.#current.cacheHits++;
+    }
+  }
+
   /** A request that was turned away because a limit was reached. */
   overloaded(): void {
     this.#turn();
@@ -91,8 +105,7 @@ export class ApiStatistics {
       requests_per_second: requestsPerSecond,
       overloaded_requests_per_second: perSecond(window.overloaded),
       total_requests_per_second: perSecond(total),
-      // There is no search cache in front of the storage nodes, so nothing hits it.
-      cache_hit_ratio: 0,
+      cache_hit_ratio: window.cacheLookups === 0 ? 0 : window.cacheHits / window.cacheLookups,
       pending_write_batches: this.node.state.pendingOperations(),
     };
   }

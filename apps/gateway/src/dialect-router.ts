@@ -23,7 +23,7 @@ export type RouteMatch =
 /** What a request for a node's answer needs where the route alone needs nothing. */
 const namedNodeAction = 'cluster:get';
 /** As on the node listener: a path that one of them takes the other must not refuse. */
-const pathParameterLengthMax = 1_024;
+const pathParameterLengthMax = 2_048;
 const methods: readonly HttpMethod[] = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE'];
 const misspelt = '/tifash/';
 

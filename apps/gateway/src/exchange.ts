@@ -12,6 +12,8 @@ const unreadBytesMax = 64 * 1024;
 export class Exchange {
   /** Called when the connection breaks before the answer is complete. */
   onAbort: (() => void) | undefined;
+  /** What a node that was asked says of its result cache. */
+  searchCache: string | undefined;
   readonly route: Route;
   readonly isHead: boolean;
   readonly hasBody: boolean;

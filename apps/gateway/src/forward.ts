@@ -1,6 +1,7 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { searchCacheHeader } from '@binnacle/contracts/internal-headers';
 import type { Logger } from 'pino';
 import { BadAnswer } from './answer-parser.js';
 import { chooseLeastLoaded } from './balancer.js';
@@ -125,6 +126,7 @@ class Forwarding implements AnswerHandler {
     if (this.#isOver) return;
     this.#cancelDeadline();
     this.#count('success');
+    if (this.exchange.route.operation === 'search') this.exchange.searchCache = headerValue(received, searchCacheHeader);
     const headers = answerHeaders(received);
     headers.push(requestIdHeader, this.exchange.requestId);
     if (this.exchange.mustClose()) headers.push('connection', 'close');

@@ -1,4 +1,4 @@
-import { clusterSecretHeader, dialectHeader, listenerHeader, targetNodeHeader } from '@binnacle/contracts/internal-headers';
+import { clusterSecretHeader, dialectHeader, forwardedByHeader, listenerHeader, targetNodeHeader } from '@binnacle/contracts/internal-headers';
 import type { Dialect } from '@binnacle/contracts/route';
 import type { IncomingMessage } from 'node:http';
 import { binnacleKeyName, typesenseKeyName } from './presented-key.js';
@@ -17,6 +17,7 @@ const dropped: ReadonlySet<string> = new Set([
   'expect',
   clusterSecretHeader,
   dialectHeader,
+  forwardedByHeader,
   listenerHeader,
   targetNodeHeader,
   typesenseKeyName,

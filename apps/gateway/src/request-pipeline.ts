@@ -1,5 +1,5 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { targetNodeHeader } from '@binnacle/contracts/internal-headers';
+import { searchCacheHeader, targetNodeHeader } from '@binnacle/contracts/internal-headers';
 import type { Route } from '@binnacle/contracts/route';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http';
@@ -26,7 +26,7 @@ export interface PipelineParts {
   readonly node: Pick<NodeContext, 'id' | 'settings' | 'lifecycle' | 'clock' | 'log'>;
   readonly cluster: ClusterView;
   readonly authentication: Pick<Authentication, 'check'>;
-  readonly statistics: Pick<ApiStatistics, 'record' | 'overloaded'>;
+  readonly statistics: Pick<ApiStatistics, 'record' | 'recordCache' | 'overloaded'>;
   readonly slowLog: Pick<SlowLog, 'observe'>;
   readonly metrics: RequestMetrics;
   readonly ownNode: OwnNode;
@@ -165,6 +165,8 @@ export class RequestPipeline {
     const status = response.headersSent ? response.statusCode : clientGone;
     this.parts.metrics.observe(matched, status, latencyMs);
     this.parts.statistics.record(matched.route, latencyMs);
+    const searchCache = exchange?.searchCache ?? response.getHeader(searchCacheHeader);
+    if (searchCache !== undefined) this.parts.statistics.recordCache(String(searchCache));
     this.parts.slowLog.observe(request, matched.route, latencyMs);
   }
 

@@ -31,12 +31,10 @@ describe('what is no route', () => {
     expect([response.status, await response.text(), response.headers.get('allow')]).toEqual([status, body, allow]);
   });
 
-  test.each([
-    ['all', '{"code":"NOT_BUILT","message":"POST /multi_search is a known path, but its domain is not built yet"}'],
-    ['typesense', '{"code":"NOT_BUILT","message":"POST /multi_search is a known path, but its domain is not built yet"}'],
-  ] as const)('a path that is not built yet on the listener %s', async (listener, body) => {
+  test.each(['all', 'gostatsd'] as const)('a path that is not built yet on the listener %s', async (listener) => {
     await start();
-    const response = await fetch(gateway.url('/multi_search', listener), { method: 'POST', body: '{}' });
+    const response = await fetch(gateway.url('/v2/raw', listener), { method: 'POST', body: '{}' });
+    const body = '{"code":"NOT_BUILT","message":"POST /v2/raw is a known path, but its domain is not built yet"}';
     expect(await shown(response)).toEqual([501, 'application/json; charset=utf-8', body]);
   });
 });
@@ -44,7 +42,7 @@ describe('what is no route', () => {
 describe('what is refused before a node is asked', () => {
   test('a request without the right, even where the path is not built', async () => {
     await start({ check: (route) => (route.action === 'public' ? undefined : new BinnacleError('UNAUTHENTICATED', 'no key')) });
-    expect((await fetch(gateway.url('/multi_search', 'typesense'), { method: 'POST' })).status).toBe(401);
+    expect((await fetch(gateway.url('/v2/raw', 'gostatsd'), { method: 'POST' })).status).toBe(401);
     expect((await fetch(gateway.url('/livez'))).status).toBe(200);
     // A public path tells nothing of other nodes to somebody without a key.
     const named = await fetch(gateway.url('/livez?node=*'));

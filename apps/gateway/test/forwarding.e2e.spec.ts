@@ -12,6 +12,7 @@ const routes = [
   testRoute({ path: '/once', retryable: false }),
   testRoute({ path: '/post', method: 'POST', bodyBytesMax: 1_000_000 }),
   testRoute({ path: '/stream', deadlineMs: 1_000 }),
+  testRoute({ path: '/find', operation: 'search' }),
 ];
 
 let gateway: GatewayUnderTest;
@@ -47,6 +48,13 @@ describe('a request on its way to a node', () => {
     });
     expect(Object.keys(headers)).not.toEqual(expect.arrayContaining(['authorization']));
     expect(headers['x-binnacle-api-key']).toBeUndefined();
+  });
+
+  test('what a node says of its result cache is counted, of searches only', async () => {
+    await gateway.addNode('storage-0', (_request, response) => void response.writeHead(200, { 'x-binnacle-search-cache': 'hit, miss' }).end());
+    for (const path of ['/get', '/find']) await (await fetch(gateway.url(path))).text();
+    await waitUntil(() => gateway.recorded.length === 2);
+    expect(gateway.searchCache).toEqual(['hit, miss']);
   });
 
   test('what Connection names stays on its connection, both ways', async () => {

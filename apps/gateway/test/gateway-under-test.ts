@@ -134,6 +134,7 @@ export class GatewayUnderTest {
   readonly logged: { object: unknown; text: string }[] = [];
   readonly recorded: { route: Route; latencyMs: number }[] = [];
   readonly nodes: TestNode[] = [];
+  readonly searchCache: string[] = [];
   overloadedCount = 0;
   retryBudget = new RetryBudget();
   upstreams!: Upstreams;
@@ -178,7 +179,11 @@ export class GatewayUnderTest {
         leaseOwnerId: (lease) => this.#leaseOwners.ownerId(lease),
       },
       authentication: { check: (_request, _url, route) => check(route) },
-      statistics: { record: (route, latencyMs) => void this.recorded.push({ route, latencyMs }), overloaded: () => void this.overloadedCount++ },
+      statistics: {
+        record: (route, latencyMs) => void this.recorded.push({ route, latencyMs }),
+        recordCache: (results) => void this.searchCache.push(results),
+        overloaded: () => void this.overloadedCount++,
+      },
       slowLog: { observe: () => undefined },
       metrics: new RequestMetrics(this.registry),
       ownNode: new OwnNode(ownHandler, clock, clusterSecret),

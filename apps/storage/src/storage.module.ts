@@ -1,6 +1,73 @@
+import { AgentClient } from '@binnacle/node-kit/agent-client';
+import { EventLog } from '@binnacle/node-kit/event-log';
+import { EventStreams } from '@binnacle/node-kit/event-streams';
+import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Module } from '@nestjs/common';
+import { Compaction } from './compaction.js';
+import { DocumentRoutes } from './documents/document-routes.js';
+import { DocumentWriter } from './documents/document-writer.js';
+import { LargeDocuments } from './documents/large-documents.js';
+import { MatchingRows } from './documents/matching-rows.js';
+import { RequestBodies } from './documents/request-bodies.js';
+import { OperationsController } from './operations.controller.js';
+import { RowStore } from './row-store.js';
+import { ResultCache } from './search/result-cache.js';
+import { SearchIndex } from './search/search-index.js';
+import { SearchController } from './search/search.controller.js';
+import { RestoredState } from './snapshot/restored-state.js';
+import { SnapshotSchedule } from './snapshot/snapshot-schedule.js';
+import { SnapshotController } from './snapshot/snapshot.controller.js';
+import { Snapshots } from './snapshot/snapshots.js';
 import { StorageCampaigns } from './storage-campaigns.js';
+import { AliasesController } from './tables/aliases.controller.js';
+import { Catalog } from './tables/catalog.js';
+import { CollectionsController } from './tables/collections.controller.js';
+import { DroppedTables } from './tables/dropped-tables.js';
+import { SchemaChange } from './tables/schema-change.js';
+import { WriteNodes } from './tables/write-nodes.js';
+import { TasksController } from './tasks.controller.js';
+import { type TaskChange, Tasks } from './tasks.js';
 
-/** Today a storage node stands for election and says what it is; it keeps no rows yet, so its paths answer 501 at the gateway. */
-@Module({ providers: [StorageCampaigns] })
+/** 1,000 changes of about 500 bytes. A client behind by more than all of them is cut off. */
+const taskEventsMax = 1_000;
+const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatMs: 15_000, readAgain: '/api/v1/tasks' };
+
+/** Tables of documents: the rows of this node, the catalog of all tables, the search index, and the election of who decides about them. */
+@Module({
+  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, OperationsController, TasksController],
+  providers: [
+    // Parts start in this order: rows are recovered before anything asks for them.
+    RowStore,
+    // Before the catalog reads it.
+    RestoredState,
+    Catalog,
+    ResultCache,
+    SearchIndex,
+    DroppedTables,
+    SchemaChange,
+    WriteNodes,
+    LargeDocuments,
+    DocumentWriter,
+    MatchingRows,
+    RequestBodies,
+    DocumentRoutes,
+    Snapshots,
+    SnapshotSchedule,
+    Compaction,
+    { provide: Tasks, useFactory: (node: NodeContext, log: EventLog<TaskChange>) => new Tasks(node, log), inject: [NodeContext, EventLog] },
+    { provide: EventLog, useFactory: (node: NodeContext) => new EventLog<TaskChange>(node.clock, taskEventsMax), inject: [NodeContext] },
+    {
+      provide: EventStreams,
+      useFactory: (node: NodeContext, log: EventLog<TaskChange>) => {
+        const streams = new EventStreams(log, node.clock, taskStreams);
+        // Before any part drains: a gateway in this process would wait for its clients, and they for us.
+        node.lifecycle.onChange((status) => status === 'Stopping' && void streams.drain());
+        return streams;
+      },
+      inject: [NodeContext, EventLog],
+    },
+    StorageCampaigns,
+    { provide: AgentClient, useFactory: (node: NodeContext) => new AgentClient(node), inject: [NodeContext] },
+  ],
+})
 export class StorageModule {}

@@ -42,6 +42,8 @@ export interface ClusterState {
 
   /** `revision` is the committed revision at the time of the read. */
   readDocument(key: string): Promise<{ document: VersionedDocument | undefined; revision: number }>;
+  /** Every document, by key. */
+  documents(): Promise<KeyedDocument[]>;
   /** Writes when the stored version is `expectedVersion` (0: there is none yet). Each write raises the committed revision by one. */
   writeDocument(request: DocumentWrite): Promise<DocumentWriteAnswer>;
 
@@ -150,6 +152,10 @@ export interface HeartbeatAnswer {
 export interface VersionedDocument {
   readonly version: number;
   readonly value: string;
+}
+
+export interface KeyedDocument extends VersionedDocument {
+  readonly key: string;
 }
 
 export interface DocumentWrite {

@@ -9,6 +9,7 @@ import {
   type DocumentWrite,
   type DocumentWriteAnswer,
   type HeartbeatAnswer,
+  type KeyedDocument,
   type Lease,
   type NodeRecord,
   type ResignRequest,
@@ -151,6 +152,15 @@ export class EmbeddedClusterState implements ClusterState {
   async readDocument(key: string): Promise<{ document: VersionedDocument | undefined; revision: number }> {
     limits.checkDocumentKey(key);
     return this.#act(() => ({ document: this.#store.readDocument(key), revision: this.#store.revision() }));
+  }
+
+  async documents(): Promise<KeyedDocument[]> {
+    return this.#act(() => this.#store.documents());
+  }
+
+  /** Everything that is kept, in a file which can take the place of the present one while nobody uses it. */
+  async copyTo(file: string): Promise<void> {
+    this.#act(() => this.#store.copyTo(file));
   }
 
   async writeDocument(request: DocumentWrite): Promise<DocumentWriteAnswer> {

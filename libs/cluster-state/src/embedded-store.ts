@@ -1,7 +1,7 @@
 import { closeSync, mkdirSync, openSync, rmSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { DatabaseSync, type SQLInputValue } from 'node:sqlite';
-import { ClusterStateUnusable, type Candidate, type DocumentWrite, type DocumentWriteAnswer, type Tenure, type VersionedDocument } from './cluster-state.js';
+import { ClusterStateUnusable, type Candidate, type DocumentWrite, type DocumentWriteAnswer, type KeyedDocument, type Tenure, type VersionedDocument } from './cluster-state.js';
 import { newLease, type LeaseState } from './lease-decision.js';
 import { requestIdsPerDocumentMax, tenuresPerLeaseMax } from './limits.js';
 
@@ -116,6 +116,17 @@ export class EmbeddedStore {
   readDocument(key: string): VersionedDocument | undefined {
     const row = this.#all<{ version: number; value: string }>('SELECT version, value FROM documents WHERE key = ?', key)[0];
     return row && { version: row.version, value: row.value };
+  }
+
+  documents(): KeyedDocument[] {
+    return this.#all<KeyedDocument>('SELECT key, version, value FROM documents ORDER BY key').map((row) => ({ ...row }));
+  }
+
+  /** The store as it is now, whole, in a file that must not exist. */
+  copyTo(file: string): void {
+    // SQLite fills an empty file as it would make one, and only ours has the right mode.
+    closeSync(openSync(file, 'wx', 0o600));
+    this.#run('VACUUM INTO ?', file);
   }
 
   writeDocument({ key, value, expectedVersion, requestId }: DocumentWrite): DocumentWriteAnswer & { readonly repeated?: boolean } {

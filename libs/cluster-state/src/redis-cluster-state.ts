@@ -8,6 +8,7 @@ import type {
   DocumentWrite,
   DocumentWriteAnswer,
   HeartbeatAnswer,
+  KeyedDocument,
   Lease,
   NodeRecord,
   ResignRequest,
@@ -150,13 +151,18 @@ export class RedisClusterState implements ClusterState {
     return { document: version === 0 ? undefined : { version, value }, revision };
   }
 
+  async documents(): Promise<KeyedDocument[]> {
+    const replies = await this.#link.run(() => this.#scripts.documents(this.#key('documents'), this.#key('document:')));
+    return replies.map(([key, version, value]) => ({ key, version, value })).toSorted((a, b) => (a.key < b.key ? -1 : 1));
+  }
+
   async writeDocument(request: DocumentWrite): Promise<DocumentWriteAnswer> {
     limits.checkDocumentWrite(request);
     const { key, value, expectedVersion, requestId } = request;
     const [written, version, revision] = await this.#link.run(() =>
       this.#scripts.writeDocument(
-        this.#key(`document:${key}`), this.#key(`document:${key}:requests`), this.#key('revision'),
-        expectedVersion, value, requestId, this.#key(`watch:document:${key}`),
+        this.#key(`document:${key}`), this.#key(`document:${key}:requests`), this.#key('revision'), this.#key('documents'),
+        expectedVersion, value, requestId, this.#key(`watch:document:${key}`), key,
       ),
     );
     return written === 1 ? { written: true, version, revision } : { written: false, version };

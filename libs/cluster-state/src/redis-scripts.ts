@@ -13,6 +13,7 @@ import { nodesMax, requestIdsPerDocumentMax, tenuresPerLeaseMax, waitingPerLease
  *   P nodes                hash: node id → "incarnation \n steady part of the record \n figures", P nodes:expiry zset: node id → expiry
  *   P revision             committed revision
  *   P document:KEY         hash: version, value; P document:KEY:requests list: "request id version revision"
+ *   P documents            set of document keys
  *   P watch:TOPIC, P signal:TOPIC   channels
  * All times are milliseconds since 1970 on the server's clock. No key has a Redis expiry: a term must not be forgotten.
  */
@@ -188,7 +189,20 @@ local f = redis.call('HMGET', KEYS[1], 'version', 'value')
 return { tonumber(f[1] or 0), f[2] or '', tonumber(redis.call('GET', KEYS[2]) or 0) }
 `;
 
-/** KEYS: 1 document, 2 its request ids, 3 revision; ARGV: 1 expected version, 2 value, 3 request id, 4 watch channel. */
+/** KEYS 1: set of document keys; ARGV 1: what they begin with in Redis. */
+const documentsLua = `
+local documents = {}
+for i, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  local f = redis.call('HMGET', ARGV[1] .. name, 'version', 'value')
+  documents[i] = { name, tonumber(f[1] or 0), f[2] or '' }
+end
+return documents
+`;
+
+/**
+ * KEYS: 1 document, 2 its request ids, 3 revision, 4 set of document keys; ARGV: 1 expected version, 2 value, 3 request id, 4 watch channel,
+ * 5 document key.
+ */
 const writeDocumentLua = `
 local version = tonumber(redis.call('HGET', KEYS[1], 'version') or 0)
 if version ~= tonumber(ARGV[1]) then
@@ -201,6 +215,7 @@ end
 version = version + 1
 local revision = redis.call('INCR', KEYS[3])
 redis.call('HSET', KEYS[1], 'version', version, 'value', ARGV[2])
+redis.call('SADD', KEYS[4], ARGV[5])
 redis.call('LPUSH', KEYS[2], ARGV[3] .. ' ' .. version .. ' ' .. revision)
 redis.call('LTRIM', KEYS[2], 0, ${requestIdsPerDocumentMax - 1})
 redis.call('PUBLISH', ARGV[4], '')
@@ -225,6 +240,7 @@ export interface ScriptCommands {
   deregister(...args: Arguments): Promise<0 | 1>;
   nodes(...args: Arguments): Promise<string[]>;
   readDocument(...args: Arguments): Promise<[version: number, value: string, revision: number]>;
+  documents(...args: Arguments): Promise<[key: string, version: number, value: string][]>;
   writeDocument(...args: Arguments): Promise<[written: 0 | 1, version: number, revision: number]>;
 }
 
@@ -240,7 +256,8 @@ const scripts: Record<keyof ScriptCommands, { lua: string; numberOfKeys: number 
   deregister: { lua: deregisterLua, numberOfKeys: 2 },
   nodes: { lua: nodesLua, numberOfKeys: 2 },
   readDocument: { lua: readDocumentLua, numberOfKeys: 2 },
-  writeDocument: { lua: writeDocumentLua, numberOfKeys: 3 },
+  documents: { lua: documentsLua, numberOfKeys: 1 },
+  writeDocument: { lua: writeDocumentLua, numberOfKeys: 4 },
 };
 
 /** ioredis sends each by its hash, and the text only when the server does not know it yet. */

@@ -353,6 +353,18 @@ export function describeClusterState(name: string, open: () => Promise<OpenedSta
         expect((await state.readDocument('settings')).document?.value).toBe('two');
       });
 
+      test('all documents can be read at once, each with its version', async () => {
+        expect(await state.documents()).toEqual([]);
+        await state.writeDocument({ key: 'tables/of:b', value: 'b', expectedVersion: 0, requestId: 'r' });
+        await write('one', 0);
+        await write('two', 1);
+        await write('refused', 7);
+        expect(await other.documents()).toEqual([
+          { key: 'settings', version: 2, value: 'two' },
+          { key: 'tables/of:b', version: 1, value: 'b' },
+        ]);
+      });
+
       test('an empty text is a document', async () => {
         await write('', 0);
         expect((await state.readDocument('settings')).document).toEqual({ version: 1, value: '' });

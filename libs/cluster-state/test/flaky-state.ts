@@ -7,7 +7,7 @@ import { EmbeddedClusterState } from '../src/embedded-cluster-state.js';
 import { Listeners } from '../src/listeners.js';
 
 const operations = new Set([
-  'campaign', 'resign', 'withdraw', 'reserve', 'lease', 'leases', 'leaseHistory', 'heartbeat', 'deregister', 'nodes', 'readDocument', 'writeDocument', 'signal',
+  'campaign', 'resign', 'withdraw', 'reserve', 'lease', 'leases', 'leaseHistory', 'heartbeat', 'deregister', 'nodes', 'readDocument', 'documents', 'writeDocument', 'signal',
 ]);
 
 /** A view of a store for one node: its line to the store can be cut, and answers can be held back or lost. The store itself goes on. */

@@ -25,6 +25,7 @@ describe('an error on the wire', () => {
     ],
     ['typesense', 'NOT_READY', 503, 'application/json; charset=utf-8', '{ "message": "Not Ready or Lagging"}'],
     ['typesense', 'WRITES_SKIPPED', 422, 'application/json; charset=utf-8', '{"message": "Skipping writes."}'],
+    ['typesense', 'SNAPSHOT_FAILED', 500, 'application/json; charset=utf-8', '{"error":"Copy failed.","success":false}'],
     ['typesense', 'NO_TARGET', 503, 'application/json; charset=utf-8', '{"message":"why"}'],
     ['tiproxy', 'ROUTE_NOT_FOUND', 404, 'application/json; charset=utf-8', '"not found"'],
     ['tiproxy', 'BAD_REQUEST', 400, 'application/json; charset=utf-8', '"why"'],

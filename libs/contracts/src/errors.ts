@@ -41,15 +41,21 @@ const statusByCode = {
   ALREADY_PROFILING: 500,
   /** There is no room left where something had to be written. */
   OUT_OF_DISK: 507,
+  /** Too little memory is left to take a write in. */
+  OUT_OF_MEMORY: 507,
+  /** The disk under the rows failed: reads go on, writes do not. */
+  STORAGE_FAILED: 503,
+  /** A snapshot could not be made; nothing of it is left. */
+  SNAPSHOT_FAILED: 500,
   INTERNAL: 500,
 } as const;
 
 export type ErrorCode = keyof typeof statusByCode;
 export const errorCodes = Object.keys(statusByCode) as ErrorCode[];
 
-/** The status of an error outside dialects that have their own idea of it. */
-export function errorStatus(code: ErrorCode): number {
-  return statusByCode[code];
+/** The status of an error; dialects may have their own idea of it. */
+export function errorStatus(code: ErrorCode, dialect: Dialect = 'binnacle'): number {
+  return statusIn(dialect, code);
 }
 
 /** An error a client may see. The message is for the client; the cause is for the log and never leaves the process. */
@@ -109,8 +115,9 @@ function withoutQuery(path: string): string {
   return bare.length > pathCharactersMax ? `${bare.slice(0, pathCharactersMax)}...` : bare;
 }
 
-/** TiFlash and Typesense know no wrong methods, only unknown paths; TiProxy's router neither. */
+/** TiFlash and Typesense know no wrong methods, only unknown paths; TiProxy's router neither. Typesense says 422 when it is short of something. */
 function statusIn(dialect: Dialect, code: ErrorCode): number {
+  if (dialect === 'typesense' && (code === 'OUT_OF_DISK' || code === 'OUT_OF_MEMORY')) return 422;
   if (code === 'METHOD_NOT_ALLOWED' && dialect !== 'gostatsd' && dialect !== 'binnacle') return statusByCode.ROUTE_NOT_FOUND;
   return statusByCode[code];
 }
@@ -152,7 +159,10 @@ const typesenseBodies: Partial<Record<ErrorCode, string>> = {
   UNAUTHENTICATED: '{"message": "Forbidden - a valid `x-typesense-api-key` header must be sent."}',
   NOT_READY: '{ "message": "Not Ready or Lagging"}',
   WRITES_SKIPPED: '{"message": "Skipping writes."}',
+  SNAPSHOT_FAILED: '{"error":"Copy failed.","success":false}',
 };
 
 /** Typesense writes these answers by hand, with a space, and its other messages through a JSON library, without one. */
-const typesenseTexts: ReadonlyMap<string, string> = new Map([['Bad JSON.', '{"message": "Bad JSON."}']]);
+const typesenseTexts: ReadonlyMap<string, string> = new Map(
+  ['Bad JSON.', 'Another snapshot is in progress.'].map((text) => [text, `{"message": "${text}"}`]),
+);

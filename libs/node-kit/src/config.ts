@@ -173,6 +173,59 @@ export class StorageConfig {
   @Min(500)
   @Max(600_000)
   gcLeaseTtlMs = 60_000;
+
+  @Key('Folders under which snapshots may be written. Empty: `snapshots` in the data folder.')
+  @IsArray()
+  @IsString({ each: true })
+  snapshotRoots: string[] = [];
+
+  @Key('Take a snapshot this often, in `scheduled` under the first of the snapshot roots. 0: never.')
+  @IsInt()
+  @Min(0)
+  @Max(30_000)
+  snapshotIntervalMinutes = 0;
+
+  @Key('Scheduled snapshots kept; the oldest go first.')
+  @IsInt()
+  @Min(1)
+  @Max(10_000)
+  snapshotsKept = 7;
+
+  @Key('Threads that search. One search keeps one of them busy; a thread takes some 40 MB.')
+  @IsInt()
+  @Min(1)
+  @Max(64)
+  searchThreads = 2;
+
+  @Key('A search that waits longer than this for the index to see the latest writes is answered 503 Not Ready or Lagging.')
+  @IsInt()
+  @Min(100)
+  @Max(600_000)
+  searchWaitMs = 15_000;
+
+  @Key('A search that runs longer than this is ended; with the wait, less than the 30 s after which the gateway gives up.')
+  @IsInt()
+  @Min(10)
+  @Max(600_000)
+  searchTimeoutMs = 10_000;
+
+  @Key('Answers kept for searches with `use_cache`, in megabytes of 2^20 bytes; how many of them is the dynamic setting `cache-num-entries`.')
+  @IsInt()
+  @Min(1)
+  @Max(1_048_576)
+  cacheMegabytesMax = 64;
+
+  @Key('The commit log is cut back beyond this many megabytes of 2^20 bytes. A start reads it: about a second for 500.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  logMegabytesMax = 256;
+
+  @Key('Writes taken in and not applied yet, in megabytes of 2^20 bytes; further ones wait. They are held in memory.')
+  @IsInt()
+  @Min(1)
+  @Max(100_000)
+  pendingWriteMegabytesMax = 64;
 }
 
 export class HealthConfig {

@@ -19,7 +19,7 @@ export function openIdentity(config: NodeConfig, roles: readonly string[]): Iden
   try {
     makeFolder(config.dataDir);
     return {
-      id: config.node.id || keptText(join(config.dataDir, idFile(roles)), () => madeUpId(roles), 0o644, /^[A-Za-z0-9._-]{1,64}$/),
+      id: config.node.id || keptText(join(config.dataDir, identityFile(roles)), () => madeUpId(roles), 0o644, /^[A-Za-z0-9._-]{1,64}$/),
       clusterSecret:
         config.node.clusterSecret || keptText(join(config.dataDir, 'cluster-secret'), () => randomBytes(32).toString('hex'), 0o600, /^[\x21-\x7e]{16,256}$/),
     };
@@ -49,8 +49,8 @@ function makeFolder(path: string): void {
   if (!statSync(path).isDirectory()) throw new ConfigError([`the data folder ${path} is a file: set data-dir (BINNACLE_DATA_DIR) to a folder`]);
 }
 
-/** Processes of different roles may share a data folder on one machine and must not share an id. */
-function idFile(roles: readonly string[]): string {
+/** The file in the data folder with the node's id. Processes of different roles may share a data folder on one machine and must not share an id. */
+export function identityFile(roles: readonly string[]): string {
   return roles.length === 1 ? `node-id.${roles[0]}` : 'node-id';
 }
 

@@ -38,7 +38,7 @@ describe('sources', () => {
   test('every key can be set in the file, in the environment and by a flag', () => {
     const other = (key: (typeof configKeys)[number]): string => {
       if (typeof key.default === 'boolean') return String(!key.default);
-      if (typeof key.default === 'number') return key.name === 'port-offset' ? '0' : /percent-min$|at-once-max$/.test(key.name) ? '7' : '2345';
+      if (typeof key.default === 'number') return key.name === 'port-offset' ? '0' : /percent-min$|at-once-max$|-threads$/.test(key.name) ? '7' : '2345';
       if (key.name === 'storage.modes') return 'write';
       if (key.name === 'log.level') return 'debug';
       if (key.name === 'log.format') return 'json';

@@ -1,8 +1,9 @@
 import { BinnacleError, renderError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
-import fastify, { LogController, type ConnectionError, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { LogController, type FastifyBaseLogger, type FastifyInstance } from 'fastify';
 import { STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { defaultBodyLimits, limitBodies, type BodyLimits } from './body-limits.js';
 import { ConfigError } from './config-error.js';
 import { Connections } from './connections.js';
 import type { Lifecycle } from './lifecycle.js';
@@ -18,21 +19,20 @@ declare module 'fastify' {
 
 /** A route that takes more says so itself (`bodyLimit`), or reads the stream. */
 const bodyBytesMax = 2 * 1024 * 1024;
-/** From the first byte of a request to its last; the gateway has deadlines of its own for clients. */
-const requestTimeoutMs = 120_000;
 const headersTimeoutMs = 15_000;
 /** Longer than any pool of ours keeps a connection, so that it is always the client that closes an idle one. */
 const keepAliveTimeoutMs = 72_000;
 /** A document's id stands in the path. */
-const pathParameterLengthMax = 1_024;
+const pathParameterLengthMax = 2_048;
 
 /** The Fastify instance of a node: limits said out loud, no log line per request, requests in flight finished when it closes. */
-export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
+export function createNodeListener(log: FastifyBaseLogger, limits: BodyLimits = defaultBodyLimits): FastifyInstance {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax,
-    requestTimeout: requestTimeoutMs,
+    // Node.js has one limit for every request, and it would cut an import that takes its time; `limitBodies` knows the difference.
+    requestTimeout: 0,
     keepAliveTimeout: keepAliveTimeoutMs,
     http: { headersTimeout: headersTimeoutMs, maxHeaderSize: 32 * 1024 },
     routerOptions: { maxParamLength: pathParameterLengthMax },
@@ -43,6 +43,7 @@ export function createNodeListener(log: FastifyBaseLogger): FastifyInstance {
     clientErrorHandler: answerUnreadable,
   });
   endUnusedConnections(app);
+  limitBodies(app, limits, (socket) => answerUnreadable(tooLate(), socket));
   // SDKs say `Content-Type: application/json` also where they send no body, and then an empty text is no broken JSON.
   app.addHook('onRequest', (request, _reply, done) => {
     const { 'content-length': length, 'transfer-encoding': encoding } = request.headers;
@@ -59,8 +60,12 @@ const headTooLong = { status: 431, error: new BinnacleError('BAD_REQUEST', 'the 
 const tooSlow = { status: 408, error: new BinnacleError('REQUEST_TIMEOUT', 'the request did not arrive in time') };
 const unreadable = { status: 400, error: new BinnacleError('BAD_REQUEST', 'this is no HTTP request, or its method is unknown') };
 
+function tooLate(): Error {
+  return Object.assign(new Error(tooSlow.error.message), { code: 'ERR_HTTP_REQUEST_TIMEOUT' });
+}
+
 /** What Node.js cannot read as a request reaches no handler. */
-function answerUnreadable(cause: ConnectionError, socket: Socket): void {
+function answerUnreadable(cause: Error & { readonly code?: string }, socket: Socket): void {
   if (cause.code === 'ECONNRESET' || socket.destroyed) return;
   if (socket.writable) {
     const { status, error } = cause.code === 'HPE_HEADER_OVERFLOW' ? headTooLong : cause.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? tooSlow : unreadable;

@@ -1,10 +1,10 @@
 import type { Lease, NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
+import { EventLog } from '@binnacle/node-kit/event-log';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import type { Settings } from '@binnacle/node-kit/settings';
 import { Injectable } from '@nestjs/common';
-import { leaseChanges, nodeChanges, settingsChange } from './change.js';
-import { EventLog } from './event-log.js';
+import { type ClusterChange, leaseChanges, nodeChanges, settingsChange } from './change.js';
 
 /** Hints come at once; the poll catches those that were lost. One operation a second, however many clients watch. */
 const leasePollMs = 1_000;
@@ -25,7 +25,7 @@ export class ClusterWatch implements NodePart {
 
   constructor(
     private readonly node: NodeContext,
-    private readonly log: EventLog,
+    private readonly log: EventLog<ClusterChange>,
   ) {
     node.addPart(this);
   }

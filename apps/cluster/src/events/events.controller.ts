@@ -1,11 +1,11 @@
+import { EventStreams, lastEventIdOf } from '@binnacle/node-kit/event-streams';
 import { Controller, Get, Headers, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
-import { lastEventIdOf } from '../query.js';
-import { EventStreams } from './event-streams.js';
+import type { ClusterChange } from './change.js';
 
 @Controller()
 export class EventsController {
-  constructor(private readonly streams: EventStreams) {}
+  constructor(private readonly streams: EventStreams<ClusterChange>) {}
 
   @Get('/api/v1/cluster/events')
   events(@Headers('last-event-id') lastEventId: string | undefined, @Res() reply: FastifyReply): void {

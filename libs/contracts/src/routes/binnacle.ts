@@ -1,5 +1,5 @@
 import { dialects, type QueryParameter, type Route } from '../route.js';
-import { anyCluster, anyGateway, anyProfiling, defineRoute, keptOfNodes, minuteMs, self, type RouteFacts } from './define-route.js';
+import { anyCluster, anyGateway, anyProfiling, anyStorage, defineRoute, keptOfNodes, minuteMs, self, type RouteFacts } from './define-route.js';
 
 /* Binnacle's own API, and what every listener answers. */
 
@@ -136,4 +136,18 @@ export const binnacleRoutes: readonly Route[] = [
     query: [{ name: 'limit', type: 'integer', description: 'How many tenures, newest first: 1 to 1000; 100 if absent.' }],
   }),
   ...profileRoutes,
+  defineRoute(['binnacle'], 'GET', '/api/v1/tasks', {
+    summary: 'Long operations of a storage node: those that run, and the last that ended',
+    target: anyStorage,
+    action: 'tasks:list',
+    state: 'served',
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/tasks/events', {
+    summary: 'The same as server-sent events',
+    target: anyStorage,
+    action: 'tasks:list',
+    state: 'served',
+    everyNode: false,
+    produces: 'text/event-stream',
+  }),
 ];

@@ -54,3 +54,5 @@ export const keptOfNodes: TargetRule = { ...profiled, mayHaveLeft: true, togethe
 export const anyProfiling: TargetRule = { kind: 'role', role: 'profiling' };
 /** The cluster role decides about a storage node. */
 export const aboutStorage: TargetRule = { kind: 'subject', role: 'cluster', subjectRole: 'storage' };
+/** The same where all storage nodes are meant by `*`, together. */
+export const aboutStorageTogether: TargetRule = { ...aboutStorage, together: true };

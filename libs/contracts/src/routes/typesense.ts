@@ -1,6 +1,7 @@
 import type { HttpMethod, QueryParameter, Route } from '../route.js';
 import {
   aboutStorage,
+  aboutStorageTogether,
   anyGateway,
   anyStorage,
   defineRoute,
@@ -18,29 +19,46 @@ import {
 
 const route = (method: HttpMethod, path: string, facts: RouteFacts): Route => defineRoute(['typesense'], method, path, facts);
 
-const jsonLines = 'application/x-ndjson';
+/** JSON, one a line; Typesense calls it text. */
+const jsonLines = 'text/plain; charset=utf-8';
 const filterBy: QueryParameter = { name: 'filter_by', type: 'string', description: 'Which documents, in filter syntax.' };
 const writeAction: QueryParameter = {
   name: 'action',
   type: 'string',
   description: 'create, upsert, update or emplace; create if absent.',
 };
+const dirtyValues: QueryParameter = {
+  name: 'dirty_values',
+  type: 'string',
+  description: 'What becomes of values of another type: coerce_or_reject (if absent), coerce_or_drop, drop or reject.',
+};
+const durability: QueryParameter = {
+  name: 'durability',
+  type: 'string',
+  description: 'fsync (if absent): answered once it is on disk; none: answered before.',
+};
+const fieldChoice: readonly QueryParameter[] = [
+  { name: 'include_fields', type: 'string', description: 'Only these fields, separated by commas.' },
+  { name: 'exclude_fields', type: 'string', description: 'Without these fields, separated by commas.' },
+];
 
 const operations: readonly Route[] = [
   route('POST', '/operations/snapshot', {
-    summary: 'Write a snapshot of a node; answers when the copy is complete',
-    target: anyStorage,
+    summary: 'Write a snapshot of a node, or with node=* of all together; answers when it is complete',
+    target: aboutStorageTogether,
     action: 'operations/snapshot:create',
+    state: 'served',
     everyNode: true,
     deadlineMs: 30 * minuteMs,
     query: [
-      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root.', required: true },
+      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root; with node=* each node makes one of its name in it.', required: true },
     ],
   }),
   route('POST', '/operations/db/compact', {
     summary: 'Compact the storage engine; answers when done',
     target: anyStorage,
     action: 'operations/db/compact:create',
+    state: 'served',
     everyNode: true,
     deadlineMs: 30 * minuteMs,
   }),
@@ -56,17 +74,20 @@ const operations: readonly Route[] = [
     summary: 'Empty the search cache',
     target: anyStorage,
     action: 'operations/cache/clear:create',
+    state: 'served',
     everyNode: true,
   }),
   route('POST', '/operations/reset_peers', {
     summary: 'Read the list of nodes afresh',
     target: anyStorage,
     action: 'operations/reset_peers:create',
+    state: 'served',
   }),
   route('GET', '/operations/schema_changes', {
     summary: 'Schema changes under way',
     target: anyStorage,
     action: 'operations/schema_changes:list',
+    state: 'served',
   }),
 ];
 
@@ -106,19 +127,21 @@ const keys: readonly Route[] = [
 ];
 
 const collections: readonly Route[] = [
-  route('GET', '/collections', { summary: 'All collections', target: anyStorage, action: 'collections:list' }),
+  route('GET', '/collections', { summary: 'All collections', target: anyStorage, action: 'collections:list', state: 'served' }),
   route('POST', '/collections', {
     summary: 'Create a collection',
     target: leader,
     action: 'collections:create',
+    state: 'served',
     operation: 'write',
     bodyBytesMax: mebibyte,
   }),
-  route('GET', '/collections/:collection', { summary: 'One collection', target: anyStorage, action: 'collections:get' }),
+  route('GET', '/collections/:collection', { summary: 'One collection', target: anyStorage, action: 'collections:get', state: 'served' }),
   route('PATCH', '/collections/:collection', {
     summary: 'Change the schema of a collection',
     target: leader,
     action: 'collections:update',
+    state: 'served',
     operation: 'write',
     deadlineMs: 10 * minuteMs,
     bodyBytesMax: mebibyte,
@@ -127,21 +150,24 @@ const collections: readonly Route[] = [
     summary: 'Drop a collection',
     target: leader,
     action: 'collections:delete',
+    state: 'served',
     operation: 'delete',
     deadlineMs: minuteMs,
   }),
-  route('GET', '/aliases', { summary: 'All aliases', target: anyStorage, action: 'aliases:list' }),
-  route('GET', '/aliases/:alias', { summary: 'One alias', target: anyStorage, action: 'aliases:get' }),
+  route('GET', '/aliases', { summary: 'All aliases', target: anyStorage, action: 'aliases:list', state: 'served' }),
+  route('GET', '/aliases/:alias', { summary: 'One alias', target: anyStorage, action: 'aliases:get', state: 'served' }),
   route('PUT', '/aliases/:alias', {
     summary: 'Create an alias or point it elsewhere',
     target: leader,
     action: 'aliases:create',
+    state: 'served',
     operation: 'write',
   }),
   route('DELETE', '/aliases/:alias', {
     summary: 'Remove an alias',
     target: leader,
     action: 'aliases:delete',
+    state: 'served',
     operation: 'delete',
   }),
 ];
@@ -151,44 +177,56 @@ const documents: readonly Route[] = [
     summary: 'Write a document',
     target: anyStorage,
     action: 'documents:create',
+    state: 'served',
     operation: 'write',
-    query: [writeAction],
+    query: [writeAction, dirtyValues, durability],
     bodyBytesMax: 16 * mebibyte,
   }),
   route('PATCH', '/collections/:collection/documents', {
     summary: 'Change the documents that match',
     target: anyStorage,
     action: 'documents:update',
+    state: 'served',
     operation: 'write',
     deadlineMs: 10 * minuteMs,
-    query: [filterBy],
+    query: [filterBy, dirtyValues, durability],
     bodyBytesMax: mebibyte,
   }),
   route('DELETE', '/collections/:collection/documents', {
     summary: 'Delete the documents that match',
     target: anyStorage,
     action: 'documents:delete',
+    state: 'served',
     operation: 'delete',
     deadlineMs: 10 * minuteMs,
-    query: [filterBy],
+    query: [filterBy, { name: 'truncate', type: 'boolean', description: 'All documents, instead of a filter.' }, durability],
   }),
   route('POST', '/collections/:collection/documents/import', {
     summary: 'Write many documents, one a line',
     target: anyStorage,
     action: 'documents:import',
+    state: 'served',
     operation: 'import',
     deadlineMs: 10 * minuteMs,
-    query: [writeAction, { name: 'batch_size', type: 'integer', description: 'Documents a batch.' }],
+    query: [
+      writeAction,
+      dirtyValues,
+      durability,
+      { name: 'batch_size', type: 'integer', description: 'Documents written together: 1 to 1000; 1000 if absent.' },
+      { name: 'return_doc', type: 'boolean', description: 'Each result has the document as it is kept.' },
+      { name: 'return_id', type: 'boolean', description: 'Each result has the id.' },
+    ],
     // It streams: the limit keeps one request from filling a disk, not memory.
-    bodyBytesMax: 1_024 * mebibyte,
+    bodyBytesMax: 16 * 1_024 * mebibyte,
     produces: jsonLines,
   }),
   route('GET', '/collections/:collection/documents/export', {
     summary: 'Read all documents, one a line',
     target: anyStorage,
     action: 'documents:export',
+    state: 'served',
     deadlineMs: minuteMs,
-    query: [filterBy],
+    query: [filterBy, ...fieldChoice],
     produces: jsonLines,
   }),
   route('GET', '/collections/:collection/documents/search', {
@@ -196,6 +234,7 @@ const documents: readonly Route[] = [
     target: anyStorage,
     action: 'documents:search',
     operation: 'search',
+    state: 'served',
     deadlineMs: 30 * secondMs,
     query: [
       { name: 'q', type: 'string', description: 'What to search for.' },
@@ -204,6 +243,10 @@ const documents: readonly Route[] = [
       { name: 'sort_by', type: 'string', description: 'Fields and directions.' },
       { name: 'page', type: 'integer', description: 'Which page; 1 if absent.' },
       { name: 'per_page', type: 'integer', description: 'Hits a page; 10 if absent.' },
+      { name: 'facet_by', type: 'string', description: 'Fields whose values are counted.' },
+      { name: 'include_fields', type: 'string', description: 'Only these fields of the documents.' },
+      { name: 'exclude_fields', type: 'string', description: 'Not these fields of the documents.' },
+      { name: 'cache_ttl', type: 'integer', description: 'Seconds for which the answer may be kept; 60 if absent.' },
       { name: 'use_cache', type: 'boolean', description: 'Answer from the search cache where it can.' },
     ],
   }),
@@ -211,28 +254,35 @@ const documents: readonly Route[] = [
     summary: 'One document',
     target: anyStorage,
     action: 'documents:get',
+    state: 'served',
+    query: fieldChoice,
   }),
   route('PATCH', '/collections/:collection/documents/:document', {
     summary: 'Change a document',
     target: anyStorage,
     action: 'documents:update',
+    state: 'served',
     operation: 'write',
+    query: [dirtyValues, durability],
     bodyBytesMax: 16 * mebibyte,
   }),
   route('DELETE', '/collections/:collection/documents/:document', {
     summary: 'Delete a document',
     target: anyStorage,
     action: 'documents:delete',
+    state: 'served',
     operation: 'delete',
+    query: [{ name: 'ignore_not_found', type: 'boolean', description: 'Answers 200 also when there is none.' }, durability],
   }),
   route('POST', '/multi_search', {
     summary: 'Several searches in one request',
     target: anyStorage,
     action: 'documents:search',
     operation: 'search',
+    state: 'served',
     retryable: true,
     deadlineMs: 30 * secondMs,
-    bodyBytesMax: 16 * mebibyte,
+    bodyBytesMax: mebibyte,
   }),
 ];
 

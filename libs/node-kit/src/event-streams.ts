@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import type { ClusterEvent, EventLog, Replay } from './event-log.js';
+import type { EventLog, Happening, LoggedEvent, Replay } from './event-log.js';
 
 export interface StreamLimits {
   /** Clients at a time; one more is answered 503. */
@@ -10,18 +10,20 @@ export interface StreamLimits {
   readonly bufferedBytesMax: number;
   /** A comment goes out this often, so that proxies keep the connection and a client that has gone is noticed. */
   readonly heartbeatMs: number;
+  /** What a client that missed events reads to know how things are. */
+  readonly readAgain: string;
 }
 
 /** How long a client may take to read the last of its stream when the node stops. */
 const endMs = 1_000;
 
-/** The clients of `/api/v1/cluster/events`. */
-export class EventStreams {
+/** The clients of a path that sends the events of a log as server-sent events. */
+export class EventStreams<Change extends Happening> {
   readonly #open = new Map<ServerResponse, () => void>();
   #draining = false;
 
   constructor(
-    private readonly log: EventLog,
+    private readonly log: EventLog<Change>,
     private readonly clock: Clock,
     private readonly limits: StreamLimits,
   ) {}
@@ -51,7 +53,7 @@ export class EventStreams {
     });
     response.on('error', () => undefined);
     response.write('retry: 1000\n\n');
-    if (lastEventId !== undefined) response.write(replayText(this.log.since(lastEventId)));
+    if (lastEventId !== undefined) response.write(replayText(this.log.since(lastEventId), this.limits.readAgain));
     if (this.#draining) response.end();
     else this.#follow(response);
   }
@@ -102,12 +104,17 @@ export class EventStreams {
   }
 }
 
-function replayText({ gap, events }: Replay): string {
-  const note = { message: 'events before these are not kept any more; read /api/v1/cluster' };
+function replayText({ gap, events }: Replay<Happening>, readAgain: string): string {
+  const note = { message: `events before these are not kept any more; read ${readAgain}` };
   return (gap ? `event: gap\ndata: ${JSON.stringify(note)}\n\n` : '') + events.map(eventText).join('');
 }
 
-export function eventText({ id, atMs, change }: ClusterEvent): string {
+function eventText({ id, atMs, change }: LoggedEvent<Happening>): string {
   const { type, ...data } = change;
   return `id: ${id}\nevent: ${type}\ndata: ${JSON.stringify({ at: new Date(atMs).toISOString(), ...data })}\n\n`;
+}
+
+/** The header `Last-Event-ID`; one that we never gave out counts as none, as the specification of server-sent events has it. */
+export function lastEventIdOf(header: string | string[] | undefined): number | undefined {
+  return typeof header === 'string' && /^\d{1,16}$/.test(header) ? Number(header) : undefined;
 }

@@ -1,13 +1,13 @@
 import { expect, test } from '@jest/globals';
 import { FakeClock } from '@binnacle/testing/fake-clock';
-import { type ClusterEvent, EventLog } from './event-log.js';
+import { EventLog, type Happening, type LoggedEvent } from './event-log.js';
 
 const back = { type: 'cluster-state-back' } as const;
 
 async function filledLog(eventsMax: number, events: number) {
   const clock = new FakeClock();
-  const log = new EventLog(clock, eventsMax);
-  const seen: ClusterEvent[] = [];
+  const log = new EventLog<Happening>(clock, eventsMax);
+  const seen: LoggedEvent<Happening>[] = [];
   log.onAppend((event) => seen.push(event));
   for (let count = 0; count < events; count++) {
     await clock.advance(1_000);

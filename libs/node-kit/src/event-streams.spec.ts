@@ -4,11 +4,17 @@ import { createServer, request, type IncomingMessage, type Server, type ServerRe
 import { connect, type AddressInfo, type Socket } from 'node:net';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import { waitUntil } from '@binnacle/testing/wait-until';
-import type { ClusterChange } from './change.js';
 import { EventLog } from './event-log.js';
-import { EventStreams } from './event-streams.js';
+import { EventStreams, lastEventIdOf } from './event-streams.js';
 
-const limits = { streamsMax: 2, bufferedBytesMax: 64 * 1024, heartbeatMs: 15_000 };
+const limits = { streamsMax: 2, bufferedBytesMax: 64 * 1024, heartbeatMs: 15_000, readAgain: '/here' };
+
+interface Joined {
+  readonly type: 'node-joined';
+  readonly node: string;
+  readonly roles: readonly string[];
+  readonly version: string;
+}
 
 /** One client of the stream, over a real socket; what it reads is collected as text. */
 class StreamClient {
@@ -43,14 +49,14 @@ class StreamClient {
 
 describe('event streams', () => {
   let clock: FakeClock;
-  let log: EventLog;
-  let streams: EventStreams;
+  let log: EventLog<Joined>;
+  let streams: EventStreams<Joined>;
   let server: Server;
   let port: number;
   const sockets: Socket[] = [];
   const responses: ServerResponse[] = [];
 
-  const join = (node: string): ClusterChange => ({ type: 'node-joined', node, roles: ['storage'], state: 'running', version: '0.1.0' });
+  const join = (node: string): Joined => ({ type: 'node-joined', node, roles: ['storage'], version: '0.1.0' });
 
   beforeEach(async () => {
     clock = new FakeClock();
@@ -83,7 +89,7 @@ describe('event streams', () => {
     for (const client of clients) {
       await client.until('\n\nid: ');
       await client.until('"version":"0.1.0"}\n\n');
-      expect(client.text).toContain('event: node-joined\ndata: {"at":"2026-01-01T00:00:00.000Z","node":"after","roles":["storage"],"state":"running","version":"0.1.0"}\n\n');
+      expect(client.text).toContain('event: node-joined\ndata: {"at":"2026-01-01T00:00:00.000Z","node":"after","roles":["storage"],"version":"0.1.0"}\n\n');
       expect(client.text).not.toContain('before');
     }
   });
@@ -108,6 +114,7 @@ describe('event streams', () => {
     const client = await StreamClient.open(port, { 'last-event-id': String(lost) });
     await client.until('kept-10');
     expect(client.events()[0]).toBe('gap');
+    expect(client.text).toContain('not kept any more; read /here"}');
     expect(client.text).not.toContain('"lost"');
   });
 
@@ -187,4 +194,9 @@ describe('event streams', () => {
     await drained;
     expect(responses[0]?.destroyed).toBe(true);
   });
+});
+
+test('a Last-Event-ID that is no number of ours counts as none', () => {
+  expect(lastEventIdOf('1764000000000000')).toBe(1_764_000_000_000_000);
+  for (const header of [undefined, '', '-1', '1.5', 'abc', '12345678901234567', ['1', '2']]) expect(lastEventIdOf(header)).toBeUndefined();
 });

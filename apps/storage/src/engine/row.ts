@@ -1,0 +1,69 @@
+/** A row as it is kept. */
+export interface Row {
+  readonly handle: Buffer;
+  readonly version: number;
+  /** The document as JSON text. */
+  readonly document: Buffer;
+}
+
+/*
+ * Key: u32 big-endian table | handle, so that a table's rows lie together in the order of their handles.
+ * Value, little-endian: u64 version | u8 flags | document.
+ */
+export const keyHeadBytes = 4;
+export const valueHeadBytes = 9;
+const deleteMark = 1;
+/** No table has the id 0: its rows are what the engine keeps of itself. */
+export const appliedVersionKey = Buffer.from('\0\0\0\0applied', 'latin1');
+const countKeyHead = Buffer.from('\0\0\0\0count', 'latin1');
+export const countKeys = { gte: countKeyHead, lt: Buffer.from('\0\0\0\0counu', 'latin1') };
+export const tableIdMax = 2 ** 32 - 2;
+
+/** Where the engine keeps how many rows a table has; the value is encoded as a version. */
+export function countKey(tableId: number): Buffer {
+  const key = Buffer.concat([countKeyHead, Buffer.alloc(4)]);
+  key.writeUInt32BE(tableId, countKeyHead.length);
+  return key;
+}
+
+export function tableIdOfCountKey(key: Buffer): number {
+  return key.readUInt32BE(countKeyHead.length);
+}
+
+export function encodeKey(tableId: number, handle: Uint8Array): Buffer {
+  const key = Buffer.allocUnsafe(keyHeadBytes + handle.length);
+  writeKey(key, 0, tableId, handle);
+  return key;
+}
+
+/** Returns the offset behind the key. */
+export function writeKey(into: Buffer, offset: number, tableId: number, handle: Uint8Array): number {
+  into.writeUInt32BE(tableId, offset);
+  into.set(handle, offset + keyHeadBytes);
+  return offset + keyHeadBytes + handle.length;
+}
+
+/** Returns the offset behind the value. Without a document it is a delete mark. */
+export function writeValue(into: Buffer, offset: number, version: number, document: Uint8Array | undefined): number {
+  writeVersion(into, offset, version);
+  into[offset + 8] = document === undefined ? deleteMark : 0;
+  if (document === undefined) return offset + valueHeadBytes;
+  into.set(document, offset + valueHeadBytes);
+  return offset + valueHeadBytes + document.length;
+}
+
+/** Undefined for no value and for a delete mark. The document shares the memory of the value. */
+export function decodeRow(handle: Buffer, value: Buffer | null): Row | undefined {
+  if (value === null || value[8] === deleteMark) return undefined;
+  return { handle, version: readVersion(value), document: value.subarray(valueHeadBytes) };
+}
+
+/** Two halves, because BigInt would cost more than all the rest of a row. */
+export function writeVersion(into: Buffer, offset: number, version: number): void {
+  into.writeUInt32LE(version % 2 ** 32, offset);
+  into.writeUInt32LE(Math.floor(version / 2 ** 32), offset + 4);
+}
+
+export function readVersion(value: Buffer): number {
+  return value.readUInt32LE(0) + value.readUInt32LE(4) * 2 ** 32;
+}

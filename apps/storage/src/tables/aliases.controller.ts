@@ -1,0 +1,46 @@
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
+import { Catalog } from './catalog.js';
+import { checkedAliasName } from './schema-check.js';
+import type { Alias } from './schema.js';
+
+interface AliasView {
+  readonly collection_name: string;
+  readonly name: string;
+}
+
+/** Typesense's `/aliases`: second names of collections, which any node answers for. */
+@Controller('aliases')
+export class AliasesController {
+  constructor(private readonly catalog: Catalog) {}
+
+  @Get()
+  list(): { aliases: AliasView[] } {
+    return { aliases: this.catalog.aliases().map(viewOf) };
+  }
+
+  @Get(':alias')
+  async get(@Param('alias') name: string): Promise<AliasView> {
+    return viewOf(await this.catalog.lookUpAlias(name));
+  }
+
+  @Put(':alias')
+  async put(@Param('alias') name: string, @Body() body: unknown): Promise<AliasView> {
+    const table = typeof body === 'object' && body !== null && 'collection_name' in body ? body.collection_name : undefined;
+    if (typeof table !== 'string' || table === '') throw new BinnacleError('BAD_REQUEST', 'Parameter `collection_name` is required.');
+    const alias = { name: checkedAliasName(name), table };
+    await this.catalog.setAlias(alias);
+    return viewOf(alias);
+  }
+
+  @Delete(':alias')
+  async delete(@Param('alias') name: string): Promise<AliasView> {
+    const alias = await this.catalog.lookUpAlias(name);
+    await this.catalog.dropAlias(name);
+    return viewOf(alias);
+  }
+}
+
+function viewOf({ name, table }: Alias): AliasView {
+  return { collection_name: table, name };
+}

@@ -1,0 +1,127 @@
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { AgentClient } from '@binnacle/node-kit/agent-client';
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { Body, Controller, Delete, Get, Param, Patch, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { namesOf, type Query as ParsedQuery } from '../documents/document-query.js';
+import { RowStore } from '../row-store.js';
+import { Catalog } from './catalog.js';
+import { collectionView } from './collection-view.js';
+import { parseNewTable } from './schema-check.js';
+import { SchemaChange } from './schema-change.js';
+import type { Table } from './schema.js';
+import { WriteNodes } from './write-nodes.js';
+
+const countsTimeoutMs = 5_000;
+
+/** Typesense's `/collections`. What is about the rows of one table is answered by its write node. */
+@Controller()
+export class CollectionsController {
+  constructor(
+    private readonly node: NodeContext,
+    private readonly catalog: Catalog,
+    private readonly rows: RowStore,
+    private readonly writeNodes: WriteNodes,
+    private readonly schemaChange: SchemaChange,
+    private readonly agents: AgentClient,
+  ) {}
+
+  @Post('/collections')
+  async create(@Body() body: unknown, @Query() query: ParsedQuery): Promise<unknown> {
+    const { src_name: source } = query;
+    if (source !== undefined) throw new BinnacleError('BAD_REQUEST', 'Not supported here: `src_name`, a collection made after another one.');
+    const table = await this.catalog.create(parseNewTable(body), { writeNode: this.#writeNode(), idFloor: this.rows.largestTableId() + 1 });
+    return collectionView(table, 0);
+  }
+
+  /** This node, or, where it takes no rows in, the first one that does. */
+  #writeNode(): string {
+    if (this.node.config.storage.modes.includes('write')) return this.node.id;
+    const writers = this.node.directory.all().filter(({ roles, labels }) => roles.includes('storage') && labels['disagg-mode'] !== 'Compute');
+    const [first] = writers.map(({ id }) => id).toSorted();
+    if (first === undefined) throw new BinnacleError('NO_TARGET', 'No live storage node takes rows in.', { retryAfterS: 1 });
+    return first;
+  }
+
+  @Get('/collections')
+  async list(@Query() query: ParsedQuery): Promise<unknown[]> {
+    const offset = whole(query, 'offset') ?? 0;
+    const limit = whole(query, 'limit') ?? Infinity;
+    const excluded = namesOf(query, 'exclude_fields');
+    // The youngest first, as Typesense has them.
+    const tables = this.catalog.all().toReversed().slice(offset, offset + limit);
+    const counts = await this.#counts(tables);
+    const views = tables.map((table) => collectionView(table, counts.get(table.id) ?? 0));
+    return excluded.length === 0 ? views : views.map((view) => Object.fromEntries(Object.entries(view).filter(([name]) => !excluded.includes(name))));
+  }
+
+  @Get('/collections/:collection')
+  async get(@Param('collection') name: string, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    const table = await this.catalog.lookUp(name);
+    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, undefined);
+    return collectionView(table, this.rows.count(table.id));
+  }
+
+  @Patch('/collections/:collection')
+  async update(
+    @Param('collection') name: string,
+    @Body() body: unknown,
+    @Req() request: RawBodyRequest<FastifyRequest>,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<unknown> {
+    const table = await this.catalog.lookUp(name);
+    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, request.rawBody);
+    await this.schemaChange.apply(table, body);
+    return body;
+  }
+
+  @Delete('/collections/:collection')
+  async drop(@Param('collection') name: string, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    const table = await this.catalog.lookUp(name).catch((error: unknown) => {
+      if (!(error instanceof BinnacleError) || error.code !== 'NOT_FOUND') throw error;
+      throw new BinnacleError('NOT_FOUND', `No collection with name \`${name}\` found.`);
+    });
+    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, undefined);
+    const documents = this.rows.count(table.id);
+    await this.catalog.drop(table);
+    return collectionView(table, documents);
+  }
+
+  @Get('/operations/schema_changes')
+  schemaChanges(): unknown[] {
+    const changed = this.catalog.all().filter(({ id }) => this.schemaChange.underWay().has(id));
+    return changed.map(({ name }) => ({ collection: name }));
+  }
+
+  /** For the listing of another node: documents by table id, of the tables whose rows are here. */
+  @Get('/agent/v1/tables/counts')
+  ownCounts(): Record<string, number> {
+    const own = this.catalog.all().filter((table) => this.writeNodes.isOwn(table));
+    return Object.fromEntries(own.map(({ id }) => [id, this.rows.count(id)]));
+  }
+
+  async #counts(tables: readonly Table[]): Promise<ReadonlyMap<number, number>> {
+    const counts = new Map<number, number>();
+    for (const table of tables) if (this.writeNodes.isOwn(table)) counts.set(table.id, this.rows.count(table.id));
+    const others = new Set(tables.filter((table) => !this.writeNodes.isOwn(table)).map(({ writeNode }) => writeNode));
+    await Promise.all([...others].map((nodeId) => this.#addCountsOf(nodeId, counts)));
+    return counts;
+  }
+
+  async #addCountsOf(nodeId: string, counts: Map<number, number>): Promise<void> {
+    const record = this.node.directory.byId(nodeId);
+    if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds some of the collections, is away.`, { retryAfterS: 1 });
+    const { status, body } = await this.agents.request(record, { method: 'GET', path: '/agent/v1/tables/counts', timeoutMs: countsTimeoutMs });
+    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} does not tell how many documents it has.`);
+    for (const [id, count] of Object.entries(body as Record<string, number>)) counts.set(Number(id), count);
+  }
+}
+
+function whole(query: ParsedQuery, name: string): number | undefined {
+  const text = query[name];
+  if (text === undefined) return undefined;
+  if (typeof text !== 'string' || !/^\d{1,9}$/.test(text)) {
+    throw new BinnacleError('BAD_REQUEST', `${name === 'limit' ? 'Limit' : 'Offset'} param should be unsigned integer.`);
+  }
+  return Number(text);
+}

@@ -1,0 +1,36 @@
+import { systemClock } from '@binnacle/cluster-state/clock';
+import { NodeConfig } from '@binnacle/node-kit/config';
+import type { NodeContext } from '@binnacle/node-kit/node-context';
+import { pino } from 'pino';
+import { Registry } from 'prom-client';
+import { RowStore } from '../src/row-store.js';
+
+export interface TestableRows {
+  readonly store: RowStore;
+  readonly metrics: Registry;
+  /** What the node says it is short of. */
+  shortage: 'OUT_OF_DISK' | 'OUT_OF_MEMORY' | undefined;
+  /** Lines of the node's log, as objects. */
+  readonly lines: { msg: string; [field: string]: unknown }[];
+}
+
+/** A started row store with only what it needs of a node. */
+export async function openRows(dataDir: string, change: (config: NodeConfig) => void = () => {}): Promise<TestableRows> {
+  const config = new NodeConfig();
+  config.dataDir = dataDir;
+  change(config);
+  const metrics = new Registry();
+  const lines: TestableRows['lines'] = [];
+  const rows = { metrics, lines, shortage: undefined } as Omit<TestableRows, 'store'>;
+  const node = {
+    config,
+    clock: systemClock,
+    metrics,
+    log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as TestableRows['lines'][number]) }),
+    resources: { resourceError: () => rows.shortage },
+    addPart: () => undefined,
+  };
+  const store = new RowStore(node as unknown as NodeContext);
+  await store.start();
+  return Object.assign(rows, { store });
+}
