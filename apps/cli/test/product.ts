@@ -16,7 +16,7 @@ export type Suite = (typeof suites)[number];
  * our default ports are apart, and keep under Linux's ephemeral ports (32768 and up).
  */
 export function portsOf(suite: Suite) {
-  const offset = 9_000 + 207 * (process.pid % 16) + 23 * suites.indexOf(suite);
+  const offset = 9_000 + 23 * (suites.length * (process.pid % 16) + suites.indexOf(suite));
   return { offset, gateway: 8080 + offset, tiflash: 20_292 + offset, tiproxy: 3080 + offset, gostatsd: 8081 + offset, typesense: 8108 + offset };
 }
 
