@@ -330,7 +330,7 @@ describe('every row', () => {
     expect(every.filter((route) => route.produces === 'text/event-stream')).toEqual([]);
   });
 
-  test('merges the profiles of all nodes where profiles merge', () => {
+  test('is about all nodes together where profiles merge, and where a snapshot is of the whole cluster', () => {
     const together = routes.filter(({ target }) => target.kind === 'subject' && target.together).map((route) => `${named(route)} ${route.dialects.join('+')}`);
     expect(together.sort()).toEqual([
       'GET /api/debug/pprof/heap tiproxy',
@@ -342,6 +342,7 @@ describe('every row', () => {
       'GET /debug/pprof/heap tiproxy',
       'GET /debug/pprof/profile gostatsd+tiproxy',
       'GET /debug/pprof/profile tiflash',
+      'POST /operations/snapshot typesense',
     ]);
   });
 
