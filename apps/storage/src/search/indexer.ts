@@ -56,8 +56,10 @@ export class Indexer {
       while (!this.#closed) {
         const command = this.#commands.shift();
         if (command !== undefined) await this.#obey(command);
+        // Before the log: it may grow for longer than a new table can wait.
+        else if (this.#beginScan()) continue;
         else if (this.#durable > this.#database.position()) await this.#follow();
-        else if (!this.#beginScan()) await new Promise<void>((resolve) => (this.#wake = resolve));
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
         // Messages come in between.
         await nextTurn();
       }
