@@ -2,8 +2,8 @@
  * The search index against plain node:sqlite with FTS5 on the calling thread, which has no rows, no log and no other threads to talk to.
  * From the root, under Node.js 24:  node --conditions=@binnacle/source apps/storage/bench/search.bench.ts [documents] [rounds]
  *
- * Indexing: documents of some 150 bytes with two text fields, two numbers and tags; ours from the commit log and from a scan of the rows,
- * the peer from the same JSON in memory. Searches: two words, a filter, sorted by a number, 10 hits with their documents. Sides take turns,
+ * Indexing: documents of some 150 bytes with two text fields, two numbers and tags; ours from the commit log, the same ids once more from
+ * there, and from a scan of the rows, the peer from the same JSON in memory. Searches: two words, a filter, sorted by a number, 10 hits with their documents. Sides take turns,
  * medians count; the event loop is watched while ours indexes and while it is searched.
  */
 import '../test/fixtures/typescript-hooks.mjs';
@@ -22,6 +22,8 @@ const rounds = Number(process.argv[3] ?? 3);
 const searchCount = 2_000;
 const batchSize = 1_000;
 const resolutionMs = 1;
+/** Between writes of 100 documents. */
+const pauseMs = 50;
 const table = tableOf(1, { title: 'string', city: 'string facet', staff: 'int32', price: 'float', tags: 'string[] facet' });
 
 const wordCount = 20_000;
@@ -69,18 +71,22 @@ interface Side {
   readonly eventLoop?: Record<string, number>;
 }
 
-async function ours(folder: string): Promise<Side> {
-  const everything = { q: '*', per_page: 1 };
-  // An index that is empty, and then a log it has not read.
-  const empty = await TestableSearch.open(folder, [table]);
-  await empty.find(table, everything);
-  await empty.close();
+async function writeAll(folder: string): Promise<void> {
   const { store } = await openRows(folder);
   for (let first = 0; first < documentCount; first += batchSize) {
     const changes = texts.slice(first, first + batchSize).map((text, index) => ({ handle: Buffer.from(documentAt(first + index).id), put: Buffer.from(text) }));
     await store.write(table.id, changes, { durability: 'fsync' });
   }
   await store.stop();
+}
+
+async function ours(folder: string): Promise<Side> {
+  const everything = { q: '*', per_page: 1 };
+  // An index that is empty, and then a log it has not read.
+  const empty = await TestableSearch.open(folder, [table]);
+  await empty.find(table, everything);
+  await empty.close();
+  await writeAll(folder);
 
   const delay = monitorEventLoopDelay({ resolution: resolutionMs });
   const patient = (config: { storage: { searchWaitMs: number } }): unknown => (config.storage.searchWaitMs = 600_000);
@@ -88,16 +94,23 @@ async function ours(folder: string): Promise<Side> {
   delay.enable();
   const fromLog = await timed(() => behind.find(table, everything));
   await behind.close();
+  await writeAll(folder);
+  const overwritten = await TestableSearch.open(folder, [table], patient);
+  const fromUpdates = await timed(() => overwritten.find(table, everything));
+  await overwritten.close();
   rmSync(join(folder, 'storage', 'index'), { recursive: true });
   const search = await TestableSearch.open(folder, [table], patient);
   const fromScan = await timed(() => search.find(table, everything));
   const indexingDelay = delay.percentile(99) / 1e6 - resolutionMs;
   delay.reset();
   const found = await latencies((index) => search.index.search(table, { q: wordsOf(index), query_by: 'title', filter_by: 'staff:>500', sort_by: 'price:desc', prefix: false }));
-  // Documents arrive while others search.
+  // Documents arrive while others search, no faster than they can be indexed: searches wait for that.
   let isOver = false;
   const writing = (async () => {
-    for (let batch = 0; !isOver; batch++) await search.put(table, ...Array.from({ length: 100 }, (_, index) => ({ ...documentAt(batch * 100 + index) })));
+    for (let batch = 0; !isOver; batch++) {
+      await search.put(table, ...Array.from({ length: 100 }, (_, index) => ({ ...documentAt(batch * 100 + index) })));
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
+    }
   })();
   await Promise.all(Array.from({ length: 8 }, async (_, searcher) => {
     for (let index = 0; index < 100; index++) await search.index.search(table, { q: wordsOf(index * 8 + searcher), query_by: 'title', facet_by: 'city,tags', per_page: 50 });
@@ -107,7 +120,7 @@ async function ours(folder: string): Promise<Side> {
   delay.disable();
   await search.close();
   return {
-    indexing: { log: documentCount / fromLog, scan: documentCount / fromScan },
+    indexing: { log: documentCount / fromLog, updates: documentCount / fromUpdates, scan: documentCount / fromScan },
     ...found,
     eventLoop: { indexingP99: indexingDelay, searchingP99: delay.percentile(99) / 1e6 - resolutionMs, searchingMax: delay.max / 1e6 - resolutionMs },
   };
@@ -155,9 +168,9 @@ for (let round = 0; round < rounds; round++) {
 }
 const of = (name: 'ours' | 'plain', pick: (side: Side) => number | undefined): number => median(sides[name].map((side) => pick(side) ?? NaN));
 const memory = of('plain', ({ indexing }) => indexing['memory']);
-for (const way of ['log', 'scan']) {
+for (const way of ['log', 'updates', 'scan']) {
   const rate = of('ours', ({ indexing }) => indexing[way]);
-  console.log(`indexing ${documentCount} documents from the ${way}: ${Math.round(rate)}/s; plain FTS5 ${Math.round(memory)}/s; ratio ${(rate / memory).toFixed(2)}`);
+  console.log(`indexing ${documentCount} documents (${way}): ${Math.round(rate)}/s; plain FTS5 ${Math.round(memory)}/s; ratio ${(rate / memory).toFixed(2)}`);
 }
 for (const percentile of ['p50', 'p99'] as const) {
   const [own, peer] = [of('ours', (side) => side[percentile]), of('plain', (side) => side[percentile])];

@@ -79,6 +79,21 @@ describe('operations of a storage node', () => {
     for (const each of [stream, again]) each.close();
   });
 
+  test('an index that is made again is a task, with the rows that are left to do', async () => {
+    const json = { method: 'POST', headers: { 'content-type': 'application/json' } };
+    await node.fetch('/collections', { ...json, body: '{"name":"books","fields":[{"name":"title","type":"string"}]}' });
+    const lines = Array.from({ length: 5_000 }, (_, index) => JSON.stringify({ id: String(index), title: `book ${index}` }));
+    const imported = await node.fetch('/collections/books/documents/import', { method: 'POST', headers: { 'content-type': 'text/plain' }, body: lines.join('\n') });
+    expect((await imported.text()).split('\n')).toHaveLength(5_000);
+    const tasks = async () => ((await (await node.fetch('/api/v1/tasks')).json()) as { tasks: object[] }).tasks;
+    expect(await tasks()).toEqual([]);
+    await node.stop();
+    rmSync(join(dataDir, 'storage', 'index'), { recursive: true });
+    node = await SnapshotNode.start(dataDir);
+    await waitUntil(async () => (await tasks()).some((task) => 'endedAt' in task));
+    expect(await tasks()).toMatchObject([{ kind: 'index-rebuild', state: 'done', progress: { done: 5_000, total: 5_000, unit: 'rows' } }]);
+  });
+
   test('caches are cleared, and peers are read from the registry', async () => {
     for (const path of ['/operations/cache/clear', '/operations/reset_peers']) {
       const response = await node.fetch(path, post);

@@ -160,7 +160,9 @@ export class EmbeddedClusterState implements ClusterState {
 
   /** Everything that is kept, in a file which can take the place of the present one while nobody uses it. */
   async copyTo(file: string): Promise<void> {
-    this.#act(() => this.#store.copyTo(file));
+    if (this.#closed) throw new ClusterStateUnavailable('the cluster state is closed');
+    // A disk that refuses the copy is not the one that the state is on.
+    this.#store.copyTo(file);
   }
 
   async writeDocument(request: DocumentWrite): Promise<DocumentWriteAnswer> {

@@ -64,6 +64,15 @@ describe('a backup of the cluster state', () => {
     expect(readFileSync(join(folder, 'copy', 'cluster-state.restored.json'), 'utf8')).toContain('tables');
   });
 
+  test('that has no room leaves the state itself as available as it was', async () => {
+    const state = openState('first');
+    await write(state, 'tables', 'kept');
+    await expect(writeBackup(state, join(folder, 'nowhere'))).rejects.toThrow(/ENOENT/);
+    await expect(writeBackup(state, '/dev/full')).rejects.toThrow();
+    expect(state.availability().available).toBe(true);
+    expect(await state.documents()).toHaveLength(1);
+  });
+
   test('a damaged one is named, and nothing of it is written', async () => {
     const state = openState('first');
     for (const text of ['{', '{}', '{"documents":[{"key":"tables"}]}', '{"documents":[null]}']) {

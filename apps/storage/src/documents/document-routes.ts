@@ -10,7 +10,7 @@ import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { streamAnswer } from '../tables/streamed-answer.js';
 import { WriteNodes } from '../tables/write-nodes.js';
-import { documentBytesMax } from './document.js';
+import { documentBytesMax, type WriteRequest } from './document.js';
 import { checkId } from './document-id.js';
 import { actionOf, dirtyValuesOf, flagOf, given, namesOf, positiveOf, writeOptionsOf, type Query } from './document-query.js';
 import { DocumentWriter } from './document-writer.js';
@@ -69,7 +69,7 @@ export class DocumentRoutes implements OnModuleInit {
       const config = { streamsBody: true };
       scope.route({ method, url, config, handler: (request, reply) => this.#serve(request, reply, handler) });
     };
-    serve('POST', documents, (request) => this.#write(request));
+    serve('POST', documents, (request) => this.#create(request));
     serve('PATCH', documents, (request) => this.#patchMatching(request));
     serve('DELETE', documents, (request) => this.#deleteMatching(request));
     serve('POST', `${documents}/import`, (request) => this.#import(request));
@@ -91,23 +91,20 @@ export class DocumentRoutes implements OnModuleInit {
     return handler({ table, id: id ?? '', query: request.query as Query, body: body ?? Readable.from([]), reply });
   }
 
-  async #write({ table, query, body, reply }: DocumentRequest): Promise<FastifyReply> {
-    const request = { action: actionOf(query), dirtyValues: dirtyValuesOf(query) };
-    const options = writeOptionsOf(query);
-    return this.bodies.use(body, documentBytesMax, async (bytes) => {
-      const [result] = await this.writer.write(table, [await this.writer.prepare(table, bytes, request)], options);
-      if (!result || result instanceof BinnacleError) throw result ?? new Error('a write has no result');
-      return reply.code(201).type(jsonType).send(result.document);
-    });
+  async #create(request: DocumentRequest): Promise<FastifyReply> {
+    return this.#write(request, 201, { action: actionOf(request.query), dirtyValues: dirtyValuesOf(request.query) });
   }
 
-  async #patch({ table, id, query, body, reply }: DocumentRequest): Promise<FastifyReply> {
-    const request = { action: 'update', dirtyValues: dirtyValuesOf(query), id } as const;
+  async #patch(request: DocumentRequest): Promise<FastifyReply> {
+    return this.#write(request, 200, { action: 'update', dirtyValues: dirtyValuesOf(request.query), id: request.id });
+  }
+
+  async #write({ table, query, body, reply }: DocumentRequest, status: number, request: WriteRequest): Promise<FastifyReply> {
     const options = writeOptionsOf(query);
     return this.bodies.use(body, documentBytesMax, async (bytes) => {
       const [result] = await this.writer.write(table, [await this.writer.prepare(table, bytes, request)], options);
-      if (!result || result instanceof BinnacleError) throw result ?? new Error('a write has no result');
-      return reply.type(jsonType).send(result.document);
+      if (result instanceof BinnacleError) throw result;
+      return reply.code(status).type(jsonType).send(result?.document);
     });
   }
 
@@ -178,10 +175,12 @@ export class DocumentRoutes implements OnModuleInit {
 
   async #stream(reply: FastifyReply, body: Readable): Promise<void> {
     const broken: NodeJS.ErrnoException | undefined = await streamAnswer(reply, 200, { 'content-type': linesType }, body);
-    // A client that goes away is its own affair.
-    if (broken !== undefined && broken.code !== 'ERR_STREAM_PREMATURE_CLOSE') this.node.log.warn({ err: broken }, 'an answer was broken off');
+    // A client that goes away is no fault of this node.
+    if (broken !== undefined && !clientGoneCodes.has(broken.code)) this.node.log.warn({ err: broken }, 'an answer was broken off');
   }
 }
+
+const clientGoneCodes: ReadonlySet<string | undefined> = new Set(['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'EPIPE']);
 
 async function* startingWith(first: Buffer, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
   yield first;

@@ -15,8 +15,8 @@ export interface PreparedWrite {
   /** As it was when the document was checked. */
   readonly table: Table;
   readonly request: WriteRequest;
-  /** What a patch is applied with; of a large one only the text is kept. */
-  readonly patch: ParsedDocument | Buffer;
+  /** What is applied to the row that is there; of a large patch the text. */
+  readonly patch?: ParsedDocument | Buffer;
   /** The row as it is to be where there is none; an error where the patch is no whole document. Of a small patch it is found out when needed. */
   readonly whole?: Buffer | BinnacleError;
 }
@@ -60,8 +60,9 @@ export class DocumentWriter {
   /** The same at once, for less than `largeBytesMin`. */
   prepareSmall(table: Table, bytes: Buffer, request: WriteRequest): PreparedWrite {
     const parsed = parseDocument(table, bytes, request);
-    const write = { id: parsed.id, table, request, patch: parsed };
-    return isPatch(request) ? write : { ...write, whole: newDocument(table, parsed, request) };
+    const write = { id: parsed.id, table, request };
+    // Not both: while they wait to be written, thousands of parsed documents are what fills the heap.
+    return isPatch(request) ? { ...write, patch: parsed } : { ...write, whole: newDocument(table, parsed, request) };
   }
 
   async #prepareLarge(table: Table, bytes: Buffer, request: WriteRequest): Promise<PreparedWrite> {
@@ -88,7 +89,8 @@ export class DocumentWriter {
   async #patchApart(table: Table, write: PreparedWrite, options: WriteOptions, deferred: WriteStream['deferred']): Promise<WriteResult> {
     try {
       const handle = Buffer.from(write.id);
-      const bytes = Buffer.isBuffer(write.patch) ? write.patch : jsonBytes(write.patch.document);
+      const { patch } = write;
+      const bytes = Buffer.isBuffer(patch) ? patch : jsonBytes((patch as ParsedDocument).document);
       for (let attempt = 0; attempt < patchAttemptsMax; attempt++) {
         const current = await this.rows.get(table.id, handle);
         const now = this.catalog.newest(table);
@@ -140,7 +142,7 @@ class Batch {
     if (action === 'create') return new BinnacleError('CONFLICT', `A document with id ${write.id} already exists.`);
     const { patch } = write;
     const { length } = current.document;
-    if (Buffer.isBuffer(patch) || length > patchedInlineEachBytesMax || this.#patchedBytes + length > patchedInlineBytesMax) return this.#defer(write);
+    if (!patch || Buffer.isBuffer(patch) || length > patchedInlineEachBytesMax || this.#patchedBytes + length > patchedInlineBytesMax) return this.#defer(write);
     this.#patchedBytes += length;
     const put = orRefusal(() => patchedDocument(table, patch, current.document));
     return put instanceof BinnacleError ? put : { put };

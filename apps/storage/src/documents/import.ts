@@ -42,6 +42,8 @@ export class Import {
   #bytesUnderWay = 0;
   #written: Promise<void> = Promise.resolve();
   #roomWaiter: (() => void) | undefined;
+  /** The log is told once, not once a line. */
+  #hasFailed = false;
   #sliceEndsAtMs = performance.now() + sliceMsMax;
 
   constructor(
@@ -134,7 +136,8 @@ export class Import {
 
   #failure(error: unknown): BinnacleError {
     const shown = asBinnacleError(error);
-    if (shown.code === 'INTERNAL') this.onFailure(error);
+    if (shown.code === 'INTERNAL' && !this.#hasFailed) this.onFailure(error);
+    this.#hasFailed ||= shown.code === 'INTERNAL';
     return shown;
   }
 

@@ -232,7 +232,7 @@ export class CommitLog {
       this.#durableVersion = (covered.at(-1) as Pending).lastVersion;
       for (const { resolve } of covered) resolve();
       for (const listener of this.#listeners) listener(this.#durableVersion);
-      }
+    }
     this.#syncing = undefined;
   }
 
@@ -253,12 +253,13 @@ export class CommitLog {
     this.#nextVersion = this.#writtenVersion + 1;
     this.options.onTakenBack?.(this.#writtenVersion);
     const reason = full ? outOfDisk(error) : this.#fail(error);
-    for (const { reject } of lost) reject(reason);
     try {
       await this.segment.cut();
     } catch (cutError) {
       this.#fail(cutError as NodeJS.ErrnoException);
     }
+    // Not before: a crash must not bring back what was refused.
+    for (const { reject } of lost) reject(reason);
   }
 
   /** After a failed fdatasync the kernel may have dropped the pages it could not write: a second one that succeeds proves nothing. */

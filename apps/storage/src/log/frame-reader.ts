@@ -3,6 +3,8 @@ import { claimedFrameBytes, decodeFrame, type Frame, frameHeadBytes, frameMagic 
 import { segmentHeadBytes, segmentHeadFault, type SegmentName } from './log-segment.js';
 
 const chunkBytes = 2 ** 20;
+/** Who follows the log reads its end, a few new records at a time. */
+const chunkBytesMin = 2 ** 16;
 
 /** Why there is no frame at a place: the file ends before it does, or what is there is no good frame. */
 export type FrameFault = 'end' | 'cut short' | 'bad';
@@ -12,6 +14,7 @@ export class FrameReader {
   #buffer = Buffer.alloc(0);
   /** Of the first byte of `#buffer`, in the file. */
   #bufferOffset = 0;
+  #aheadBytes = chunkBytesMin;
 
   private constructor(
     readonly segment: SegmentName,
@@ -76,7 +79,7 @@ export class FrameReader {
     const have = this.#buffer.subarray(Math.min(start, this.#buffer.length));
     if (have.length >= count) return have.subarray(0, count);
     // A new buffer each time: the operations of frames handed out share the memory of the old one.
-    const buffer = Buffer.allocUnsafeSlow(Math.max(chunkBytes, count));
+    const buffer = Buffer.allocUnsafeSlow(Math.max(this.#aheadBytes, count));
     have.copy(buffer);
     let filled = have.length;
     while (filled < buffer.length) {
@@ -84,6 +87,7 @@ export class FrameReader {
       if (bytesRead === 0) break;
       filled += bytesRead;
     }
+    this.#aheadBytes = filled === buffer.length ? chunkBytes : chunkBytesMin;
     this.#buffer = buffer.subarray(0, filled);
     this.#bufferOffset = this.position;
     return this.#buffer.subarray(0, count);

@@ -6,8 +6,8 @@ import { IndexDatabase, type IndexedChange } from './index-database.js';
 import type { FromIndexThread, IndexThreadOptions, ToIndexThread } from './index-messages.js';
 import type { TableLayout } from './table-layout.js';
 
-/** A transaction is at most this long, some tens of milliseconds: so long a search may have to wait for the next one. */
-const changesMax = 2_000;
+/** Changes in one transaction, some tenths of a second when that many wait: the more together, the less each costs. */
+const changesMax = 5_000;
 const bytesMax = 4 * 2 ** 20;
 
 /** Rows of one table are being read in. `from`: the log is needed from the version after this one, once they are. */
@@ -56,8 +56,10 @@ export class Indexer {
       while (!this.#closed) {
         const command = this.#commands.shift();
         if (command !== undefined) await this.#obey(command);
+        // Before the log: it may grow for longer than a new table can wait.
+        else if (this.#beginScan()) continue;
         else if (this.#durable > this.#database.position()) await this.#follow();
-        else if (!this.#beginScan()) await new Promise<void>((resolve) => (this.#wake = resolve));
+        else await new Promise<void>((resolve) => (this.#wake = resolve));
         // Messages come in between.
         await nextTurn();
       }

@@ -4,7 +4,7 @@ import { closeSync, fsyncSync, openSync, readSync } from 'node:fs';
 const chunk = Buffer.allocUnsafeSlow(2 ** 20);
 
 /** Bytes and SHA-256 (hexadecimal) of a file. Waits for the disk: for threads and command lines, not for event loops. */
-export function digestFile(path: string, { sync = false, onBytes = (_bytes: number): void => {} } = {}): { bytes: number; sha256: string } {
+export function digestFile(path: string, onBytes = (_bytes: number): void => {}): { bytes: number; sha256: string } {
   const file = openSync(path, 'r');
   try {
     const hash = createHash('sha256');
@@ -16,7 +16,6 @@ export function digestFile(path: string, { sync = false, onBytes = (_bytes: numb
       bytes += read;
       onBytes(read);
     }
-    if (sync) fsyncSync(file);
     return { bytes, sha256: hash.digest('hex') };
   } finally {
     closeSync(file);

@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, fsyncSync, openSync } from 'node:fs';
+import { statSync } from 'node:fs';
 import { join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { digestFile, syncPath } from './file-digest.js';
@@ -12,9 +12,10 @@ const answer = (message: SealAnswer): void => port.postMessage(message);
 
 for (const path of files) {
   const full = join(folder, path);
+  syncPath(full);
   const { bytes, identity } = identify(full);
   const sha256 = known.get(identity);
-  if (sha256 === undefined) answer({ file: { path, ...digestFile(full, { sync: true, onBytes: (read) => answer({ read }) }) }, identity });
+  if (sha256 === undefined) answer({ file: { path, ...digestFile(full, (read) => answer({ read })) }, identity });
   else {
     answer({ read: bytes });
     answer({ file: { path, bytes, sha256 }, identity });
@@ -26,12 +27,6 @@ answer({ done: true });
 
 /** A table that did not change since it was read is the same inode with the same times. */
 function identify(path: string): { bytes: number; identity: string } {
-  const file = openSync(path, 'r');
-  try {
-    const { dev, ino, size, mtimeNs } = fstatSync(file, { bigint: true });
-    fsyncSync(file);
-    return { bytes: Number(size), identity: `${dev}:${ino}:${size}:${mtimeNs}` };
-  } finally {
-    closeSync(file);
-  }
+  const { dev, ino, size, mtimeNs } = statSync(path, { bigint: true });
+  return { bytes: Number(size), identity: `${dev}:${ino}:${size}:${mtimeNs}` };
 }

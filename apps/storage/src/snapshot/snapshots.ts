@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, lstat, mkdir, open, rename, rm, rmdir, writeFile } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
 import { writeBackup } from '@binnacle/cluster-state/backup';
 import { BinnacleError } from '@binnacle/contracts/errors';
@@ -185,5 +185,5 @@ async function syncFolder(path: string): Promise<void> {
 function reasonOf(error: unknown): string {
   const { code, errno } = error as NodeJS.ErrnoException;
   if (code !== undefined && errno !== undefined) return `${code}, ${getSystemErrorMessage(errno)}`;
-  return error instanceof Error ? error.message : basename(String(error));
+  return (error as Error).message;
 }
