@@ -74,7 +74,7 @@ export class KeptProfiles implements NodePart {
   }
 
   /**
-   * Writes the profile down; it is there from then on, whatever happens. Rejects with OUT_OF_DISK, or with what else kept it from being
+   * Writes the profile down, so that a restart finds it. Rejects with OUT_OF_DISK, or with what else kept it from being
    * written; that has been logged and counted then.
    */
   async keep(captured: CapturedProfile, origin: ProfileOrigin): Promise<KeptProfile> {

@@ -10,7 +10,7 @@ test('V8 may be in the middle of optimising any function when a capture begins',
       // Each a new one, so that it is optimised while its loop runs, and at one point of that the capture begins.
       const busy = new Function('begin', 'at', 'let x = ' + tries + '; for (let i = 0; i < 40_000; i++) { x = (x * 31 + i) % 1_000_003; if (i === at) begin(); } return x;');
       busy(keepNamesOfHotCode, (tries * 137) % 20_000);
-      for (const flag of ['--maglev', '--maglev-osr', '--maglev-inlining']) setFlagsFromString(flag);
+      for (const flag of ['--maglev-osr', '--maglev-inlining']) setFlagsFromString(flag);
     }
     answer(tries);`,
   );

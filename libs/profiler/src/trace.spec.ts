@@ -44,10 +44,9 @@ test('a trace tells when functions ran, requests were served and memory grew, al
   const served = traceEvents.filter(({ name }) => name === 'served GET /orders');
   expect(served.length).toBeGreaterThan(2);
   expect(served[0]).toMatchObject({ ph: 'X', cat: 'http', pid: process.pid, args: { status: 200 } });
-  // Each burn lies within a request: the sampler and the entries tell the time alike.
-  const [middle] = burns.slice(1);
-  const within = served.some(({ ts, dur }) => ts - 5_000 <= (middle?.ts ?? 0) && (middle?.ts ?? 0) + (middle?.dur ?? 0) <= ts + dur + 5_000);
-  expect(within).toBe(true);
+  // Burns lie within requests: the sampler and the entries tell the time alike. Not each of them, as the sampler's thread may have to wait for a core.
+  const within = burns.filter((burn) => served.some(({ ts, dur }) => ts - 5_000 <= burn.ts && burn.ts + burn.dur <= ts + dur + 5_000));
+  expect(within.length).toBeGreaterThan(burns.length / 2);
   expect(traceEvents.find(({ name }) => name === 'memory (MB)')).toMatchObject({ ph: 'C', args: { rss: expect.any(Number) } });
   expect(JSON.stringify(traceEvents)).not.toContain('secret-in-the-query');
 });
