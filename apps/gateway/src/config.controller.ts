@@ -1,9 +1,9 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext } from '@binnacle/node-kit/node-context';
+import { bodyObject, bodyText } from '@binnacle/node-kit/request-body';
 import { Controller, Get, Headers, HttpCode, Post, Put, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { parse, stringify, TomlError } from 'smol-toml';
-import { bodyObject, bodyText } from './request-body.js';
 import { changedSettings, settingsOnTheWire } from './settings-change.js';
 
 /** The dynamic configuration, as Typesense changes it (JSON, `/config`) and as TiProxy does (TOML, `/api/admin/config`). */

@@ -1,10 +1,10 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { bodyObject } from '@binnacle/node-kit/request-body';
 import { Controller, Delete, Get, Param, Post, HttpCode, Req, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
 import { ApiKeys } from './api-keys.js';
 import type { StoredKey } from './key-document.js';
 import { parseNewKey } from './new-key.js';
-import { bodyObject } from './request-body.js';
 
 /** A key as the Typesense API shows it. Its value is in the answer to its making and nowhere else. */
 interface ShownKey {

@@ -3,7 +3,8 @@ import { asBinnacleError } from '@binnacle/node-kit/error-answers';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { searchCacheHeader } from '@binnacle/contracts/internal-headers';
 import { NodeContext } from '@binnacle/node-kit/node-context';
-import { Body, Controller, Get, HttpCode, Param, Post, Query, Req, Res } from '@nestjs/common';
+import { bodyObject } from '@binnacle/node-kit/request-body';
+import { Controller, Get, HttpCode, Param, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
@@ -49,10 +50,14 @@ export class SearchController {
   /** One after the other, so that one request does not take every thread there is. What is wrong with one says nothing of the others. */
   @Post('/multi_search')
   @HttpCode(200)
-  async multiSearch(@Body() body: unknown, @Query() common: SearchRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<Buffer> {
+  async multiSearch(
+    @Req() request: RawBodyRequest<FastifyRequest>,
+    @Query() common: SearchRequest,
+    @Res({ passthrough: true }) reply: FastifyReply,
+  ): Promise<Buffer> {
     const answers: SearchAnswer[] = [];
     let bytes = 0;
-    for (const search of searchesOf(body)) {
+    for (const search of searchesOf(bodyObject(request))) {
       const answer = await this.#oneOf({ ...common, ...search }).catch(asAnswer);
       bytes += answer.body.length;
       answers.push(bytes <= answerBytesMax ? answer : asAnswer(new BinnacleError('BAD_REQUEST', 'The answers before have used up the room for all.')));

@@ -1,5 +1,7 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { Body, Controller, Delete, Get, Param, Put } from '@nestjs/common';
+import { bodyObject } from '@binnacle/node-kit/request-body';
+import { Controller, Delete, Get, Param, Put, Req, type RawBodyRequest } from '@nestjs/common';
+import type { FastifyRequest } from 'fastify';
 import { Catalog } from './catalog.js';
 import { checkedAliasName } from './schema-check.js';
 import type { Alias } from './schema.js';
@@ -25,8 +27,8 @@ export class AliasesController {
   }
 
   @Put(':alias')
-  async put(@Param('alias') name: string, @Body() body: unknown): Promise<AliasView> {
-    const table = typeof body === 'object' && body !== null && 'collection_name' in body ? body.collection_name : undefined;
+  async put(@Param('alias') name: string, @Req() request: RawBodyRequest<FastifyRequest>): Promise<AliasView> {
+    const { collection_name: table } = bodyObject(request);
     if (typeof table !== 'string' || table === '') throw new BinnacleError('BAD_REQUEST', 'Parameter `collection_name` is required.');
     const alias = { name: checkedAliasName(name), table };
     await this.catalog.setAlias(alias);

@@ -1,7 +1,8 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
-import { Body, Controller, Delete, Get, Param, Patch, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
+import { bodyObject } from '@binnacle/node-kit/request-body';
+import { Controller, Delete, Get, Param, Patch, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { namesOf, type Query as ParsedQuery } from '../documents/document-query.js';
 import { RowStore } from '../row-store.js';
@@ -27,10 +28,10 @@ export class CollectionsController {
   ) {}
 
   @Post('/collections')
-  async create(@Body() body: unknown, @Query() query: ParsedQuery): Promise<unknown> {
+  async create(@Req() request: RawBodyRequest<FastifyRequest>, @Query() query: ParsedQuery): Promise<unknown> {
     const { src_name: source } = query;
     if (source !== undefined) throw new BinnacleError('BAD_REQUEST', 'Not supported here: `src_name`, a collection made after another one.');
-    const table = await this.catalog.create(parseNewTable(body), { writeNode: this.#writeNode(), idFloor: this.rows.largestTableId() + 1 });
+    const table = await this.catalog.create(parseNewTable(bodyObject(request)), { writeNode: this.#writeNode(), idFloor: this.rows.largestTableId() + 1 });
     return collectionView(table, 0);
   }
 
@@ -65,12 +66,12 @@ export class CollectionsController {
   @Patch('/collections/:collection')
   async update(
     @Param('collection') name: string,
-    @Body() body: unknown,
     @Req() request: RawBodyRequest<FastifyRequest>,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<unknown> {
     const table = await this.catalog.lookUp(name);
     if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, request.rawBody);
+    const body = bodyObject(request);
     await this.schemaChange.apply(table, body);
     return body;
   }
