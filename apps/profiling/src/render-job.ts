@@ -14,5 +14,5 @@ export interface ProfileOfNode {
   readonly pprof: Uint8Array;
 }
 
-/** Both ways through the thread's channel: one job at a time. The result of `addresses` is a list, of all others bytes. */
-export type RenderAnswer = { readonly result: Uint8Array | string[] } | { readonly failure: string };
+/** The result of `addresses` is a list, of all others bytes. */
+export type RenderResult = Uint8Array | string[];

@@ -1,4 +1,5 @@
 import { parentPort } from 'node:worker_threads';
+import type { JobAnswer } from '@binnacle/node-kit/job-thread';
 import { diffFlameGraph, flameGraph } from '@binnacle/profiler/flame-graph';
 import { foldedStacks } from '@binnacle/profiler/folded-stacks';
 import { addressesOf, heapV2ToProfile } from '@binnacle/profiler/heap-v2';
@@ -7,14 +8,14 @@ import { diffProfiles } from '@binnacle/profiler/profile-diff';
 import { mergeProfiles } from '@binnacle/profiler/profile-merge';
 import { topTable, topText } from '@binnacle/profiler/top-table';
 import { treeJson } from '@binnacle/profiler/tree-json';
-import type { RenderAnswer, RenderFormat, RenderJob } from './render-job.js';
+import type { RenderFormat, RenderJob, RenderResult } from './render-job.js';
 
 /*
  * Reads and draws profiles, which come from other nodes and may be large: not on the thread that answers requests. One job at a time; the
  * other side sets the limits and ends this thread when one is reached.
  */
 
-async function done(job: RenderJob): Promise<Uint8Array | string[]> {
+async function done(job: RenderJob): Promise<RenderResult> {
   switch (job.kind) {
     case 'render':
       return Buffer.from(rendered(job.pprof, job.format, job.title));
@@ -61,6 +62,6 @@ parentPort?.on('message', (job: RenderJob) => {
   );
 });
 
-function answer(message: RenderAnswer): void {
+function answer(message: JobAnswer<RenderResult>): void {
   parentPort?.postMessage(message);
 }

@@ -1,7 +1,7 @@
-import { Worker } from 'node:worker_threads';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { JobThread } from '@binnacle/node-kit/job-thread';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
-import type { ProfileOfNode, RenderAnswer, RenderFormat, RenderJob } from './render-job.js';
+import type { ProfileOfNode, RenderFormat, RenderJob, RenderResult } from './render-job.js';
 
 export interface RendererLimits {
   /** For one job; a flame graph of 100,000 stacks takes half a second. */
@@ -16,28 +16,31 @@ export interface RendererLimits {
 
 const defaultLimits: RendererLimits = { jobMs: 60_000, heapMegabytes: 1_024, waitingMax: 64, idleMs: 30_000 };
 
-interface Waiting {
-  readonly job: RenderJob;
-  resolve(result: Uint8Array | string[]): void;
-  reject(error: Error): void;
-}
-
 /**
  * Reads, draws, merges and converts profiles on a thread of its own, one job after the other. A job that takes too long or too much memory
  * ends the thread and fails alone; the next one gets a new thread. Every method rejects with OVERLOADED when too many wait or one takes
  * too much memory, with UPSTREAM_TIMEOUT when it takes too long, and with an Error for what is no profile.
  */
 export class Renderer {
-  readonly #waiting: Waiting[] = [];
-  #current: Waiting | undefined;
-  #worker: Worker | undefined;
-  #cancelTimer = (): void => {};
+  readonly #thread: JobThread<RenderJob, RenderResult>;
 
-  constructor(
-    private readonly node: NodeContext,
-    private readonly limits: RendererLimits = defaultLimits,
-  ) {
-    node.addPart({ name: 'renderer', stop: () => this.#end(new BinnacleError('NO_TARGET', 'this profiling node stops')) });
+  constructor(node: NodeContext, { jobMs, heapMegabytes, waitingMax, idleMs }: RendererLimits = defaultLimits) {
+    this.#thread = new JobThread(node.clock, {
+      // From `src`, which tests run, as from `dist`, this is the built file.
+      file: new URL('../dist/render.worker.js', import.meta.url),
+      name: 'rendering thread',
+      jobMsMax: jobMs,
+      heapMegabytesMax: heapMegabytes,
+      waitingMax,
+      idleMs,
+      errors: {
+        failed: (failure) => new Error(`the profile could not be read: ${failure}`),
+        tooSlow: () => new BinnacleError('UPSTREAM_TIMEOUT', `a profile was not rendered within ${jobMs} ms: take it as it is (format=pprof)`),
+        tooLarge: (cause) => new BinnacleError('OVERLOADED', 'the profile takes too much memory to be rendered: take it as it is (format=pprof)', { cause }),
+        tooMany: () => new BinnacleError('OVERLOADED', `${waitingMax} profiles wait to be rendered already`, { retryAfterS: 5 }),
+      },
+    });
+    node.addPart({ name: 'renderer', stop: () => this.#thread.stop(new BinnacleError('NO_TARGET', 'this profiling node stops')) });
   }
 
   async render(pprof: Buffer, format: RenderFormat, title: string): Promise<Buffer> {
@@ -56,7 +59,7 @@ export class Renderer {
 
   /** The addresses in a dump of jemalloc's heap, hexadecimal. */
   async addressesOf(dump: Buffer): Promise<string[]> {
-    return (await this.#run({ kind: 'addresses', dump })) as string[];
+    return (await this.#thread.run({ kind: 'addresses', dump })) as string[];
   }
 
   /** A dump of jemalloc's heap as pprof. `names[i]` is what `addresses[i]` is called. */
@@ -65,82 +68,7 @@ export class Renderer {
   }
 
   async #bytes(job: RenderJob): Promise<Buffer> {
-    const { buffer, byteOffset, byteLength } = (await this.#run(job)) as Uint8Array;
+    const { buffer, byteOffset, byteLength } = (await this.#thread.run(job)) as Uint8Array;
     return Buffer.from(buffer, byteOffset, byteLength);
   }
-
-  #run(job: RenderJob): Promise<Uint8Array | string[]> {
-    if (this.#waiting.length >= this.limits.waitingMax) {
-      throw new BinnacleError('OVERLOADED', `${this.#waiting.length} profiles wait to be rendered already`, { retryAfterS: 5 });
-    }
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ job, resolve, reject });
-      if (this.#current === undefined) this.#next();
-    });
-  }
-
-  #next(): void {
-    this.#cancelTimer();
-    const next = this.#waiting.shift();
-    this.#current = next;
-    if (next === undefined) {
-      this.#cancelTimer = this.node.clock.after(this.limits.idleMs, () => void this.#terminate());
-      return;
-    }
-    this.#cancelTimer = this.node.clock.after(this.limits.jobMs, () => {
-      const message = `a profile was not rendered within ${this.limits.jobMs} ms: take it as it is (format=pprof)`;
-      this.#fail(new BinnacleError('UPSTREAM_TIMEOUT', message));
-    });
-    this.#worker ??= this.#start();
-    this.#worker.postMessage(next.job);
-  }
-
-  #start(): Worker {
-    // From `src`, which tests run, as from `dist`, this is the built file: a thread is plain Node.js and takes no TypeScript here.
-    const worker = new Worker(new URL('../dist/render.worker.js', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: this.limits.heapMegabytes },
-      stdin: false,
-      execArgv: [],
-    });
-    // Whatever a thread says after its end was decided is about a job that has failed already.
-    const ifCurrent = (action: () => void): void => {
-      if (this.#worker === worker) action();
-    };
-    worker.on('message', (answer: RenderAnswer) => ifCurrent(() => this.#settle(answer)));
-    worker.once('error', (error) => ifCurrent(() => this.#fail(brokenBy(error))));
-    worker.once('exit', () => ifCurrent(() => this.#fail(new Error('the rendering thread ended'))));
-    return worker;
-  }
-
-  #settle(answer: RenderAnswer): void {
-    const current = this.#current;
-    if ('result' in answer) current?.resolve(answer.result);
-    else current?.reject(new Error(`the profile could not be read: ${answer.failure}`));
-    this.#next();
-  }
-
-  /** The job on the thread fails, and the thread ends with it. */
-  #fail(error: Error): void {
-    void this.#terminate();
-    this.#current?.reject(error);
-    this.#next();
-  }
-
-  async #end(error: Error): Promise<void> {
-    this.#cancelTimer();
-    for (const { reject } of [this.#current, ...this.#waiting.splice(0)].filter((each) => each !== undefined)) reject(error);
-    this.#current = undefined;
-    await this.#terminate();
-  }
-
-  async #terminate(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
-  }
-}
-
-function brokenBy(error: Error): Error {
-  if ((error as NodeJS.ErrnoException).code !== 'ERR_WORKER_OUT_OF_MEMORY') return new Error('the rendering thread failed', { cause: error });
-  return new BinnacleError('OVERLOADED', 'the profile takes too much memory to be rendered: take it as it is (format=pprof)', { cause: error });
 }

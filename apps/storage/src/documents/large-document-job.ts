@@ -22,8 +22,6 @@ export interface LargeDocument {
   readonly refusal?: string;
 }
 
-export type LargeDocumentAnswer = { readonly result: LargeDocument } | { readonly refusal: string };
-
 export function largeDocumentResult(job: LargeDocumentJob): LargeDocument {
   checkNesting(job.bytes);
   if (job.kind === 'project') return { id: '', whole: projectedDocument(job.bytes, job.include, job.exclude) };

@@ -1,10 +1,10 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { JobThread } from '@binnacle/node-kit/job-thread';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
-import { Worker } from 'node:worker_threads';
 import type { CheckedTable } from '../tables/document-check.js';
 import { isPatch, type WriteRequest } from './document.js';
-import type { LargeDocument, LargeDocumentAnswer, LargeDocumentJob } from './large-document-job.js';
+import type { LargeDocument, LargeDocumentJob } from './large-document-job.js';
 
 /** From this length on, a document is not parsed on the thread that answers requests: at worst that takes some 10 ms. */
 export const largeBytesMin = 256 * 1024;
@@ -18,24 +18,23 @@ const waitingMax = 8;
 /** After that long without a job the thread ends. */
 const idleMs = 30_000;
 
-interface Waiting {
-  readonly job: LargeDocumentJob;
-  resolve(result: LargeDocument): void;
-  reject(error: Error): void;
-}
-
 /** Parses, checks and patches large documents on a thread of their own, one after the other. A document that breaks the thread fails alone. */
 @Injectable()
 export class LargeDocuments implements NodePart {
   readonly name = 'large documents';
-  readonly #waiting: Waiting[] = [];
-  readonly #roomWaiters: (() => void)[] = [];
-  #current: Waiting | undefined;
-  #worker: Worker | undefined;
-  #cancelTimer: () => void = () => {};
-  #isStopped = false;
+  readonly #thread: JobThread<LargeDocumentJob, LargeDocument>;
 
-  constructor(private readonly node: NodeContext) {
+  constructor(node: NodeContext) {
+    this.#thread = new JobThread(node.clock, {
+      // From `src`, which tests run, as from `dist`, this is the built file.
+      file: new URL('../../dist/documents/large-document.worker.js', import.meta.url),
+      name: 'thread for large documents',
+      jobMsMax,
+      heapMegabytesMax,
+      waitingMax,
+      idleMs,
+      errors: { failed: (refusal) => new BinnacleError('BAD_REQUEST', refusal), tooSlow: tooComplex, tooLarge: tooComplex },
+    });
     node.addPart(this);
   }
 
@@ -58,73 +57,11 @@ export class LargeDocuments implements NodePart {
   }
 
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    this.#cancelTimer();
-    const gone = new BinnacleError('NO_TARGET', 'this storage node stops', { retryAfterS: 1 });
-    for (const { reject } of [this.#current, ...this.#waiting.splice(0)].filter((each) => each !== undefined)) reject(gone);
-    for (const resume of this.#roomWaiters.splice(0)) resume();
-    this.#current = undefined;
-    await this.#terminate();
+    await this.#thread.stop(new BinnacleError('NO_TARGET', 'this storage node stops', { retryAfterS: 1 }));
   }
 
-  async #run(job: LargeDocumentJob): Promise<LargeDocument> {
-    while (this.#waiting.length >= waitingMax && !this.#isStopped) await new Promise<void>((resolve) => this.#roomWaiters.push(resolve));
-    if (this.#isStopped) throw new BinnacleError('NO_TARGET', 'this storage node stops', { retryAfterS: 1 });
-    return new Promise((resolve, reject) => {
-      this.#waiting.push({ job, resolve, reject });
-      if (this.#current === undefined) this.#next();
-    });
-  }
-
-  #next(): void {
-    this.#cancelTimer();
-    const next = this.#waiting.shift();
-    this.#roomWaiters.shift()?.();
-    this.#current = next;
-    if (next === undefined) {
-      this.#cancelTimer = this.node.clock.after(idleMs, () => void this.#terminate());
-      return;
-    }
-    this.#cancelTimer = this.node.clock.after(jobMsMax, () => this.#fail(tooComplex()));
-    this.#worker ??= this.#start();
-    this.#worker.postMessage(next.job, buffersOf(next.job));
-  }
-
-  #start(): Worker {
-    // From `src`, which tests run, as from `dist`, this is the built file: a thread is plain Node.js and takes no TypeScript here.
-    const worker = new Worker(new URL('../../dist/documents/large-document.worker.js', import.meta.url), {
-      resourceLimits: { maxOldGenerationSizeMb: heapMegabytesMax },
-      stdin: false,
-      execArgv: [],
-    });
-    // Whatever a thread says after its end was decided is about a job that has failed already.
-    const ifCurrent = (action: () => void): void => {
-      if (this.#worker === worker) action();
-    };
-    worker.on('message', (answer: LargeDocumentAnswer) => ifCurrent(() => this.#settle(answer)));
-    worker.once('error', (error) => ifCurrent(() => this.#fail(brokenBy(error))));
-    worker.once('exit', () => ifCurrent(() => this.#fail(new Error('the thread for large documents ended'))));
-    worker.unref();
-    return worker;
-  }
-
-  #settle(answer: LargeDocumentAnswer): void {
-    const current = this.#current;
-    if ('result' in answer) current?.resolve(answer.result);
-    else current?.reject(new BinnacleError('BAD_REQUEST', answer.refusal));
-    this.#next();
-  }
-
-  #fail(error: Error): void {
-    void this.#terminate();
-    this.#current?.reject(error);
-    this.#next();
-  }
-
-  async #terminate(): Promise<void> {
-    const worker = this.#worker;
-    this.#worker = undefined;
-    await worker?.terminate();
+  #run(job: LargeDocumentJob): Promise<LargeDocument> {
+    return this.#thread.run(job, buffersOf(job));
   }
 }
 
@@ -149,10 +86,6 @@ function checked({ fields, defaultSortingField, enableNestedFields }: CheckedTab
 export function bufferOf({ whole }: LargeDocument): Buffer {
   const { buffer, byteOffset, byteLength } = whole as Uint8Array;
   return Buffer.from(buffer, byteOffset, byteLength);
-}
-
-function brokenBy(error: Error): Error {
-  return (error as NodeJS.ErrnoException).code === 'ERR_WORKER_OUT_OF_MEMORY' ? tooComplex(error) : new Error('a large document could not be read', { cause: error });
 }
 
 function tooComplex(cause?: Error): BinnacleError {
