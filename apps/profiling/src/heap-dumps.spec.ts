@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, isAbsolute, join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { FakeNode } from '../test/fake-node.js';
 import type { Captures } from './captures.js';
@@ -166,11 +166,11 @@ test('a disk that is nearly full gets no dump', async () => {
   expect(node.logged).toMatchObject([{ reason: 'the disk of the profiling node is nearly full' }]);
 });
 
-const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const withSmallDisk = canMount ? test : test.skip;
 
-asRoot('a disk that is full gets no half dump; the next one that fits is written', async () => {
+withSmallDisk('a disk that is full gets no half dump; the next one that fits is written', async () => {
   await activate();
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', folder()]);
+  const disk = new SmallDisk(folder(), 64);
   try {
     dump = async () => Buffer.alloc(100_000);
     await pass(minuteMs);
@@ -181,7 +181,7 @@ asRoot('a disk that is full gets no half dump; the next one that fits is written
     expect(await names()).toEqual(['000001.heap']);
     await dumps.stop();
   } finally {
-    execFileSync('umount', [folder()]);
+    disk.unmount();
   }
 });
 

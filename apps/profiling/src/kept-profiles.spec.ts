@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
-import { execFileSync } from 'node:child_process';
+import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { FakeNode } from '../test/fake-node.js';
@@ -121,11 +121,11 @@ test('an id that nobody gave out is not found', async () => {
   }
 });
 
-const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const withSmallDisk = canMount ? test : test.skip;
 
-asRoot('a disk that is full keeps nothing half, is counted each time and logged once a minute', async () => {
+withSmallDisk('a disk that is full keeps nothing half, is counted each time and logged once a minute', async () => {
   await kept.stop();
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'none', folder()]);
+  const disk = new SmallDisk(folder(), 64);
   try {
     kept = await open();
     const large = captured({ pprof: Buffer.alloc(100_000) });
@@ -139,7 +139,7 @@ asRoot('a disk that is full keeps nothing half, is counted each time and logged 
     await expect(kept.keep(large, 'requested')).rejects.toMatchObject({ code: 'OUT_OF_DISK' });
     expect(node.messages()).toHaveLength(2);
   } finally {
-    execFileSync('umount', [folder()]);
+    disk.unmount();
   }
 });
 

@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { type RedisServer, startRedis } from '@binnacle/testing/redis-server';
+import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { ContinuousProfiling } from '../src/continuous.js';
 import { nodeRecord } from './fake-node.js';
@@ -179,11 +180,11 @@ test('a keeper that is registered and does not answer is named in lists, and an 
   await p0.context.state.deregister('p9', 'i');
 });
 
-const asRoot = process.getuid?.() === 0 ? test : test.skip;
+const withSmallDisk = canMount ? test : test.skip;
 
-asRoot('a client gets its profile also when the disk is full, and the next one is kept again', async () => {
+withSmallDisk('a client gets its profile also when the disk is full, and the next one is kept again', async () => {
   const kept = join(p1.folder, 'profiles', 'node-p1');
-  execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'none', kept]);
+  const disk = new SmallDisk(kept, 4);
   try {
     writeFileSync(join(kept, 'all-there-is'), Buffer.alloc(4_096));
     const response = await p1.ask('/debug/pprof/profile?seconds=0.2&format=pprof');
@@ -191,7 +192,7 @@ asRoot('a client gets its profile also when the disk is full, and the next one i
     expect(await goPprof(response, '-top')).toContain('Type: cpu');
     expect(readdirSync(kept)).toEqual(['all-there-is']);
   } finally {
-    execFileSync('umount', [kept]);
+    disk.unmount();
   }
   const id = await capture(p1, '/debug/pprof/profile?seconds=0.2&format=pprof');
   expect((await get(id)).status).toBe(200);

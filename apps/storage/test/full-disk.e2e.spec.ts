@@ -1,18 +1,15 @@
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { openRows, type TestableRows } from './testable-rows.js';
 
-// A file system of a few megabytes has to be mounted.
-const asRoot = process.getuid?.() === 0 ? describe : describe.skip;
-
-asRoot('a full disk (only root can mount a small one)', () => {
+(canMount ? describe : describe.skip)('a full disk (only root can mount a small one)', () => {
   let folder: string;
-  const mounts: string[] = [];
+  const disks: SmallDisk[] = [];
   const opened: TestableRows[] = [];
 
   beforeEach(() => {
@@ -21,14 +18,14 @@ asRoot('a full disk (only root can mount a small one)', () => {
 
   afterEach(async () => {
     for (const { store } of opened.splice(0)) await store.stop();
-    for (const mount of mounts.splice(0)) execFileSync('umount', [mount]);
+    for (const disk of disks.splice(0)) disk.unmount();
     rmSync(folder, { recursive: true });
   });
 
-  function mountSmall(at: string, megabytes: number): void {
-    mkdirSync(at, { recursive: true });
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m`, 'tmpfs', at]);
-    mounts.push(at);
+  function mountSmall(at: string, megabytes: number): SmallDisk {
+    const disk = new SmallDisk(at, megabytes * 1024);
+    disks.push(disk);
+    return disk;
   }
 
   const open = async (): Promise<TestableRows> => {
@@ -66,13 +63,13 @@ asRoot('a full disk (only root can mount a small one)', () => {
 
   test('under the log: the write that did not fit is refused, everything before it stays, and writes go on when there is room', async () => {
     const log = join(folder, 'storage/log');
-    mountSmall(log, 4);
+    const disk = mountSmall(log, 4);
     const rows = await open();
     const { acknowledged, codes } = await writeUntilRefused(rows, 'first');
     expect(codes).toEqual(new Set(['OUT_OF_DISK']));
     await expectAll(rows, acknowledged);
 
-    execFileSync('mount', ['-o', 'remount,size=16m', log]);
+    disk.enlarge(16 * 1024);
     const again = await rows.store.write(1, [{ handle: Buffer.from('again'), put: documentOf('again') }], { durability: 'fsync' });
     // Versions have no gap: nothing is left of what was refused.
     expect(again).toEqual([{ version: acknowledged.length + 1, document: documentOf('again') }]);
@@ -83,13 +80,13 @@ asRoot('a full disk (only root can mount a small one)', () => {
   });
 
   test('under everything: nothing acknowledged is lost, and writes go on by themselves when there is room', async () => {
-    mountSmall(folder, 24);
+    const disk = mountSmall(folder, 24);
     const rows = await open();
     const { acknowledged, codes } = await writeUntilRefused(rows, 'first');
     expect(codes).toEqual(new Set(['OUT_OF_DISK']));
     await expectAll(rows, acknowledged);
 
-    execFileSync('mount', ['-o', 'remount,size=96m', folder]);
+    disk.enlarge(96 * 1024);
     const again = () => rows.store.write(1, [{ handle: Buffer.from('again'), put: documentOf('again') }], { durability: 'fsync' });
     await waitUntil(() => again().catch(() => false), { timeoutMs: 25_000, intervalMs: 200 });
     await expectAll(rows, [...acknowledged, 'again']);

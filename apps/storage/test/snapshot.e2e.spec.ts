@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, test } from '@jest/globals';
-import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { startRedis } from '@binnacle/testing/redis-server';
 import type { NodeConfig } from '@binnacle/node-kit/config';
+import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { restoreSnapshot } from '../src/snapshot/restore-snapshot.js';
 import { verifySnapshot } from '../src/snapshot/verify-snapshot.js';
 import { Folders, SnapshotNode } from './snapshot-node.js';
@@ -145,10 +145,9 @@ describe('a snapshot', () => {
     expect((await second.ids()).length).toBe(2_000);
   });
 
-  // A small file system has to be mounted.
-  (process.getuid?.() === 0 ? test : test.skip)('for which there is no room fails, says why, and leaves nothing; with room the next one works', async () => {
+  (canMount ? test : test.skip)('for which there is no room fails, says why, and leaves nothing; with room the next one works', async () => {
     const [dataDir, root] = [folders.make(), folders.make()];
-    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4m', 'tmpfs', root]);
+    const disk = new SmallDisk(root, 4 * 1024);
     try {
       const node = await start(dataDir, (config) => (config.storage.snapshotRoots = [root]));
       for (let from = 0; from < 8_000; from += 1_000) await node.write(from, 1_000, randomBytes(500).toString('hex'));
@@ -158,12 +157,12 @@ describe('a snapshot', () => {
       expectNothingHalfMade(dataDir, root);
       const { tasks } = (await (await node.fetch('/api/v1/tasks')).json()) as { tasks: Record<string, unknown>[] };
       expect(tasks).toMatchObject([{ kind: 'snapshot', state: 'failed', error: 'Copy failed: ENOSPC, no space left on device.' }]);
-      execFileSync('mount', ['-o', 'remount,size=64m', root]);
+      disk.enlarge(64 * 1024);
       expect((await node.take(join(root, 'deep', 'large'))).status).toBe(201);
       await node.stop();
       running.splice(0);
     } finally {
-      execFileSync('umount', [root]);
+      disk.unmount();
     }
   });
 
