@@ -1,0 +1,17 @@
+/** Kinds of remote files by their importance, as TiFlash numbers them: the smaller the number, the longer it is kept. */
+export const fileTypes = [
+  'Unknown',
+  'Meta',
+  'VectorIndex',
+  'FullTextIndex',
+  'InvertedIndex',
+  'Merged',
+  'Index',
+  'Mark',
+  'NullMap',
+  'DeleteMarkColData',
+  'VersionColData',
+  'HandleColData',
+  'ColData',
+] as const;
+export type FileType = (typeof fileTypes)[number];
