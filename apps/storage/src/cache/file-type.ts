@@ -15,3 +15,6 @@ export const fileTypes = [
   'ColData',
 ] as const;
 export type FileType = (typeof fileTypes)[number];
+
+/** What is small is kept as a whole, as this type, whatever types its parts have. */
+export const mergedBytesMax = 2 ** 20;
