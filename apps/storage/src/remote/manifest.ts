@@ -68,9 +68,13 @@ export interface Segment {
   readonly createdAtMs: number;
 }
 
+/** Where a field of the table is in the file; see `columnsOf`. */
 export interface SegmentColumn {
+  /** Of the field. */
   readonly name: string;
   readonly type: FieldType;
+  /** Of the column: the field's name, unless that is taken, upper and lower case being the same to DuckDB. Then with a number behind: `_handle_2`. */
+  readonly column: string;
 }
 
 /** Throws on text that is no manifest of this format. */
