@@ -30,6 +30,6 @@ export default typescript.config(
       eqeqeq: 'error',
     },
   },
-  { files: ['**/*.spec.ts', '**/*.bench.ts'], rules: { 'max-lines-per-function': 'off' } },
+  { files: ['**/*.spec.ts', '**/*.bench.ts', '**/*.contract.ts'], rules: { 'max-lines-per-function': 'off' } },
   { files: ['libs/mysql-wire/**', 'libs/profiler/**'], rules: { 'no-restricted-imports': ['error', { patterns: ['@nestjs/*'] }] } },
 );

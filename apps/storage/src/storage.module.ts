@@ -10,6 +10,7 @@ import { LargeDocuments } from './documents/large-documents.js';
 import { MatchingRows } from './documents/matching-rows.js';
 import { RequestBodies } from './documents/request-bodies.js';
 import { OperationsController } from './operations.controller.js';
+import { RemoteStore } from './remote/remote-store.js';
 import { RowStore } from './row-store.js';
 import { ResultCache } from './search/result-cache.js';
 import { SearchIndex } from './search/search-index.js';
@@ -38,6 +39,7 @@ const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatM
   providers: [
     // Parts start in this order: rows are recovered before anything asks for them.
     RowStore,
+    RemoteStore,
     // Before the catalog reads it.
     RestoredState,
     Catalog,

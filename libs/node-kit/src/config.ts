@@ -174,6 +174,18 @@ export class StorageConfig {
   @Max(600_000)
   gcLeaseTtlMs = 60_000;
 
+  @Key('Hash ranges a new collection is split into, each with a write node of its own; more of them spread it over more nodes.')
+  @IsInt()
+  @Min(1)
+  @Max(256)
+  regionsPerTable = 4;
+
+  @Key('The regions of a write node that is gone for this long move to others; with the remote tier only.')
+  @IsInt()
+  @Min(500)
+  @Max(3_600_000)
+  regionLeaseMs = 30_000;
+
   @Key('Folders under which snapshots may be written. Empty: `snapshots` in the data folder.')
   @IsArray()
   @IsString({ each: true })
@@ -226,6 +238,46 @@ export class StorageConfig {
   @Min(1)
   @Max(100_000)
   pendingWriteMegabytesMax = 64;
+}
+
+export class RemoteConfig {
+  @Key('The remote store: `s3://bucket/prefix` or `file:///folder`. Empty: the folder `remote` in the data folder with embedded state; none with Redis.', {
+    allowed: '`s3://BUCKET/PREFIX`, `file:///FOLDER`, or nothing',
+  })
+  @IsString()
+  @Matches(/^(|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/[A-Za-z0-9._=/-]*)?|file:\/\/\/\S+)$/)
+  url = '';
+
+  @Key('Address of an S3 that is not Amazon\'s: `https://minio.example.com:9000`. Empty: what the region says.', { allowed: 'an http or https address, or nothing' })
+  @IsString()
+  @Matches(/^(|https?:\/\/[^\s/@]+\/?)$/)
+  s3Endpoint = '';
+
+  @Key("Region of the bucket. Empty: as in the AWS environment and profile; with `remote.s3-endpoint`, us-east-1.")
+  @IsString()
+  s3Region = '';
+
+  @Key('The bucket goes into the path and not into the host name: what most servers that are not Amazon\'s need.')
+  @IsBoolean()
+  s3ForcePathStyle = false;
+
+  @Key('One attempt unanswered for this long is given up and tried again.')
+  @IsInt()
+  @Min(100)
+  @Max(600_000)
+  attemptTimeoutMs = 10_000;
+
+  @Key('An operation with all its attempts takes at most this long; files get a second more for every megabyte.')
+  @IsInt()
+  @Min(100)
+  @Max(600_000)
+  timeoutMs = 30_000;
+
+  @Key('Connections to the remote store; further operations wait for one. Formula: throughput x latency / 8 MiB, and some for small ones.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000)
+  connectionsMax = 64;
 }
 
 export class HealthConfig {
@@ -313,6 +365,7 @@ export class NodeConfig {
   @ValidateNested() @Type(() => LogConfig) log = new LogConfig();
   @ValidateNested() @Type(() => GatewayConfig) gateway = new GatewayConfig();
   @ValidateNested() @Type(() => StorageConfig) storage = new StorageConfig();
+  @ValidateNested() @Type(() => RemoteConfig) remote = new RemoteConfig();
   @ValidateNested() @Type(() => HealthConfig) health = new HealthConfig();
   @ValidateNested() @Type(() => ProfilingConfig) profiling = new ProfilingConfig();
 

@@ -1,6 +1,7 @@
 /**
  * Objects by key in a bucket or a folder: what the remote tier keeps its files in. Keys are relative to the store's own prefix: segments of
- * letters, digits and `. _ = -` joined by `/`.
+ * letters, digits and `. _ = -` that do not begin with a dot, joined by `/`, 900 characters at most. No key may be the folder of another.
+ * An etag changes whenever the content does.
  *
  * Every operation has a deadline, is retried where that is safe, can be cancelled, and rejects with `ObjectStoreUnavailable` when the store
  * did not answer; whether a write took effect is then unknown. `object-store.contract.ts` says what every kind must do.
@@ -9,6 +10,11 @@ export interface ObjectStore {
   /** For logs and answers: without credentials. */
   readonly url: string;
 
+  /**
+   * Asks whether the store can be used at all: rejects with `ObjectStoreUnusable` when it denies access, has no such bucket, or ignores
+   * conditions. Conditional writes to a store that was never checked check it first.
+   */
+  check(options?: OperationOptions): Promise<void>;
   /** The whole object. Undefined: there is none. For small objects: it is in memory. */
   get(key: string, options?: GetOptions): Promise<StoredObject | undefined>;
   /** Bytes `offset` to `offset + length` (exclusive) of it. Rejects with `ObjectNotFound`, and with `ObjectChanged` when it is shorter. */
@@ -18,7 +24,7 @@ export interface ObjectStore {
   /**
    * Visible entirely or not at all, and durable once this resolves. Rejects with `PreconditionFailed` when the condition does not hold;
    * of several that race for the same condition exactly one wins. A conditional write whose answer got lost is looked up before it is
-   * reported, so that a win is not taken for a loss.
+   * reported, so that a win is not taken for a loss; only who was replaced again meanwhile cannot be told from a loser.
    */
   put(key: string, body: Uint8Array, options?: PutOptions): Promise<PutAnswer>;
   /** The same with the content of a file, in parts when it is large. */
@@ -73,7 +79,12 @@ export interface PutAnswer {
 
 /** The store could not be reached, or failed, for longer than retries last. */
 export class ObjectStoreUnavailable extends Error {
-  override readonly name = 'ObjectStoreUnavailable';
+  override readonly name: string = 'ObjectStoreUnavailable';
+}
+
+/** It will not work before a person has changed something; the message says what. It may be tried again: credentials do get corrected. */
+export class ObjectStoreUnusable extends ObjectStoreUnavailable {
+  override readonly name = 'ObjectStoreUnusable';
 }
 
 export class PreconditionFailed extends Error {
