@@ -8,9 +8,13 @@ import { DocumentRoutes } from './documents/document-routes.js';
 import { DocumentWriter } from './documents/document-writer.js';
 import { LargeDocuments } from './documents/large-documents.js';
 import { MatchingRows } from './documents/matching-rows.js';
+import { OtherNodes } from './documents/other-nodes.js';
 import { RequestBodies } from './documents/request-bodies.js';
 import { OperationsController } from './operations.controller.js';
+import { OwnRegions } from './regions/own-regions.js';
+import { RegionRows } from './regions/region-rows.js';
 import { RemoteStore } from './remote/remote-store.js';
+import { Placement } from './regions/placement.js';
 import { RowStore } from './row-store.js';
 import { ResultCache } from './search/result-cache.js';
 import { SearchIndex } from './search/search-index.js';
@@ -23,6 +27,7 @@ import { StorageCampaigns } from './storage-campaigns.js';
 import { AliasesController } from './tables/aliases.controller.js';
 import { Catalog } from './tables/catalog.js';
 import { CollectionsController } from './tables/collections.controller.js';
+import { DocumentCounts } from './tables/document-counts.js';
 import { DroppedTables } from './tables/dropped-tables.js';
 import { SchemaChange } from './tables/schema-change.js';
 import { WriteNodes } from './tables/write-nodes.js';
@@ -43,10 +48,15 @@ const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatM
     // Before the catalog reads it.
     RestoredState,
     Catalog,
+    OwnRegions,
+    RegionRows,
+    OtherNodes,
     ResultCache,
     SearchIndex,
     DroppedTables,
     SchemaChange,
+    DocumentCounts,
+    Placement,
     WriteNodes,
     LargeDocuments,
     DocumentWriter,

@@ -14,7 +14,7 @@ import { LargeDocuments } from '../src/documents/large-documents.js';
 import type { Catalog } from '../src/tables/catalog.js';
 import { mergePatch, type Json, type JsonObject } from '../src/tables/json.js';
 import type { Table } from '../src/tables/schema.js';
-import { openRows, type TestableRows } from './testable-rows.js';
+import { openRows, ownRows, type TestableRows } from './testable-rows.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'binnacle-model-'));
 let rows: TestableRows;
@@ -105,7 +105,7 @@ test.each(Array.from({ length: 24 }, (_, seed) => seed))(
       const results = new ImportResults(systemClock);
       const options = { request: { action, dirtyValues: 'reject' }, batchSize: 1 + random(8), returnDocument: false, returnId: false, durability: 'none' } as const;
       const failures: unknown[] = [];
-      const writer = new DocumentWriter(rows.store, large, { newest: () => table } as unknown as Catalog);
+      const writer = new DocumentWriter(ownRows(rows.store, () => table), large, { newest: () => table } as unknown as Catalog);
       const body = lines.map(({ bytes }) => bytes).join(random(2) === 0 ? '\n' : '\r\n');
       const chunkBytes = 1 + random(200_000);
       const chunks = Array.from({ length: Math.ceil(body.length / chunkBytes) }, (_, index) => Buffer.from(body.slice(index * chunkBytes, (index + 1) * chunkBytes)));

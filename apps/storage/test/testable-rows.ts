@@ -3,7 +3,11 @@ import { NodeConfig } from '@binnacle/node-kit/config';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
+import type { OwnRegions } from '../src/regions/own-regions.js';
+import { RegionRows } from '../src/regions/region-rows.js';
 import { RowStore } from '../src/row-store.js';
+import type { Catalog } from '../src/tables/catalog.js';
+import type { Table } from '../src/tables/schema.js';
 
 export interface TestableRows {
   readonly store: RowStore;
@@ -33,4 +37,9 @@ export async function openRows(dataDir: string, change: (config: NodeConfig) => 
   const store = new RowStore(node as unknown as NodeContext);
   await store.start();
   return Object.assign(rows, { store });
+}
+
+/** As if every region were this node's. */
+export function ownRows(store: RowStore, newest: (table: Table) => Table): RegionRows {
+  return new RegionRows(store, { newest } as unknown as Catalog, { refusal: () => undefined } as unknown as OwnRegions);
 }

@@ -127,7 +127,7 @@ export function tableOf(id: number, fields: Record<string, string>, more: Partia
     tokenSeparators: [],
     createdAtS: 0,
     schemaVersion: 1,
-    writeNode: 'n1',
+    regions: [{ id: 256 * id, writeNode: 'n1', term: 1 }],
     ...more,
   };
 }

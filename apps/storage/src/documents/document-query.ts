@@ -1,5 +1,5 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import type { WriteOptions } from '../row-store.js';
+import { durabilities, type WriteOptions } from '../regions/region-rows.js';
 import { dirtyValues, type DirtyValues } from '../tables/document-check.js';
 import { writeActions, type WriteAction } from './document.js';
 
@@ -29,8 +29,9 @@ export function dirtyValuesOf(query: Query): DirtyValues {
 
 export function writeOptionsOf(query: Query): WriteOptions {
   const durability = given(query, 'durability') ?? 'fsync';
-  if (durability !== 'fsync' && durability !== 'none') throw new BinnacleError('BAD_REQUEST', 'Parameter `durability` must be a fsync|none.');
-  return { durability };
+  const known = durabilities.find((candidate) => candidate === durability);
+  if (known === undefined) throw new BinnacleError('BAD_REQUEST', `Parameter \`durability\` must be a ${durabilities.join('|')}.`);
+  return { durability: known };
 }
 
 export function flagOf(query: Query, name: string): boolean {

@@ -5,6 +5,9 @@ import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { Readable } from 'node:stream';
+import { OwnRegions } from '../regions/own-regions.js';
+import { soleWriteNode } from '../regions/region.js';
+import { RegionRows } from '../regions/region-rows.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
@@ -17,11 +20,13 @@ import { DocumentWriter } from './document-writer.js';
 import { exportedLines, projected, type Projection } from './export.js';
 import { Import } from './import.js';
 import { ImportResults } from './import-results.js';
-import { LargeDocuments } from './large-documents.js';
+import { largeBytesMin, LargeDocuments } from './large-documents.js';
 import { MatchingRows } from './matching-rows.js';
+import { OtherNodes } from './other-nodes.js';
 import { RequestBodies } from './request-bodies.js';
 
 interface DocumentRequest {
+  readonly request: FastifyRequest;
   readonly table: Table;
   /** Of the document the path names. */
   readonly id: string;
@@ -48,7 +53,10 @@ export class DocumentRoutes implements OnModuleInit {
     private readonly adapter: HttpAdapterHost,
     private readonly catalog: Catalog,
     private readonly writeNodes: WriteNodes,
+    private readonly own: OwnRegions,
     private readonly rows: RowStore,
+    private readonly regions: RegionRows,
+    private readonly otherNodes: OtherNodes,
     private readonly writer: DocumentWriter,
     private readonly matching: MatchingRows,
     private readonly large: LargeDocuments,
@@ -84,11 +92,12 @@ export class DocumentRoutes implements OnModuleInit {
     if (id !== undefined) checkId(id);
     const table = await this.catalog.lookUp(collection);
     const body = request.body instanceof Readable ? request.body : undefined;
-    if (!this.writeNodes.isOwn(table)) {
-      await this.writeNodes.forward(table, request, reply, body);
+    const handle = Buffer.from(id ?? '');
+    if (id !== undefined && !this.own.isOwn(table, handle)) {
+      await this.writeNodes.forward(this.own.regionOf(table, handle).writeNode, table, request, reply, body);
       return reply;
     }
-    return handler({ table, id: id ?? '', query: request.query as Query, body: body ?? Readable.from([]), reply });
+    return handler({ request, table, id: id ?? '', query: request.query as Query, body: body ?? Readable.from([]), reply });
   }
 
   async #create(request: DocumentRequest): Promise<FastifyReply> {
@@ -99,17 +108,28 @@ export class DocumentRoutes implements OnModuleInit {
     return this.#write(request, 200, { action: 'update', dirtyValues: dirtyValuesOf(request.query), id: request.id });
   }
 
-  async #write({ table, query, body, reply }: DocumentRequest, status: number, request: WriteRequest): Promise<FastifyReply> {
+  async #write({ request, table, query, body, reply }: DocumentRequest, status: number, write: WriteRequest): Promise<FastifyReply> {
     const options = writeOptionsOf(query);
     return this.bodies.use(body, documentBytesMax, async (bytes) => {
-      const [result] = await this.writer.write(table, [await this.writer.prepare(table, bytes, request)], options);
+      // The text of a large document goes to another thread, and may have to go to another node after that.
+      const sent = this.own.ownsAll(table) || bytes.length < largeBytesMin ? bytes : Buffer.from(bytes);
+      const prepared = await this.writer.prepare(table, bytes, { ...write, ...this.own.newId(table) });
+      const handle = Buffer.from(prepared.id);
+      if (!this.own.isOwn(table, handle)) {
+        await this.writeNodes.forward(this.own.regionOf(table, handle).writeNode, table, request, reply, sent);
+        return reply;
+      }
+      const [result] = await this.writer.write(table, [prepared], options);
       if (result instanceof BinnacleError) throw result;
       return reply.code(status).type(jsonType).send(result?.document);
     });
   }
 
   async #get({ table, id, query, reply }: DocumentRequest): Promise<FastifyReply> {
-    const row = await this.rows.get(table.id, Buffer.from(id));
+    const handle = Buffer.from(id);
+    const refusal = this.own.refusal(table, handle);
+    if (refusal !== undefined) throw refusal;
+    const row = await this.rows.get(table.id, handle);
     if (row === undefined) throw noDocument(id);
     return reply.type(jsonType).send(await projected(row.document, projectionOf(query), this.large));
   }
@@ -124,29 +144,36 @@ export class DocumentRoutes implements OnModuleInit {
         return current === undefined ? ('keep' as const) : ('delete' as const);
       },
     };
-    const [result] = await this.rows.write(table.id, [change], writeOptionsOf(query));
+    const [result] = await this.regions.write(table, [change], writeOptionsOf(query));
     if (result instanceof BinnacleError) throw result;
     if (deleted === undefined && !mayBeAbsent) throw noDocument(id);
     return reply.type(jsonType).send(deleted ?? JSON.stringify({ id }));
   }
 
-  async #deleteMatching({ table, query }: DocumentRequest): Promise<{ num_deleted: number }> {
+  async #deleteMatching({ request, table, query }: DocumentRequest): Promise<{ num_deleted: number }> {
     const filterBy = given(query, 'filter_by');
     if (flagOf(query, 'truncate') === (filterBy !== undefined)) throw missing('filter_by');
     for (const name of ['return_doc', 'return_id']) {
       if (flagOf(query, name)) throw new BinnacleError('BAD_REQUEST', `Parameter \`${name}\` is not supported here: export what matches first.`);
     }
-    return { num_deleted: await this.matching.delete(table, filterBy, writeOptionsOf(query)) };
+    const options = writeOptionsOf(query);
+    return { num_deleted: await this.otherNodes.sum(table, request, 'num_deleted', undefined, () => this.matching.delete(table, filterBy, options)) };
   }
 
-  async #patchMatching({ table, query, body }: DocumentRequest): Promise<{ num_updated: number }> {
+  async #patchMatching({ request, table, query, body }: DocumentRequest): Promise<{ num_updated: number }> {
     const filterBy = given(query, 'filter_by');
     if (filterBy === undefined) throw missing('filter_by');
     const how = { dirtyValues: dirtyValuesOf(query), ...writeOptionsOf(query) };
-    return this.bodies.use(body, documentBytesMax, async (bytes) => ({ num_updated: await this.matching.patch(table, filterBy, bytes, how) }));
+    return this.bodies.use(body, documentBytesMax, async (bytes) => ({
+      num_updated: await this.otherNodes.sum(table, request, 'num_updated', bytes, () => this.matching.patch(table, filterBy, bytes, how)),
+    }));
   }
 
-  async #export({ table, query, reply }: DocumentRequest): Promise<FastifyReply> {
+  async #export({ request, table, query, reply }: DocumentRequest): Promise<FastifyReply> {
+    if (!this.own.ownsAll(table)) {
+      await this.writeNodes.forward(soleWriteNode(table), table, request, reply, undefined);
+      return reply;
+    }
     const rows = this.matching.read(table, given(query, 'filter_by'));
     const lines = exportedLines(rows, projectionOf(query), this.large);
     // The first chunk before the head: what is wrong with the filter is still told by the status then.
@@ -155,7 +182,7 @@ export class DocumentRoutes implements OnModuleInit {
     return reply;
   }
 
-  async #import({ table, query, body, reply }: DocumentRequest): Promise<FastifyReply> {
+  async #import({ request, table, query, body, reply }: DocumentRequest): Promise<FastifyReply> {
     const options = {
       request: { action: actionOf(query), dirtyValues: dirtyValuesOf(query) },
       batchSize: Math.min(positiveOf(query, 'batch_size') ?? batchSizeMax, batchSizeMax),
@@ -165,7 +192,8 @@ export class DocumentRoutes implements OnModuleInit {
     };
     const results = new ImportResults(this.node.clock);
     const onFailure = (error: unknown): void => this.node.log.error({ err: error, table: table.name }, 'an import could not write');
-    const running = new Import(this.writer, () => this.catalog.newest(table), options, results, onFailure).run(body);
+    const newest = (): Table => this.catalog.newest(table);
+    const running = new Import(this.writer, newest, options, results, onFailure, this.otherNodes.forImport(newest, request)).run(body);
     running.catch((error: Error) => results.destroy(error));
     // The results end only once everything is written, so this waits for the import too.
     await this.#stream(reply, results);

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { openRows, type TestableRows } from '../../test/testable-rows.js';
+import { openRows, ownRows, type TestableRows } from '../../test/testable-rows.js';
 import type { Catalog } from '../tables/catalog.js';
 import type { Field, Table } from '../tables/schema.js';
 import type { WriteAction } from './document.js';
@@ -31,8 +31,10 @@ let id = 0;
 beforeEach(() => {
   table = { id: ++id, name: 't', fields: [field('title')], defaultSortingField: '', enableNestedFields: false, schemaVersion: 1 } as unknown as Table;
   now = table;
-  writer = new DocumentWriter(rows.store, {} as LargeDocuments, { newest: () => now ?? gone() } as unknown as Catalog);
+  writer = new DocumentWriter(ownRows(rows.store, newest), {} as LargeDocuments, { newest } as unknown as Catalog);
 });
+
+const newest = (): Table => now ?? gone();
 
 function gone(): never {
   throw new BinnacleError('NOT_FOUND', 'Collection not found');

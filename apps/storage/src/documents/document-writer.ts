@@ -1,7 +1,8 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { Injectable } from '@nestjs/common';
 import type { Row } from '../engine/row.js';
-import { RowStore, type Decision, type RowChange, type RowResult, type WriteOptions } from '../row-store.js';
+import { RegionRows, type WriteOptions } from '../regions/region-rows.js';
+import type { Decision, RowChange, RowResult } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import { checkDocument } from '../tables/document-check.js';
 import { jsonBytes, parseJson, type JsonObject } from '../tables/json.js';
@@ -47,7 +48,7 @@ function newStream(): WriteStream {
 @Injectable()
 export class DocumentWriter {
   constructor(
-    private readonly rows: RowStore,
+    private readonly rows: RegionRows,
     private readonly large: LargeDocuments,
     private readonly catalog: Catalog,
   ) {}
@@ -75,7 +76,7 @@ export class DocumentWriter {
   async write(table: Table, writes: readonly PreparedWrite[], options: WriteOptions, stream: WriteStream = newStream()): Promise<WriteResult[]> {
     const { deferred, previous } = stream;
     const batch = new Batch(deferred, this.catalog);
-    const results = await this.rows.write(table.id, writes.map((write) => batch.change(write)), options);
+    const results = await this.rows.write(table, writes.map((write) => batch.change(write)), options);
     if (batch.hasDeferred()) await previous;
     const answers: WriteResult[] = [];
     for (const [index, write] of writes.entries()) {
@@ -97,7 +98,7 @@ export class DocumentWriter {
         const put = current === undefined ? recheckedFor(now, write, absent(write)) : { put: await this.large.patch(now, bytes, write.request, current.document) };
         if (put instanceof BinnacleError) return put;
         const decide = (now: Row | undefined): Decision => (now?.version === current?.version ? put : 'keep');
-        const [result] = await this.rows.write(table.id, [{ handle, decide }], options);
+        const [result] = await this.rows.write(table, [{ handle, decide }], options);
         if (result !== 'kept') return answerOf(result as RowResult);
       }
       return new BinnacleError('CONFLICT', `The document with id ${write.id} is changed by others all the time: try again.`, { retryAfterS: 1 });

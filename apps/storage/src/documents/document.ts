@@ -15,6 +15,8 @@ export interface WriteRequest {
   readonly dirtyValues: DirtyValues;
   /** The id the path names. */
   readonly id?: string;
+  /** For a document that brings no id: one whose row belongs where the document is written. */
+  readonly newId?: string;
 }
 
 /** A document, or a patch of one, as a client sent it, checked against its table. */
@@ -38,11 +40,12 @@ export function isPatch({ action }: WriteRequest): boolean {
   return action === 'update' || action === 'emplace';
 }
 
-function idOf(document: JsonObject, { action, id: named }: WriteRequest): string {
+function idOf(document: JsonObject, request: WriteRequest): string {
+  const { action, id: named } = request;
   const given: Json | undefined = Object.hasOwn(document, 'id') ? document.id : named;
   if (given === undefined) {
     if (action === 'update') throw badRequest('For update, the `id` key must be provided.');
-    return newDocumentId();
+    return request.newId ?? newDocumentId();
   }
   checkId(given);
   if (named !== undefined && given !== named) throw badRequest('The `id` of the resource does not match the `id` in the JSON body.');

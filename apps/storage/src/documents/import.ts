@@ -1,7 +1,7 @@
 import { BinnacleError, errorStatus } from '@binnacle/contracts/errors';
 import { asBinnacleError } from '@binnacle/node-kit/error-answers';
 import type { Readable } from 'node:stream';
-import type { WriteOptions } from '../row-store.js';
+import type { WriteOptions } from '../regions/region-rows.js';
 import type { Table } from '../tables/schema.js';
 import { documentBytesMax, type WriteRequest } from './document.js';
 import type { DocumentWriter, PreparedWrite, WriteResult } from './document-writer.js';
@@ -30,6 +30,18 @@ interface Item {
   /** What the client sent, or its beginning; kept for the result of a failure. */
   readonly line: Buffer;
   readonly write: PreparedWrite | BinnacleError;
+  /** The line is another node's, which gets it as it is. */
+  readonly elsewhere?: { readonly nodeId: string; readonly line: Buffer };
+}
+
+/** What an import asks about rows that are not here. */
+export interface ImportElsewhere {
+  /** Undefined: the row is here. */
+  nodeOf(id: string): string | undefined;
+  /** For a line without an id. */
+  newId(): Pick<WriteRequest, 'newId'>;
+  /** Writes the lines at that node; a result a line, as its client sees it. Rejects with BinnacleError: none is known to be written. */
+  write(nodeId: string, lines: readonly Buffer[]): Promise<readonly string[]>;
 }
 
 /** One import: lines in, results out, a few batches under way at once. */
@@ -42,6 +54,8 @@ export class Import {
   #bytesUnderWay = 0;
   #written: Promise<void> = Promise.resolve();
   #roomWaiter: (() => void) | undefined;
+  /** By node, its requests one after the other: lines about one row stay in their order. */
+  readonly #atNodes = new Map<string, Promise<unknown>>();
   /** The log is told once, not once a line. */
   #hasFailed = false;
   #sliceEndsAtMs = performance.now() + sliceMsMax;
@@ -53,6 +67,7 @@ export class Import {
     private readonly options: ImportOptions,
     private readonly results: ImportResults,
     private readonly onFailure: (error: unknown) => void,
+    private readonly elsewhere?: ImportElsewhere,
   ) {}
 
   /** Resolves when every line has its result. Rejects when the stream breaks; what came before it is written all the same. */
@@ -75,14 +90,23 @@ export class Import {
   async #take(line: Line): Promise<void> {
     this.#batchBytes += line.length;
     if (line === 'too long') this.#batch.push({ line: Buffer.alloc(0), write: tooLong() });
-    // Before the line is given to another thread.
-    else this.#batch.push({ line: line.length < largeBytesMin ? line : beginning(line), write: await this.#prepared(line) });
+    else this.#batch.push(await this.#item(line));
     if (this.#batch.length >= this.options.batchSize || this.#batchBytes >= batchBytesMax) await this.#submit();
     if (performance.now() > this.#sliceEndsAtMs) await this.#yield();
   }
 
+  async #item(line: Buffer): Promise<Item> {
+    const isLarge = line.length >= largeBytesMin;
+    // Before the line is given to another thread.
+    const shown = isLarge ? beginning(line) : line;
+    const whole = isLarge && this.elsewhere !== undefined ? Buffer.from(line) : line;
+    const write = await this.#prepared(line);
+    const nodeId = write instanceof BinnacleError ? undefined : this.elsewhere?.nodeOf(write.id);
+    return { line: shown, write, ...(nodeId !== undefined && { elsewhere: { nodeId, line: whole } }) };
+  }
+
   async #prepared(line: Buffer): Promise<PreparedWrite | BinnacleError> {
-    const { request } = this.options;
+    const request = { ...this.options.request, ...this.elsewhere?.newId() };
     try {
       const table = this.table();
       if (line.length < largeBytesMin) return this.writer.prepareSmall(table, line, request);
@@ -113,15 +137,40 @@ export class Import {
     this.#written = (async () => {
       const answers = await writing;
       await previous;
-      for (const [index, item] of batch.entries()) this.#answer(item, answers[index] as WriteResult);
+      for (const [index, item] of batch.entries()) this.#answer(item, answers[index] as WriteResult | string);
       this.#batchesUnderWay--;
       this.#bytesUnderWay -= bytes;
       this.#roomWaiter?.();
     })();
   }
 
-  /** Never rejects. */
-  async #write(batch: readonly Item[], previous: Promise<void>): Promise<WriteResult[]> {
+  /** Never rejects. What another node answers is a line already. */
+  async #write(batch: readonly Item[], previous: Promise<void>): Promise<(WriteResult | string)[]> {
+    const answers: (WriteResult | string)[] = [];
+    const byNode = new Map<string | undefined, number[]>();
+    for (const [index, { elsewhere }] of batch.entries()) {
+      const indexes = byNode.get(elsewhere?.nodeId);
+      if (indexes === undefined) byNode.set(elsewhere?.nodeId, [index]);
+      else indexes.push(index);
+    }
+    await Promise.all(
+      [...byNode].map(async ([nodeId, indexes]) => {
+        const items = indexes.map((index) => batch[index] as Item);
+        const results = nodeId === undefined ? await this.#writeHere(items, previous) : await this.#writeElsewhere(nodeId, items);
+        for (const [position, index] of indexes.entries()) answers[index] = results[position] as WriteResult | string;
+      }),
+    );
+    return answers;
+  }
+
+  async #writeElsewhere(nodeId: string, items: readonly Item[]): Promise<readonly (WriteResult | string)[]> {
+    const lines = items.map(({ elsewhere }) => elsewhere?.line as Buffer);
+    const written = (this.#atNodes.get(nodeId) ?? Promise.resolve()).then(() => (this.elsewhere as ImportElsewhere).write(nodeId, lines));
+    this.#atNodes.set(nodeId, written.catch(() => undefined));
+    return written.catch((error: unknown) => items.map(() => this.#failure(error)));
+  }
+
+  async #writeHere(batch: readonly Item[], previous: Promise<void>): Promise<WriteResult[]> {
     const writes = batch.map(({ write }) => write).filter((write) => !(write instanceof BinnacleError)) as PreparedWrite[];
     let results: readonly WriteResult[] | BinnacleError = [];
     try {
@@ -141,7 +190,8 @@ export class Import {
     return shown;
   }
 
-  #answer({ line, write }: Item, result: WriteResult): void {
+  #answer({ line, write }: Item, result: WriteResult | string): void {
+    if (typeof result === 'string') return result === plainSuccess ? this.results.addSuccess() : this.results.add(result);
     const { returnDocument, returnId } = this.options;
     const id = returnId && !(write instanceof BinnacleError) ? { id: write.id } : {};
     if (result instanceof BinnacleError) {
@@ -157,6 +207,8 @@ export class Import {
     }
   }
 }
+
+const plainSuccess = '{"success":true}';
 
 /** Long enough to be seen to be only that. */
 function beginning(line: Buffer): Buffer {

@@ -1,6 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import type { Row } from '../engine/row.js';
-import { RowStore, type RowChange, type WriteOptions } from '../row-store.js';
+import { RegionRows, type WriteOptions } from '../regions/region-rows.js';
+import { RowStore, type RowChange } from '../row-store.js';
 import { SearchIndex } from '../search/search-index.js';
 import type { Table } from '../tables/schema.js';
 import { BinnacleError } from '@binnacle/contracts/errors';
@@ -22,6 +23,7 @@ export class MatchingRows {
     private readonly rows: RowStore,
     private readonly index: SearchIndex,
     private readonly writer: DocumentWriter,
+    private readonly regions: RegionRows,
   ) {}
 
   /** Rows in the order of their ids. Without a filter it is every row of the moment. */
@@ -45,8 +47,10 @@ export class MatchingRows {
     let deleted = 0;
     for await (const ids of inParts(filterBy === undefined ? this.#allIds(table) : this.#pages(table, filterBy))) {
       const changes = ids.map((id): RowChange => ({ handle: Buffer.from(id), decide: (current) => (current === undefined ? 'keep' : 'delete') }));
-      const results = await this.rows.write(table.id, changes, options);
+      const results = await this.regions.write(table, changes, options);
       for (const result of results) {
+        // Another node's by now, which is asked too.
+        if (result instanceof BinnacleError && result.code === 'NO_TARGET') continue;
         if (result instanceof BinnacleError) throw result;
         if (result !== 'kept') deleted++;
       }
@@ -62,8 +66,8 @@ export class MatchingRows {
       for (const id of ids) writes.push(await this.writer.prepare(table, patch, { action: 'update', dirtyValues: how.dirtyValues, id }));
       for (const result of await this.writer.write(table, writes, how)) {
         if (!(result instanceof BinnacleError)) patched++;
-        // Deleted since it was found.
-        else if (result.code !== 'NOT_FOUND') throw result;
+        // Deleted since it was found, or another node's by now.
+        else if (result.code !== 'NOT_FOUND' && result.code !== 'NO_TARGET') throw result;
       }
     }
     return patched;

@@ -137,7 +137,7 @@ export class SearchIndex implements NodePart {
 
   /** Tables of this node as the catalog has them now. */
   #follow(): void {
-    const own = this.catalog.all().filter(({ writeNode }) => writeNode === this.node.id);
+    const own = this.catalog.all().filter(({ regions }) => regions.some(({ writeNode }) => writeNode === this.node.id));
     for (const table of own) this.#know(table);
     const ids = new Set(own.map(({ id }) => id));
     for (const id of this.#known.keys()) {

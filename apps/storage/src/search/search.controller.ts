@@ -6,6 +6,8 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { bodyObject } from '@binnacle/node-kit/request-body';
 import { Controller, Get, HttpCode, Param, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { OwnRegions } from '../regions/own-regions.js';
+import { soleWriteNode } from '../regions/region.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { WriteNodes } from '../tables/write-nodes.js';
@@ -27,6 +29,7 @@ export class SearchController {
   constructor(
     private readonly node: NodeContext,
     private readonly catalog: Catalog,
+    private readonly own: OwnRegions,
     private readonly writeNodes: WriteNodes,
     private readonly index: SearchIndex,
     private readonly agents: AgentClient,
@@ -40,7 +43,7 @@ export class SearchController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<unknown> {
     const table = await this.catalog.lookUp(name);
-    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, undefined);
+    if (!this.own.ownsAll(table)) return this.writeNodes.forward(soleWriteNode(table), table, request, reply, undefined);
     const answer = await this.index.search(table, query);
     tellCache([answer], reply);
     void reply.type(jsonType);
@@ -72,17 +75,18 @@ export class SearchController {
     const { collection } = search;
     if (typeof collection !== 'string') throw new BinnacleError('BAD_REQUEST', 'Parameter `collection` is required.');
     const table = await this.catalog.lookUp(collection);
-    return this.writeNodes.isOwn(table) ? this.index.search(table, search) : this.#elsewhere(table, search);
+    return this.own.ownsAll(table) ? this.index.search(table, search) : this.#elsewhere(table, search);
   }
 
   /** As a multi_search of its own at the table's write node, whose own error, if any, is a part of the answer. */
   async #elsewhere(table: Table, search: SearchRequest): Promise<SearchAnswer> {
-    const record = this.node.directory.byId(table.writeNode);
-    if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${table.writeNode}, which holds collection \`${table.name}\`, is away.`);
+    const nodeId = soleWriteNode(table);
+    const record = this.node.directory.byId(nodeId);
+    if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds collection \`${table.name}\`, is away.`);
     const { searchWaitMs, searchTimeoutMs } = this.node.config.storage;
     const request = { method: 'POST', path: '/multi_search', body: { searches: [search] }, timeoutMs: searchWaitMs + searchTimeoutMs } as const;
     const { status, bytes } = await this.agents.requestBytes(record, request, answerBytesMax);
-    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${table.writeNode} does not answer the search.`);
+    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} does not answer the search.`);
     return { body: bytes.subarray(before.length, bytes.length - after.length) };
   }
 }

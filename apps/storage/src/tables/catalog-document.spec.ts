@@ -4,7 +4,7 @@ import { parseNewTable } from './schema-check.js';
 import type { Table } from './schema.js';
 
 const fields = [{ name: 'title', type: 'string' }];
-const facts = { writeNode: 's0', createdAtS: 1, idFloor: 1 };
+const facts = { place: () => ['s0'], createdAtS: 1, idFloor: 1 };
 const add = (catalog: CatalogDocument, name: string, idFloor = 1) => withTable(catalog, parseNewTable({ name, fields }), { ...facts, idFloor });
 
 test('ids only grow, also past those of rows whose catalog was lost', () => {
@@ -15,12 +15,32 @@ test('ids only grow, also past those of rows whose catalog was lost', () => {
   expect(add(emptyCatalog, 'd', 8).tables[0]?.id).toBe(8);
 });
 
-test('a dropped table stays on the list of its write node until its rows are gone', () => {
+test('a dropped table stays on the list until every node that has rows of it has removed them', () => {
+  const [first, second] = [{ id: 256, writeNode: 's0', term: 3, leftAt: ['s2', 's1'] }, { id: 257, writeNode: 's1', term: 1 }];
   const one = add(emptyCatalog, 'a');
-  const dropped = withoutTable(one, one.tables[0] as Table);
-  expect(dropped).toMatchObject({ tables: [], dropped: [{ id: 1, writeNode: 's0' }] });
-  expect(withoutTable(dropped, one.tables[0] as Table)).toBe(dropped);
-  expect(withoutDropped(dropped, new Set([1])).dropped).toEqual([]);
+  const table = { ...(one.tables[0] as Table), regions: [first, second] };
+  const dropped = withoutTable({ ...one, tables: [table] }, table);
+  expect(dropped).toMatchObject({ tables: [], dropped: [{ id: 1, nodes: ['s0', 's1', 's2'] }] });
+  expect(withoutTable(dropped, table)).toBe(dropped);
+  expect(withoutDropped(dropped, new Set([1]), 's1').dropped).toEqual([{ id: 1, nodes: ['s0', 's2'] }]);
+  expect(['s2', 's1', 's0'].reduce((catalog, node) => withoutDropped(catalog, new Set([1]), node), dropped).dropped).toEqual([]);
+});
+
+test('regions are numbered throughout the cluster and placed knowing what the others have', () => {
+  const two = withTable(add(emptyCatalog, 'a'), parseNewTable({ name: 'b', fields }), { ...facts, place: (tables) => ['s1', `after ${tables.length}`] });
+  expect(two.tables[1]?.regions).toEqual([
+    { id: 512, writeNode: 's1', term: 1 },
+    { id: 513, writeNode: 'after 1', term: 1 },
+  ]);
+});
+
+test('a stored catalog from before there were regions has one on the write node of each table', () => {
+  const { regions, ...old } = add(emptyCatalog, 'a').tables[0] as Table;
+  const stored = { ...emptyCatalog, tables: [{ ...old, writeNode: 's9' }], dropped: [{ id: 7, writeNode: 's8' }] };
+  const read = parseCatalog(JSON.stringify(stored));
+  expect(read.tables).toEqual([{ ...old, regions: [{ ...regions[0], writeNode: 's9' }] }]);
+  expect(read.dropped).toEqual([{ id: 7, nodes: ['s8'] }]);
+  expect(parseCatalog(JSON.stringify(read))).toEqual(read);
 });
 
 test('a name belongs to one collection or alias', () => {

@@ -1,4 +1,5 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { regionId, writeNodesOf } from '../regions/region.js';
 import type { Alias, Field, Table } from './schema.js';
 
 /** Key of the catalog in cluster state. */
@@ -10,13 +11,14 @@ export interface CatalogDocument {
   readonly nextTableId: number;
   readonly tables: readonly Table[];
   readonly aliases: readonly Alias[];
-  /** Tables that are gone but whose rows the write node has not removed yet. */
+  /** Tables that are gone but whose rows somebody has not removed yet. */
   readonly dropped: readonly DroppedTable[];
 }
 
 export interface DroppedTable {
   readonly id: number;
-  readonly writeNode: string;
+  /** Who still has to remove its rows: write nodes, present and former ones. */
+  readonly nodes: readonly string[];
 }
 
 export const emptyCatalog: CatalogDocument = { nextTableId: 1, tables: [], aliases: [], dropped: [] };
@@ -27,13 +29,23 @@ export const tablesMax = 4_096;
 export const aliasesMax = 4_096;
 const tableIdMax = 2 ** 32 - 1;
 
-/** Reads the stored document. Throws on anything that is no catalog. */
+/** Reads the stored document. Throws on anything that is no catalog. A table from before there were regions has one, on its write node. */
 export function parseCatalog(text: string): CatalogDocument {
   const document = JSON.parse(text) as Partial<CatalogDocument> | null;
   const isCatalog =
     typeof document?.nextTableId === 'number' && [document.tables, document.aliases, document.dropped].every((list) => Array.isArray(list));
   if (!isCatalog) throw new Error('the stored catalog of tables is none');
-  return document as CatalogDocument;
+  const { tables, dropped, ...rest } = document as CatalogDocument;
+  return { ...rest, tables: tables.map(withRegions), dropped: dropped.map(withNodes) };
+}
+
+function withRegions(table: Table & { readonly writeNode?: string }): Table {
+  const { writeNode, ...kept } = table;
+  return writeNode === undefined ? table : { ...kept, regions: [{ id: regionId(table.id, 0), writeNode, term: 1 }] };
+}
+
+function withNodes(dropped: DroppedTable & { readonly writeNode?: string }): DroppedTable {
+  return dropped.writeNode === undefined ? dropped : { id: dropped.id, nodes: [dropped.writeNode] };
 }
 
 export function tableNamed(catalog: CatalogDocument, name: string): Table | undefined {
@@ -43,12 +55,15 @@ export function tableNamed(catalog: CatalogDocument, name: string): Table | unde
 /** What a client says of a new table. */
 export type NewTable = Pick<Table, 'name' | 'fields' | 'defaultSortingField' | 'enableNestedFields' | 'tokenSeparators'>;
 
-/** `idFloor`: ids below it are in use by rows whose catalog may have been lost. */
-export function withTable(
-  catalog: CatalogDocument,
-  table: NewTable,
-  facts: Pick<Table, 'writeNode' | 'createdAtS'> & { readonly idFloor: number },
-): CatalogDocument {
+export interface NewTableFacts {
+  readonly createdAtS: number;
+  /** The write nodes of its regions, in their order, given the tables there are. */
+  readonly place: (tables: readonly Table[]) => readonly string[];
+  /** Ids below it are in use by rows whose catalog may have been lost. */
+  readonly idFloor: number;
+}
+
+export function withTable(catalog: CatalogDocument, table: NewTable, { createdAtS, place, idFloor }: NewTableFacts): CatalogDocument {
   if (tableNamed(catalog, table.name) !== undefined) {
     throw new BinnacleError('CONFLICT', `A collection with name \`${table.name}\` already exists.`);
   }
@@ -56,10 +71,10 @@ export function withTable(
     throw new BinnacleError('CONFLICT', `An alias with name \`${table.name}\` already exists.`);
   }
   if (catalog.tables.length >= tablesMax) throw new BinnacleError('BAD_REQUEST', `A cluster has at most ${tablesMax} collections.`);
-  const { idFloor, ...kept } = facts;
   const id = Math.max(catalog.nextTableId, idFloor);
   if (id > tableIdMax) throw new BinnacleError('BAD_REQUEST', 'No number is left for another collection.');
-  return checkedSize({ ...catalog, nextTableId: id + 1, tables: [...catalog.tables, { id, keyspace: 0, ...table, ...kept, schemaVersion: 1 }] });
+  const regions = place(catalog.tables).map((writeNode, index) => ({ id: regionId(id, index), writeNode, term: 1 }));
+  return checkedSize({ ...catalog, nextTableId: id + 1, tables: [...catalog.tables, { id, keyspace: 0, ...table, createdAtS, schemaVersion: 1, regions }] });
 }
 
 export function withFields(catalog: CatalogDocument, tableId: number, change: (table: Table) => readonly Field[]): CatalogDocument {
@@ -67,14 +82,17 @@ export function withFields(catalog: CatalogDocument, tableId: number, change: (t
   return checkedSize({ ...catalog, tables: catalog.tables.map((table) => (table.id === tableId ? changed(table) : table)) });
 }
 
-export function withoutTable(catalog: CatalogDocument, { id, writeNode }: Table): CatalogDocument {
-  if (!catalog.tables.some((table) => table.id === id)) return catalog;
-  return { ...catalog, tables: catalog.tables.filter((table) => table.id !== id), dropped: [...catalog.dropped, { id, writeNode }] };
+export function withoutTable(catalog: CatalogDocument, { id }: Table): CatalogDocument {
+  const table = catalog.tables.find((each) => each.id === id);
+  if (table === undefined) return catalog;
+  const nodes = [...new Set([...writeNodesOf(table), ...table.regions.flatMap(({ leftAt = [] }) => leftAt)])];
+  return { ...catalog, tables: catalog.tables.filter((each) => each !== table), dropped: [...catalog.dropped, { id, nodes }] };
 }
 
-/** The write node has removed the rows. */
-export function withoutDropped(catalog: CatalogDocument, ids: ReadonlySet<number>): CatalogDocument {
-  return { ...catalog, dropped: catalog.dropped.filter(({ id }) => !ids.has(id)) };
+/** This node has removed its rows of these tables. */
+export function withoutDropped(catalog: CatalogDocument, ids: ReadonlySet<number>, node: string): CatalogDocument {
+  const dropped = catalog.dropped.map((table) => (ids.has(table.id) ? { ...table, nodes: table.nodes.filter((each) => each !== node) } : table));
+  return { ...catalog, dropped: dropped.filter(({ nodes }) => nodes.length > 0) };
 }
 
 export function withAlias(catalog: CatalogDocument, alias: Alias): CatalogDocument {

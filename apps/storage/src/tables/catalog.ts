@@ -16,6 +16,7 @@ import {
   type CatalogDocument,
   type DroppedTable,
   type NewTable,
+  type NewTableFacts,
 } from './catalog-document.js';
 import type { Alias, Field, Table } from './schema.js';
 
@@ -98,7 +99,7 @@ export class Catalog implements NodePart {
     return this.#document.value().aliases;
   }
 
-  /** Tables that are gone but whose rows still have to be removed by their write nodes. */
+  /** Tables that are gone but whose rows still have to be removed. */
   dropped(): readonly DroppedTable[] {
     return this.#document.value().dropped;
   }
@@ -109,9 +110,9 @@ export class Catalog implements NodePart {
   }
 
   /** Throws CONFLICT when the name is taken. */
-  async create(table: NewTable, { writeNode, idFloor }: { writeNode: string; idFloor: number }): Promise<Table> {
+  async create(table: NewTable, facts: Omit<NewTableFacts, 'createdAtS'>): Promise<Table> {
     const createdAtS = Math.floor(this.node.clock.nowMs() / 1_000);
-    const catalog = await this.#document.update((current) => withTable(current, table, { writeNode, createdAtS, idFloor }));
+    const catalog = await this.#document.update((current) => withTable(current, table, { createdAtS, ...facts }));
     return tableNamed(catalog, table.name) as Table;
   }
 
@@ -124,13 +125,18 @@ export class Catalog implements NodePart {
     return catalog.tables.find((table) => table.id === tableId) as Table;
   }
 
+  /** Changes who has which region; `change` may be called several times, and returns what it was given where there is nothing to change. */
+  async assign(change: (tables: readonly Table[]) => readonly Table[]): Promise<void> {
+    await this.#document.update((current) => ({ ...current, tables: change(current.tables) }));
+  }
+
   async drop(table: Table): Promise<void> {
     await this.#document.update((current) => withoutTable(current, table));
   }
 
-  /** The rows of these dropped tables have been removed. */
+  /** The rows of these dropped tables have been removed here. */
   async forgetDropped(ids: ReadonlySet<number>): Promise<void> {
-    await this.#document.update((current) => withoutDropped(current, ids));
+    await this.#document.update((current) => withoutDropped(current, ids, this.node.id));
   }
 
   async setAlias(alias: Alias): Promise<void> {

@@ -1,21 +1,20 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { bodyObject } from '@binnacle/node-kit/request-body';
-import { Controller, Delete, Get, Param, Patch, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
+import { Controller, Delete, Get, HttpCode, Param, Patch, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { namesOf, type Query as ParsedQuery } from '../documents/document-query.js';
+import { OwnRegions } from '../regions/own-regions.js';
+import { Placement } from '../regions/placement.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from './catalog.js';
 import { collectionView } from './collection-view.js';
 import { parseNewTable } from './schema-check.js';
-import { SchemaChange } from './schema-change.js';
-import type { Table } from './schema.js';
+import { DocumentCounts } from './document-counts.js';
+import { type Fit, type FitQuestion, SchemaChange } from './schema-change.js';
 import { WriteNodes } from './write-nodes.js';
 
-const countsTimeoutMs = 5_000;
-
-/** Typesense's `/collections`. What is about the rows of one table is answered by its write node. */
+/** Typesense's `/collections`, which any node answers: what is about rows it asks of their write nodes. */
 @Controller()
 export class CollectionsController {
   constructor(
@@ -24,24 +23,18 @@ export class CollectionsController {
     private readonly rows: RowStore,
     private readonly writeNodes: WriteNodes,
     private readonly schemaChange: SchemaChange,
-    private readonly agents: AgentClient,
+    private readonly own: OwnRegions,
+    private readonly placement: Placement,
+    private readonly counts: DocumentCounts,
   ) {}
 
   @Post('/collections')
   async create(@Req() request: RawBodyRequest<FastifyRequest>, @Query() query: ParsedQuery): Promise<unknown> {
     const { src_name: source } = query;
     if (source !== undefined) throw new BinnacleError('BAD_REQUEST', 'Not supported here: `src_name`, a collection made after another one.');
-    const table = await this.catalog.create(parseNewTable(bodyObject(request)), { writeNode: this.#writeNode(), idFloor: this.rows.largestTableId() + 1 });
+    const table = await this.catalog.create(parseNewTable(bodyObject(request)), { place: this.placement.ofNewTable(), idFloor: this.rows.largestTableId() + 1 });
+    await this.own.created(table);
     return collectionView(table, 0);
-  }
-
-  /** This node, or, where it takes no rows in, the first one that does. */
-  #writeNode(): string {
-    if (this.node.config.storage.modes.includes('write')) return this.node.id;
-    const writers = this.node.directory.all().filter(({ roles, labels }) => roles.includes('storage') && labels['disagg-mode'] !== 'Compute');
-    const [first] = writers.map(({ id }) => id).toSorted();
-    if (first === undefined) throw new BinnacleError('NO_TARGET', 'No live storage node takes rows in.', { retryAfterS: 1 });
-    return first;
   }
 
   @Get('/collections')
@@ -51,16 +44,15 @@ export class CollectionsController {
     const excluded = namesOf(query, 'exclude_fields');
     // The youngest first, as Typesense has them.
     const tables = this.catalog.all().toReversed().slice(offset, offset + limit);
-    const counts = await this.#counts(tables);
+    const counts = await this.counts.ofAll(tables);
     const views = tables.map((table) => collectionView(table, counts.get(table.id) ?? 0));
     return excluded.length === 0 ? views : views.map((view) => Object.fromEntries(Object.entries(view).filter(([name]) => !excluded.includes(name))));
   }
 
   @Get('/collections/:collection')
-  async get(@Param('collection') name: string, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+  async get(@Param('collection') name: string): Promise<unknown> {
     const table = await this.catalog.lookUp(name);
-    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, undefined);
-    return collectionView(table, this.rows.count(table.id));
+    return collectionView(table, await this.counts.of(table));
   }
 
   @Patch('/collections/:collection')
@@ -70,20 +62,21 @@ export class CollectionsController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<unknown> {
     const table = await this.catalog.lookUp(name);
-    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, request.rawBody);
+    // One node decides about changes of a table, so that there is one at a time.
+    const [{ writeNode } = { writeNode: '' }] = table.regions;
+    if (writeNode !== this.node.id) return this.writeNodes.forward(writeNode, table, request, reply, request.rawBody);
     const body = bodyObject(request);
     await this.schemaChange.apply(table, body);
     return body;
   }
 
   @Delete('/collections/:collection')
-  async drop(@Param('collection') name: string, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+  async drop(@Param('collection') name: string): Promise<unknown> {
     const table = await this.catalog.lookUp(name).catch((error: unknown) => {
       if (!(error instanceof BinnacleError) || error.code !== 'NOT_FOUND') throw error;
       throw new BinnacleError('NOT_FOUND', `No collection with name \`${name}\` found.`);
     });
-    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, undefined);
-    const documents = this.rows.count(table.id);
+    const documents = await this.counts.of(table);
     await this.catalog.drop(table);
     return collectionView(table, documents);
   }
@@ -94,27 +87,17 @@ export class CollectionsController {
     return changed.map(({ name }) => ({ collection: name }));
   }
 
-  /** For the listing of another node: documents by table id, of the tables whose rows are here. */
+  /** For other nodes: documents by table id, of the tables that have rows here. */
   @Get('/agent/v1/tables/counts')
   ownCounts(): Record<string, number> {
-    const own = this.catalog.all().filter((table) => this.writeNodes.isOwn(table));
-    return Object.fromEntries(own.map(({ id }) => [id, this.rows.count(id)]));
+    return Object.fromEntries(this.counts.own());
   }
 
-  async #counts(tables: readonly Table[]): Promise<ReadonlyMap<number, number>> {
-    const counts = new Map<number, number>();
-    for (const table of tables) if (this.writeNodes.isOwn(table)) counts.set(table.id, this.rows.count(table.id));
-    const others = new Set(tables.filter((table) => !this.writeNodes.isOwn(table)).map(({ writeNode }) => writeNode));
-    await Promise.all([...others].map((nodeId) => this.#addCountsOf(nodeId, counts)));
-    return counts;
-  }
-
-  async #addCountsOf(nodeId: string, counts: Map<number, number>): Promise<void> {
-    const record = this.node.directory.byId(nodeId);
-    if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds some of the collections, is away.`, { retryAfterS: 1 });
-    const { status, body } = await this.agents.request(record, { method: 'GET', path: '/agent/v1/tables/counts', timeoutMs: countsTimeoutMs });
-    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} does not tell how many documents it has.`);
-    for (const [id, count] of Object.entries(body as Record<string, number>)) counts.set(Number(id), count);
+  /** For the node that changes the fields of a table: whether the rows here fit the fields. */
+  @Post('/agent/v1/tables/:table/fit')
+  @HttpCode(200)
+  async fit(@Param('table') id: string, @Req() request: RawBodyRequest<FastifyRequest>): Promise<Fit> {
+    return this.schemaChange.fitHere(Number(id), bodyObject(request) as unknown as FitQuestion);
   }
 }
 

@@ -7,7 +7,7 @@ import { Catalog } from './catalog.js';
 const retryMs = 5_000;
 
 /**
- * Removes the rows of dropped tables on the node that holds them. They stay on the catalog's list until that is done, so that neither a
+ * Removes the rows of dropped tables on the nodes that hold them. They stay on the catalog's list until that is done, so that neither a
  * crash nor a node that is away at the time leaves rows behind; only what is on the list is removed, so that a catalog that was lost
  * removes nothing.
  */
@@ -62,6 +62,6 @@ export class DroppedTables implements NodePart {
   }
 
   #own(): number[] {
-    return this.catalog.dropped().flatMap(({ id, writeNode }) => (writeNode === this.node.id ? [id] : []));
+    return this.catalog.dropped().flatMap(({ id, nodes }) => (nodes.includes(this.node.id) ? [id] : []));
   }
 }

@@ -1,5 +1,9 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { AgentClient } from '@binnacle/node-kit/agent-client';
+import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
+import { OwnRegions } from '../regions/own-regions.js';
+import { writeNodesOf } from '../regions/region.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from './catalog.js';
 import { checkDocument } from './document-check.js';
@@ -10,7 +14,25 @@ import type { Field, Table } from './schema.js';
 /** Documents are read for that long at most before others get their turn. */
 const sliceMsMax = 8;
 
-/** Changes the fields of tables whose rows are here. */
+/** Another node reads all its documents of the table for an answer. */
+const fitTimeoutMs = 600_000;
+/** Every node has a change of the catalog within a second. */
+const schemaWaitMs = 5_000;
+const schemaPollMs = 20;
+
+/** Whether the documents of another node fit fields that are about to be added, or, from a schema version on, have been. */
+export interface FitQuestion {
+  readonly fields: readonly Field[];
+  /** The node first sees to it that every write is checked against this schema. */
+  readonly schemaVersion?: number;
+}
+
+/** What is wrong with the first document that does not fit, in Typesense's words; absent: all is well. */
+export interface Fit {
+  readonly misfit?: string;
+}
+
+/** Changes the fields of tables. The documents are read by the nodes that hold them. */
 @Injectable()
 export class SchemaChange {
   readonly #underWay = new Set<number>();
@@ -18,6 +40,9 @@ export class SchemaChange {
   constructor(
     private readonly catalog: Catalog,
     private readonly rows: RowStore,
+    private readonly node: NodeContext,
+    private readonly own: OwnRegions,
+    private readonly agents: AgentClient,
   ) {}
 
   /** Ids of the tables that are being changed now. */
@@ -36,7 +61,7 @@ export class SchemaChange {
     try {
       const changes = parseFieldChanges(body, table);
       changedFields(table, changes);
-      await this.#check(table, changes.added);
+      await this.#checkEverywhere(table, changes.added);
       return await this.#commit(table, changes);
     } finally {
       this.#underWay.delete(table.id);
@@ -46,9 +71,7 @@ export class SchemaChange {
   async #commit(table: Table, changes: FieldChanges): Promise<Table> {
     const changed = await this.catalog.alter(table.id, (current) => changedFields(current, changes));
     try {
-      // Every write decided from here on is checked against the changed fields; those before are there to be read once this one is done.
-      await this.rows.write(table.id, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
-      await this.#check(table, changes.added);
+      await this.#checkEverywhere(changed, changes.added, changed.schemaVersion);
     } catch (error) {
       await this.catalog.alter(table.id, () => table.fields);
       throw error;
@@ -56,11 +79,50 @@ export class SchemaChange {
     return changed;
   }
 
-  async #check(table: Table, added: readonly Field[]): Promise<void> {
+  /** For the node that changes the table. */
+  async fitHere(tableId: number, { fields, schemaVersion }: FitQuestion): Promise<Fit> {
+    try {
+      await this.#check(tableId, fields, schemaVersion);
+      return {};
+    } catch (error) {
+      if (error instanceof BinnacleError && error.code === 'BAD_REQUEST') return { misfit: error.message };
+      throw error;
+    }
+  }
+
+  async #checkEverywhere(table: Table, added: readonly Field[], schemaVersion?: number): Promise<void> {
     if (added.length === 0) return;
+    await Promise.all(writeNodesOf(table).map((nodeId) => (nodeId === this.node.id ? this.#check(table.id, added, schemaVersion) : this.#checkAt(nodeId, table, added, schemaVersion))));
+  }
+
+  async #checkAt(nodeId: string, table: Table, fields: readonly Field[], schemaVersion?: number): Promise<void> {
+    const record = this.node.directory.byId(nodeId);
+    if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds a part of collection \`${table.name}\`, is away.`, { retryAfterS: 1 });
+    const question: FitQuestion = { fields, ...(schemaVersion !== undefined && { schemaVersion }) };
+    const { status, body } = await this.agents.request(record, { method: 'POST', path: `/agent/v1/tables/${table.id}/fit`, body: question, timeoutMs: fitTimeoutMs });
+    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} could not check its documents.`);
+    const { misfit: reason } = body as Fit;
+    if (reason !== undefined) throw new BinnacleError('BAD_REQUEST', reason);
+  }
+
+  /** Every write decided after this is checked against that schema; those before are there to be read. */
+  async #settle(tableId: number, schemaVersion: number): Promise<void> {
+    const untilMs = this.node.clock.monotonicMs() + schemaWaitMs;
+    while ((this.catalog.byId(tableId)?.schemaVersion ?? 0) < schemaVersion) {
+      if (this.node.clock.monotonicMs() > untilMs) throw new BinnacleError('NOT_READY', 'The schema has not arrived here yet.', { retryAfterS: 1 });
+      await new Promise<void>((resolve) => this.node.clock.after(schemaPollMs, resolve));
+    }
+    await this.rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
+  }
+
+  async #check(tableId: number, added: readonly Field[], schemaVersion?: number): Promise<void> {
+    if (schemaVersion !== undefined) await this.#settle(tableId, schemaVersion);
+    const table = this.catalog.byId(tableId);
+    if (table === undefined) throw new BinnacleError('NOT_FOUND', 'Collection not found');
     const checked = { fields: added, defaultSortingField: table.defaultSortingField, enableNestedFields: table.enableNestedFields };
     let sliceEndsAtMs = performance.now() + sliceMsMax;
-    for await (const { document } of this.rows.scan(table.id)) {
+    for await (const { handle, document } of this.rows.scan(table.id)) {
+      if (!this.own.isOwn(table, handle)) continue;
       const parsed = parseJson(document.toString());
       if (!isJsonObject(parsed)) continue;
       try {

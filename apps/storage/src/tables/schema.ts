@@ -1,3 +1,5 @@
+import type { Region } from '../regions/region.js';
+
 /** The types a field may have, in Typesense's names. */
 export const fieldTypes = [
   'string',
@@ -45,8 +47,8 @@ export interface Table {
   readonly createdAtS: number;
   /** Grows with each change of the fields. */
   readonly schemaVersion: number;
-  /** Id of the node that holds its rows and takes its writes. */
-  readonly writeNode: string;
+  /** Hash ranges of its rows, equally wide, in their order; never empty. */
+  readonly regions: readonly Region[];
 }
 
 /** A second name of a table. It may name a table that does not exist. */

@@ -5,7 +5,7 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Readable } from 'node:stream';
-import { Agent } from 'undici';
+import { Agent, type Dispatcher } from 'undici';
 import type { Table } from './schema.js';
 import { streamAnswer } from './streamed-answer.js';
 
@@ -16,7 +16,7 @@ const connectionsPerNodeMax = 128;
 /** Of this connection only, or written anew. */
 const notForwarded: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding', 'upgrade', 'te', 'trailer', 'expect', 'host', 'content-length']);
 
-/** What is asked about a table belongs to the node that holds its rows: another one passes it on there, once. */
+/** What is asked about rows belongs to their write node: another node passes it on there, once. */
 @Injectable()
 export class WriteNodes {
   /** How long an answer may take is for the gateway's deadline, which ends the connection here and with it the one there. */
@@ -32,38 +32,44 @@ export class WriteNodes {
     node.addPart({ name: 'requests to write nodes', stop: () => this.#agent.destroy() });
   }
 
-  isOwn(table: Pick<Table, 'writeNode'>): boolean {
-    return table.writeNode === this.node.id;
+  /** Throws for a request that another node has passed on already: the nodes see different catalogs for a moment. */
+  refuseSecondHop(table: Table, request: Pick<FastifyRequest, 'headers'>): void {
+    if (request.headers[forwardedByHeader] === undefined) return;
+    throw new BinnacleError('NO_TARGET', `The nodes do not agree yet on who holds collection \`${table.name}\`.`, { retryAfterS: 1 });
   }
 
-  /** Streams the request to the table's write node and its answer back. Rejects with NO_TARGET when that node is away. */
-  async forward(table: Table, request: FastifyRequest, reply: FastifyReply, body: Readable | Buffer | undefined): Promise<void> {
-    if (request.headers[forwardedByHeader] !== undefined) {
-      throw new BinnacleError('NO_TARGET', `The nodes do not agree yet on who holds collection \`${table.name}\`.`, { retryAfterS: 1 });
-    }
-    const record = this.node.directory.byId(table.writeNode);
-    if (record === undefined) throw away(table);
-    const host = record.host.includes(':') ? `[${record.host}]` : record.host;
-    const answer = await this.#agent
-      .request({
-        origin: `http://${host}:${record.port}`,
-        path: request.raw.url ?? '/',
-        method: request.method as 'GET',
-        headers: { ...forwardedHeaders(request), [clusterSecretHeader]: this.node.clusterSecret, [forwardedByHeader]: this.node.id },
-        body: body ?? null,
-        signal: untilClientGone(reply),
-      })
-      .catch((error: unknown) => {
-        throw away(table, error);
-      });
+  /** Streams the request to a write node of the table and its answer back. Rejects with NO_TARGET when that node is away. */
+  async forward(nodeId: string, table: Table, request: FastifyRequest, reply: FastifyReply, body: Readable | Buffer | undefined): Promise<void> {
+    this.refuseSecondHop(table, request);
+    const path = request.raw.url ?? '/';
+    const answer = await this.send(nodeId, table, { method: request.method, path, headers: forwardedHeaders(request), body: body ?? null, signal: untilClientGone(reply) });
     const headers = Object.entries(answer.headers).filter(([name]) => !notSentBack.has(name));
     await streamAnswer(reply, answer.statusCode, Object.fromEntries(headers), answer.body);
   }
+
+  /** A request of this node's own making, which the other one does not pass on. Rejects with NO_TARGET when that node is away. */
+  async send(nodeId: string, table: Pick<Table, 'name'>, request: NodeRequest): Promise<Dispatcher.ResponseData> {
+    const record = this.node.directory.byId(nodeId);
+    if (record === undefined) throw away(nodeId, table);
+    const host = record.host.includes(':') ? `[${record.host}]` : record.host;
+    const headers = { ...request.headers, [clusterSecretHeader]: this.node.clusterSecret, [forwardedByHeader]: this.node.id };
+    return this.#agent.request({ ...request, method: request.method as 'GET', origin: `http://${host}:${record.port}`, headers }).catch((error: unknown) => {
+      throw away(nodeId, table, error);
+    });
+  }
+}
+
+export interface NodeRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Readable | Buffer | string | null;
+  readonly signal?: AbortSignal;
 }
 
 const notSentBack: ReadonlySet<string> = new Set(['connection', 'keep-alive', 'transfer-encoding']);
 
-function forwardedHeaders(request: FastifyRequest): Record<string, string> {
+export function forwardedHeaders(request: FastifyRequest): Record<string, string> {
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(request.headers)) {
     if (value !== undefined && !notForwarded.has(name)) headers[name] = String(value);
@@ -74,7 +80,7 @@ function forwardedHeaders(request: FastifyRequest): Record<string, string> {
   return headers;
 }
 
-function away(table: Table, cause?: unknown): BinnacleError {
-  const message = `Node ${table.writeNode}, which holds collection \`${table.name}\`, is away.`;
+function away(nodeId: string, { name }: Pick<Table, 'name'>, cause?: unknown): BinnacleError {
+  const message = `Node ${nodeId}, which holds collection \`${name}\`, is away.`;
   return new BinnacleError('NO_TARGET', message, { cause, retryAfterS: 1 });
 }
