@@ -15,6 +15,8 @@ export const fileTypes = [
   'ColData',
 ] as const;
 export type FileType = (typeof fileTypes)[number];
+/** Position in `fileTypes`. */
+export type FileTypeNumber = number;
 
 /** What is small is kept as a whole, as this type, whatever types its parts have. */
 export const mergedBytesMax = 2 ** 20;
