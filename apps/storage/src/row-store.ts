@@ -6,14 +6,14 @@ import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { syncFiles } from './engine/checkpoint-files.js';
 import { EngineUnusableError, type ScanRange } from './engine/engine.js';
-import type { Row } from './engine/row.js';
+import type { Row, RowVersion } from './engine/row.js';
 import type { Durability } from './log/commit-log.js';
 import { LogCorruptionError } from './log/log-error.js';
 import { openRows } from './row-recovery.js';
 import { type OpenRows, RowStoreMetrics } from './row-store-metrics.js';
 import { type RowChange, type RowResult, WritePath } from './write-path.js';
 
-export type { Decision, RowChange, RowResult } from './write-path.js';
+export type { Decide, Decision, RowChange, RowResult } from './write-path.js';
 
 export interface WriteOptions {
   readonly durability: Durability;
@@ -147,6 +147,21 @@ export class RowStore implements NodePart {
   /** The rows of a table at this moment, ordered by handle, whatever is written meanwhile. End it (`return`) when done with it: it keeps files. */
   scan(tableId: number, range: ScanRange = {}): AsyncGenerator<Row> {
     return this.#opened().engine.scan(tableId, range);
+  }
+
+  /** As `scan`, with the marks of rows that were deleted, of those that were not removed yet. */
+  scanVersions(tableId: number): AsyncGenerator<RowVersion> {
+    return this.#opened().engine.scanVersions(tableId);
+  }
+
+  /** The oldest version that `readLog` can begin with. */
+  firstLogVersion(): number {
+    return this.#opened().log.firstVersion();
+  }
+
+  /** To the log, since the start. */
+  writtenBytes(): number {
+    return this.#opened().log.counters.bytes;
   }
 
   /** The newest version on disk. */

@@ -12,6 +12,7 @@ import { OtherNodes } from './documents/other-nodes.js';
 import { RequestBodies } from './documents/request-bodies.js';
 import { OperationsController } from './operations.controller.js';
 import { OwnRegions } from './regions/own-regions.js';
+import { RegionLeader } from './regions/region-leader.js';
 import { RegionRows } from './regions/region-rows.js';
 import { RemoteStore } from './remote/remote-store.js';
 import { Placement } from './regions/placement.js';
@@ -57,6 +58,7 @@ const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatM
     SchemaChange,
     DocumentCounts,
     Placement,
+    RegionLeader,
     WriteNodes,
     LargeDocuments,
     DocumentWriter,

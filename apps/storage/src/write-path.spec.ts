@@ -181,7 +181,7 @@ describe('failures', () => {
   });
 
   test('a read that fails fails its write, and no other', async () => {
-    jest.spyOn(engine, 'getMany').mockRejectedValueOnce(new Error('damaged'));
+    jest.spyOn(engine, 'getFound').mockRejectedValueOnce(new Error('damaged'));
     const [failed, fine] = await Promise.allSettled([write(count), write(count)]);
     expect([failed?.status, fine?.status, await read('counter'), writes.pendingRows()]).toEqual(['rejected', 'fulfilled', '1', 0]);
   });

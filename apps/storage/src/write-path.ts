@@ -1,7 +1,7 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { AppliedBatch, Engine } from './engine/engine.js';
-import { type Row, tableIdMax } from './engine/row.js';
+import { type FoundRow, type Row, tableIdMax } from './engine/row.js';
 import type { CommitLog, Durability } from './log/commit-log.js';
 import type { LogOperation } from './log/log-record.js';
 import { type KnownRow, type RowInFlight, RowOverlay } from './row-overlay.js';
@@ -9,9 +9,12 @@ import { type KnownRow, type RowInFlight, RowOverlay } from './row-overlay.js';
 /** What becomes of a row: a new document, a delete mark, nothing, or nothing and an error for whoever asked. */
 export type Decision = { readonly put: Buffer } | 'delete' | 'keep' | BinnacleError;
 
+/** `version` is also that of a delete mark; 0 where there is nothing. */
+export type Decide = (current: Row | undefined, version: number) => Decision;
+
 /** A change that depends on the row as it is, or one that does not (`put`). Either way the row is read: a table knows how many rows it has. */
 export type RowChange =
-  | { readonly handle: Buffer; readonly decide: (current: Row | undefined) => Decision }
+  | { readonly handle: Buffer; readonly decide: Decide }
   | { readonly handle: Buffer; readonly put: Buffer };
 
 /** `document` is what was written; absent when the row was deleted. */
@@ -37,7 +40,7 @@ interface Call {
 }
 
 /** What the engine has of a row; null: it was not asked. */
-type ReadRow = Row | undefined | null;
+type ReadRow = FoundRow | null;
 
 /** A batch in the log on its way to the engine. */
 interface Commit {
@@ -184,11 +187,11 @@ export class WritePath {
     const read: ReadRow[] = changes.map(() => null);
     const asked = rows.flatMap(({ latest }, index) => (latest === undefined ? [index] : []));
     if (asked.length === 0) return read;
-    const found = await this.engine.getMany(
+    const found = await this.engine.getFound(
       tableId,
       asked.map((index) => (changes[index] as RowChange).handle),
     );
-    asked.forEach((index, position) => (read[index] = found[position]));
+    asked.forEach((index, position) => (read[index] = found[position] ?? null));
     return read;
   }
 
@@ -201,10 +204,10 @@ export class WritePath {
       const row = rows[index] as RowInFlight;
       const { handle } = change;
       if (row.latest === undefined) {
-        const found = read[index] ?? undefined;
-        row.latest = { row: found, version: found?.version ?? 0, previous: undefined };
+        const { row: found, version = 0 } = read[index] ?? {};
+        row.latest = { row: found, version, previous: undefined };
       }
-      const decision = 'decide' in change ? decided(change.decide, row.latest.row) : change;
+      const decision = 'decide' in change ? decided(change.decide, row.latest) : change;
       if (decision instanceof BinnacleError) return decision;
       if (decision === 'keep' || (decision === 'delete' && row.latest.row === undefined)) return 'kept';
       const version = firstVersion + operations.length;
@@ -312,9 +315,9 @@ function stopping(): BinnacleError {
   return new BinnacleError('NOT_READY', 'the node stops');
 }
 
-function decided(decide: (current: Row | undefined) => Decision, current: Row | undefined): Decision {
+function decided(decide: Decide, { row, version }: KnownRow): Decision {
   try {
-    return decide(current);
+    return decide(row, version);
   } catch (error) {
     return error instanceof BinnacleError ? error : new BinnacleError('INTERNAL', 'a change could not be decided', { cause: error });
   }

@@ -8,7 +8,7 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import RocksDB, { type RangeIterator, type ReadBatch } from 'rocksdb-native';
 import type { LogBatch, LogOperation } from '../log/log-record.js';
 import { linkEngineFiles, syncFiles } from './checkpoint-files.js';
-import { appliedVersionKey, countKey, countKeys, decodeRow, encodeKey, keyHeadBytes, readVersion, type Row, tableIdMax, tableIdOfCountKey, valueHeadBytes, writeKey, writeValue, writeVersion } from './row.js';
+import { appliedVersionKey, countKey, countKeys, decodeFound, decodeRow, decodeVersion, encodeKey, type FoundRow, keyHeadBytes, readVersion, type Row, type RowVersion, tableIdMax, tableIdOfCountKey, valueHeadBytes, writeKey, writeValue, writeVersion } from './row.js';
 
 export interface ScanRange {
   /** Rows with greater handles only. */
@@ -94,12 +94,17 @@ export class Engine {
 
   /** In the order of the handles. */
   async getMany(tableId: number, handles: readonly Buffer[]): Promise<(Row | undefined)[]> {
+    return (await this.getFound(tableId, handles)).map(({ row }) => row);
+  }
+
+  /** The same, with the versions of delete marks. */
+  async getFound(tableId: number, handles: readonly Buffer[]): Promise<FoundRow[]> {
     if (handles.length === 0) return [];
     const batch = this.db.read({ capacity: handles.length, autoDestroy: true });
     const reads = handles.map((handle) => batch.get(encodeKey(tableId, handle)));
     batch.tryFlush();
     const values = await Promise.all(reads);
-    return values.map((value, index) => decodeRow(handles[index] as Buffer, value));
+    return values.map((value, index) => decodeFound(handles[index] as Buffer, value));
   }
 
   /** What is asked for in the same turn of the event loop goes to RocksDB as one read: a hop to another thread costs more than a row. */
@@ -116,7 +121,16 @@ export class Engine {
   }
 
   /** The rows as they are now, whatever is written meanwhile, ordered by handle; memory for `rowsAheadMax` of them. */
-  async *scan(tableId: number, { after, limit = Infinity }: ScanRange = {}): AsyncGenerator<Row> {
+  scan(tableId: number, range: ScanRange = {}): AsyncGenerator<Row> {
+    return this.#scan(tableId, range, decodeRow);
+  }
+
+  /** As `scan`, with the marks of rows that were deleted. */
+  scanVersions(tableId: number): AsyncGenerator<RowVersion> {
+    return this.#scan(tableId, {}, decodeVersion);
+  }
+
+  async *#scan<T>(tableId: number, { after, limit = Infinity }: ScanRange, decode: (handle: Buffer, value: Buffer) => T | undefined): AsyncGenerator<T> {
     if (limit <= 0) return;
     const from = after === undefined ? { gte: tableStart(tableId) } : { gt: encodeKey(tableId, after) };
     const iterator = this.db.iterator({ ...from, lt: tableStart(tableId + 1) }, { capacity: Math.min(limit, rowsAheadMax) });
@@ -124,7 +138,7 @@ export class Engine {
     let left = limit;
     try {
       for await (const { key, value } of iterator) {
-        const row = decodeRow(key.subarray(keyHeadBytes), value);
+        const row = decode(key.subarray(keyHeadBytes), value);
         if (row === undefined) continue;
         yield row;
         left -= 1;

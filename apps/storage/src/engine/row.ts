@@ -6,6 +6,9 @@ export interface Row {
   readonly document: Buffer;
 }
 
+/** A row or, without a document, the mark that it was deleted. */
+export type RowVersion = Omit<Row, 'document'> & { readonly document: Buffer | undefined };
+
 /*
  * Key: u32 big-endian table | handle, so that a table's rows lie together in the order of their handles.
  * Value, little-endian: u64 version | u8 flags | document.
@@ -56,6 +59,20 @@ export function writeValue(into: Buffer, offset: number, version: number, docume
 export function decodeRow(handle: Buffer, value: Buffer | null): Row | undefined {
   if (value === null || value[8] === deleteMark) return undefined;
   return { handle, version: readVersion(value), document: value.subarray(valueHeadBytes) };
+}
+
+export function decodeVersion(handle: Buffer, value: Buffer): RowVersion {
+  return decodeRow(handle, value) ?? { handle, version: readVersion(value), document: undefined };
+}
+
+/** What the engine has of a handle: a row, or the version of its delete mark, or nothing (version 0). */
+export interface FoundRow {
+  readonly row: Row | undefined;
+  readonly version: number;
+}
+
+export function decodeFound(handle: Buffer, value: Buffer | null): FoundRow {
+  return { row: decodeRow(handle, value), version: value === null ? 0 : readVersion(value) };
 }
 
 /** Two halves, because BigInt would cost more than all the rest of a row. */

@@ -33,6 +33,6 @@ export class RegionRows {
   /** Asked in the turn of the row: what comes after a region was given up, in the order of the writes, is refused. */
   #guarded(table: Table, change: RowChange): RowChange {
     const { handle } = change;
-    return { handle, decide: (current) => this.own.refusal(this.catalog.newest(table), handle) ?? ('put' in change ? change : change.decide(current)) };
+    return { handle, decide: (current, version) => this.own.refusal(this.catalog.newest(table), handle) ?? ('put' in change ? change : change.decide(current, version)) };
   }
 }
