@@ -238,6 +238,22 @@ export class StorageConfig {
   @Min(1)
   @Max(100_000)
   pendingWriteMegabytesMax = 64;
+
+  @Key('New rows go to the remote store every 30 s, and before that once they take this many megabytes (of 2^20 bytes) in the log.')
+  @IsInt()
+  @Min(1)
+  @Max(100_000)
+  uploadMegabytes = 64;
+
+  @Key('Where a compute node keeps remote files, of this node alone. Empty: `storage/cache` in the data folder.')
+  @IsString()
+  fileCacheFolder = '';
+
+  @Key('Disk for the file cache, in megabytes of 2^20 bytes: 75 % for files that are kept, 15 % for what is only read through. 0: nothing is kept.')
+  @IsInt()
+  @Min(0)
+  @Max(1_000_000_000)
+  fileCacheMegabytes = 10_240;
 }
 
 export class RemoteConfig {

@@ -103,6 +103,11 @@ export class CommitLog {
     return this.#durableVersion;
   }
 
+  /** The oldest that is still in it, if it has any. */
+  firstVersion(): number {
+    return (this.older[0] ?? this.segment).firstVersion;
+  }
+
   /** That the next appended operation gets. */
   nextVersion(): number {
     return this.#nextVersion;

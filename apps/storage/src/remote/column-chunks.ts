@@ -18,7 +18,7 @@ const typeOfColumn: Readonly<Record<string, FileType>> = { [handleColumn]: 'Hand
 /** Where the columns of a segment are, by the bytes of it from `metaOffset` to the end. Chunks lie one behind the other from offset 4 to `metaOffset`. Throws on damage. */
 export function columnChunks(meta: Uint8Array, segment: Pick<Segment, 'key' | 'bytes' | 'metaOffset'>): ColumnChunk[] {
   if (meta.length !== segment.bytes - segment.metaOffset) throw new Error(`${segment.key}: ${meta.length} bytes of its end were read, and there are ${segment.bytes - segment.metaOffset}`);
-  const { row_groups: rowGroups } = parquetMetadata(meta.slice().buffer);
+  const { row_groups: rowGroups } = parquetMetadata(Uint8Array.from(meta).buffer);
   return rowGroups.flatMap(({ columns }, rowGroup) =>
     columns.map(({ meta_data: chunk }) => {
       const column = chunk?.path_in_schema[0];

@@ -1,7 +1,10 @@
 import type { Field, FieldType } from '../tables/schema.js';
 import { deletedColumn, documentColumn, handleColumn, type SegmentColumn, versionColumn } from './manifest.js';
 
-const reservedColumns = [handleColumn, versionColumn, deletedColumn, documentColumn];
+/** While fields are taken out of documents; in no file. */
+export const plainColumn = '_plain';
+
+const reservedColumns = [handleColumn, versionColumn, deletedColumn, documentColumn, plainColumn];
 
 /**
  * The columns that the fields of a table get in a segment, in their order. A field keeps its name unless that is taken: by what every segment has

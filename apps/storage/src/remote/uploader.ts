@@ -1,71 +1,274 @@
+import { join } from 'node:path';
 import type { NodeContext, NodePart } from '@binnacle/node-kit/node-context';
 import type { ObjectStore } from '@binnacle/object-store/object-store';
-import type { Region } from '../regions/region.js';
+import { LogTrimmedError } from '../log/log-error.js';
+import { regionsPerTableMax } from '../regions/region.js';
 import type { RowStore } from '../row-store.js';
-import type { Table } from '../tables/schema.js';
-import type { Manifest } from './manifest.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
+import { eachOf, RegionUploads, type RegionState } from './region-uploads.js';
+import { RowScanUpload } from './row-scan-upload.js';
+import { columnsOf } from './segment-columns.js';
+import type { SliceRegion } from './segment-job.js';
+import { SegmentThread } from './segment-thread.js';
+import { UploadMetrics } from './upload-metrics.js';
+import type { UploadedRegions } from './upload-regions.js';
+import { UploadState } from './upload-state.js';
 import type { UploadStatus } from './upload-status.js';
 
-/** A region this node takes writes for. */
-export interface UploadedRegion {
-  readonly table: Pick<Table, 'id' | 'fields' | 'schemaVersion'>;
-  readonly region: Pick<Region, 'id'>;
-  /** Of the table. */
-  readonly regionCount: number;
-}
-
-/** What the uploader has to know of the regions of this node. */
-export interface UploadedRegions {
-  /** Owned by this node and loaded. Rows of others in the log are skipped. */
-  all(): readonly UploadedRegion[];
-  /** What the region's manifest was claimed with; undefined: it is not claimed (any more). */
-  claimed(regionId: number): { readonly term: number; readonly versionBase: number } | undefined;
-  /** Another node has published in the region: it is not uploaded again before it is claimed anew. */
-  fenced(regionId: number, newer: Manifest): void;
-}
+export type { UploadedRegion, UploadedRegions } from './upload-regions.js';
 
 export interface RemoteTier {
   isOn(): boolean;
   store(): ObjectStore;
 }
 
+export type UploadedRows = Pick<RowStore, 'logFolder' | 'firstLogVersion' | 'scanVersions' | 'durableVersion' | 'appliedVersion' | 'writtenBytes' | 'onDurable' | 'keepLogFor'>;
+
 export interface UploaderParts {
   readonly node: NodeContext;
-  readonly rows: Pick<RowStore, 'logFolder' | 'scan' | 'durableVersion' | 'appliedVersion' | 'onDurable' | 'keepLogFor'>;
+  readonly rows: UploadedRows;
   readonly remote: RemoteTier;
   readonly manifests: ManifestStore;
   readonly regions: UploadedRegions;
 }
 
-/** Brings new row versions of the regions of this node to the remote store. */
+const mebibyte = 2 ** 20;
+export const uploadIntervalMs = 30_000;
+/** A region without new rows publishes that it is complete when it has not done so for that long: one small PUT a minute and region. */
+const idlePublishMs = 60_000;
+const retryMsMin = 1_000;
+const retryMsMax = 30_000;
+/** Rows of one slice in memory, with 400 bytes for each of them besides its own. */
+const sliceBytesMax = 128 * mebibyte;
+const putsTogether = 4;
+/** What was acknowledged without waiting for the disk is on it soon, or the disk is broken. */
+const durableWaitMs = 5_000;
+const stopDeadlineMs = 10_000;
+const thread = { memoryMegabytes: 512, temporaryMegabytes: 4_096, threads: 2, jobMsMax: 600_000 };
+
+/**
+ * Brings new row versions of the regions of this node to the remote store: every 30 s, when `storage.upload-megabytes` have come together, and when it is
+ * asked to. It follows the commit log; where that was trimmed because the store was away for too long, it scans the rows. After a failure it
+ * tries again by itself, later each time.
+ */
 export class Uploader implements NodePart {
   readonly name = 'uploader';
+  readonly uploads: RegionUploads;
+  readonly #thread: SegmentThread;
+  readonly #state: UploadState;
+  readonly #metrics: UploadMetrics;
+  readonly #stopping = new AbortController();
+  #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
+  #running: Promise<void> | undefined;
+  #cancelTimer = (): void => {};
+  #unlisten = (): void => {};
+  #isStarted = false;
 
-  constructor(private readonly parts: UploaderParts) {}
+  constructor(private readonly parts: UploaderParts) {
+    const { node, rows, remote, manifests, regions } = parts;
+    this.uploads = new RegionUploads(() => remote.store(), manifests, regions);
+    this.#thread = new SegmentThread(node.clock, { folder: join(node.config.dataDir, 'storage', 'uploads'), ...thread });
+    this.#state = new UploadState(node.clock, rows);
+    this.#metrics = new UploadMetrics(node.metrics, () => this.status());
+    node.addPart(this);
+  }
 
-  /** An upload soon; the request stands until one has succeeded. */
-  request(): void {}
+  async start(): Promise<void> {
+    if (!this.parts.remote.isOn()) return;
+    this.#isStarted = true;
+    this.#thread.start();
+    this.parts.rows.keepLogFor({ position: () => this.position() });
+    const bytesMax = this.parts.node.config.storage.uploadMegabytes * mebibyte;
+    this.#unlisten = this.parts.rows.onDurable(() => {
+      this.#state.written();
+      if (this.#state.pendingBytes() >= bytesMax && this.#state.failuresInRow === 0) this.#begin();
+    });
+    this.#schedule(uploadIntervalMs);
+  }
+
+  /** The rest goes out, within a deadline: what does not stays in the log of this node. */
+  async stop(): Promise<void> {
+    this.#unlisten();
+    this.#cancelTimer();
+    if (!this.#isStarted) return;
+    const cancel = this.parts.node.clock.after(stopDeadlineMs, () => this.#stopping.abort(new Error('the node stops')));
+    // One that runs may have begun before the last write.
+    await this.#running;
+    if (!this.#stopping.signal.aborted && this.parts.rows.durableVersion() > this.position()) await (this.#begin(), this.#running);
+    cancel();
+    this.#isStarted = false;
+    this.#stopping.abort(new Error('the node stops'));
+    this.#cancelTimer();
+    await this.#thread.stop();
+  }
+
+  /** An upload at once; the request stands until one has succeeded. */
+  request(): void {
+    this.#state.isRequested = true;
+    this.#begin();
+  }
 
   /** Resolves when everything acknowledged before the call is in the remote store. Rejects when that failed once; it is tried again all the same. */
-  async uploadNow(): Promise<void> {}
+  async uploadNow(): Promise<void> {
+    // The one that runs may have begun before.
+    await this.#running;
+    const done = new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    this.request();
+    return done;
+  }
+
+  /** Resolves when no upload runs. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
 
   /** Everything in the log up to this version is in the remote store, as far as it is this node's to upload. */
   position(): number {
-    return this.parts.rows.durableVersion();
+    return this.uploads.covered(this.parts.rows.durableVersion());
   }
 
   status(): UploadStatus {
-    return { isRequested: false, isRunning: false, lastSuccessMs: undefined, failuresInRow: 0, lastFailure: undefined, pendingRows: 0, pendingBytes: 0, oldestPendingMs: undefined };
+    return this.#state.status(this.#running !== undefined, this.#isStarted ? this.position() : undefined);
   }
 
   /** The manifest as this node published it last, or read it. */
-  known(_regionId: number): KnownManifest | undefined {
-    return undefined;
+  known(regionId: number): KnownManifest | undefined {
+    return this.uploads.known(regionId);
   }
 
   /** Called after each manifest that this node published. Returns what ends that. */
-  onPublished(_listener: (known: KnownManifest) => void): () => void {
-    return () => {};
+  onPublished(listener: (known: KnownManifest) => void): () => void {
+    return this.uploads.onPublished(listener);
   }
+
+  #schedule(delayMs: number): void {
+    this.#cancelTimer();
+    if (this.#isStarted && !this.#stopping.signal.aborted) this.#cancelTimer = this.parts.node.clock.after(delayMs, () => this.#begin());
+  }
+
+  #begin(): void {
+    if (!this.#isStarted) {
+      for (const { reject } of this.#waiters.splice(0)) reject(new Error('the uploader does not run'));
+      return;
+    }
+    this.#running ??= this.#run().finally(() => (this.#running = undefined));
+  }
+
+  async #run(): Promise<void> {
+    this.#cancelTimer();
+    const waiters = this.#waiters.splice(0);
+    const isRequested = this.#state.isRequested;
+    const round = this.#metrics.beginUpload();
+    try {
+      await this.#upload(isRequested);
+      this.#state.succeeded(isRequested);
+      round('success');
+      for (const { resolve } of waiters) resolve();
+      this.#schedule(uploadIntervalMs);
+    } catch (error) {
+      this.#state.failed(error as Error);
+      this.uploads.forget();
+      round('failure');
+      this.parts.node.log.warn({ err: error, failures: this.#state.failuresInRow }, 'an upload to the remote store failed; it is tried again');
+      for (const { reject } of waiters) reject(error);
+      this.#schedule(Math.min(retryMsMax, retryMsMin * 2 ** (this.#state.failuresInRow - 1)));
+    } finally {
+      await this.#thread.discard().catch(() => undefined);
+    }
+  }
+
+  /** `everywhere`: also regions without new rows publish up to when they are complete. */
+  async #upload(everywhere: boolean): Promise<void> {
+    const { rows, node } = this.parts;
+    const options = { signal: this.#stopping.signal };
+    // First of all, because it tells whether the store is there before work is done for it.
+    const states = await this.uploads.refresh(options);
+    const completeToMs = node.clock.nowMs();
+    this.#state.captured();
+    const toVersion = await this.#durable(rows.appliedVersion());
+    refuseLostRows(states, toVersion);
+    for (let live = states; ; ) {
+      live = live.filter((state) => this.uploads.known(state.own.region.id) === state.known);
+      const trimmed = live.filter(({ covered }) => covered < toVersion && covered + 1 < rows.firstLogVersion());
+      if (trimmed.length > 0) await this.#scan(trimmed, completeToMs);
+      const afterVersion = Math.min(...live.map(({ covered }) => covered));
+      if (afterVersion >= toVersion) break;
+      await this.#uploadSlice(live, afterVersion, toVersion, completeToMs);
+    }
+    await this.#publishIdle(states, toVersion, completeToMs, everywhere);
+  }
+
+  /** Resolves when everything acknowledged so far is on disk, to the newest version that is. */
+  async #durable(version: number): Promise<number> {
+    const { rows, node } = this.parts;
+    if (rows.durableVersion() >= version) return rows.durableVersion();
+    return new Promise((resolve, reject) => {
+      const end = (): void => (cancel(), unlisten());
+      const cancel = node.clock.after(durableWaitMs, () => (end(), reject(new Error('the commit log of this node does not get to the disk'))));
+      const unlisten = rows.onDurable((durable) => durable >= version && (end(), resolve(durable)));
+    });
+  }
+
+  async #uploadSlice(states: readonly RegionState[], afterVersion: number, toVersion: number, completeToMs: number): Promise<void> {
+    const regions = states.filter(({ covered }) => covered < toVersion);
+    try {
+      const slice = await this.#thread.run({ kind: 'slice', logFolder: this.parts.rows.logFolder(), afterVersion, toVersion, bytesMax: sliceBytesMax, regions: regions.map(sliceRegion) });
+      const isLast = slice.toVersion === toVersion;
+      await eachOf(regions, putsTogether, async (state) => {
+        const files = slice.segments.filter(({ regionId }) => regionId === state.own.region.id);
+        if (files.length === 0) {
+          state.covered = Math.max(state.covered, slice.toVersion);
+          return;
+        }
+        const segments = [];
+        for (const { file } of files) segments.push(await this.#put(state, file));
+        await this.uploads.publish(state, { segments, uploadedVersion: slice.toVersion, completeToMs: isLast ? completeToMs : undefined }, { signal: this.#stopping.signal });
+      });
+      await this.#thread.discard();
+    } catch (error) {
+      // The log was trimmed while it was read: the next look at it says so.
+      if (!(error instanceof LogTrimmedError)) throw error;
+    }
+  }
+
+  async #put(...[state, file]: [RegionState, Parameters<RegionUploads['put']>[1]]): ReturnType<RegionUploads['put']> {
+    const segment = await this.uploads.put(state, file, 0, this.parts.node.clock.nowMs(), { signal: this.#stopping.signal });
+    this.#metrics.uploaded(segment);
+    return segment;
+  }
+
+  /** From the rows themselves: nothing of the log is needed for versions up to the one at which it begins. */
+  async #scan(states: readonly RegionState[], completeToMs: number): Promise<void> {
+    const version = await this.#durable(this.parts.rows.appliedVersion());
+    this.parts.node.log.warn({ regions: states.map(({ own }) => own.region.id), version }, 'the log was trimmed before it was uploaded: the rows are scanned');
+    for (const state of states) {
+      const scan = new RowScanUpload(this.parts.rows, this.#thread, sliceRegion(state), version);
+      const segments = [];
+      for await (const file of scan.files(this.#stopping.signal)) segments.push(await this.#put(state, file));
+      await this.uploads.publish(state, { segments, uploadedVersion: version, completeToMs }, { signal: this.#stopping.signal });
+    }
+  }
+
+  async #publishIdle(states: readonly RegionState[], uploadedVersion: number, completeToMs: number, everywhere: boolean): Promise<void> {
+    const idle = states.filter(({ own, known }) => {
+      const { completeToMs: publishedMs } = known.manifest;
+      return this.uploads.known(own.region.id) === known && publishedMs < completeToMs && (everywhere || publishedMs <= completeToMs - idlePublishMs);
+    });
+    await eachOf(idle, putsTogether, async (state) => {
+      await this.uploads.publish(state, { segments: [], uploadedVersion, completeToMs }, { signal: this.#stopping.signal });
+    });
+  }
+}
+
+function sliceRegion({ own, covered, versionBase }: RegionState): SliceRegion {
+  const { table, region, regionCount } = own;
+  const index = region.id % regionsPerTableMax;
+  return { tableId: table.id, regionId: region.id, index, regionCount, afterVersion: covered, versionBase, schemaVersion: table.schemaVersion, columns: columnsOf(table.fields) };
+}
+
+/** The data folder is older than what was uploaded from it: versions would be given a second time. */
+function refuseLostRows(states: readonly RegionState[], newestVersion: number): void {
+  const ahead = states.find(({ covered }) => covered > newestVersion);
+  if (ahead === undefined) return;
+  throw new Error(`region ${ahead.own.region.id} was uploaded up to version ${ahead.covered} of this node's log, which ends with ${newestVersion}: its data folder was replaced by an older one`);
 }

@@ -1,0 +1,142 @@
+import { randomUUID } from 'node:crypto';
+import { open } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { NodeContext, NodePart } from '@binnacle/node-kit/node-context';
+import type { ObjectStore, OperationOptions } from '@binnacle/object-store/object-store';
+import { Counter } from 'prom-client';
+import { defaultMergeLimits, type MergeLimits, nextMerge, type PlannedMerge, withMerged } from './merge-policy.js';
+import type { Segment } from './manifest.js';
+import type { RegionState } from './region-uploads.js';
+import { columnsOf } from './segment-columns.js';
+import { SegmentThread } from './segment-thread.js';
+import type { RemoteTier, Uploader } from './uploader.js';
+
+export interface MergerParts {
+  readonly node: NodeContext;
+  readonly remote: RemoteTier;
+  readonly uploader: Uploader;
+  readonly limits?: MergeLimits;
+}
+
+/** Also woken by each upload. */
+const lookIntervalMs = 60_000;
+const retryMs = 60_000;
+/** Of a merge under way: its inputs and outputs lie on the local disk, and DuckDB sorts there. */
+const thread = { memoryMegabytes: 512, temporaryMegabytes: 32_768, threads: 1, jobMsMax: 3_600_000 };
+const partBytes = 8 * 2 ** 20;
+
+/**
+ * Merges segments of the regions of this node in the background, one merge at a time, by `nextMerge`. The inputs stay in the remote store for those who
+ * still read them, until the collector takes them. What is published meanwhile stays behind the output: a merge is done once, however often the
+ * manifest moves.
+ */
+export class Merger implements NodePart {
+  readonly name = 'merger of segments';
+  readonly #thread: SegmentThread;
+  readonly #folder: string;
+  readonly #stopping = new AbortController();
+  readonly #bytes: Counter<'direction'>;
+  readonly #merges: Counter<'result'>;
+  #cancelTimer = (): void => {};
+  #unlisten = (): void => {};
+  #running: Promise<void> | undefined;
+  #isStarted = false;
+
+  constructor(private readonly parts: MergerParts) {
+    const { node } = parts;
+    this.#folder = join(node.config.dataDir, 'storage', 'merges');
+    this.#thread = new SegmentThread(node.clock, { folder: this.#folder, ...thread });
+    const registers = [node.metrics];
+    this.#bytes = new Counter({ name: 'binnacle_remote_merged_bytes_total', help: 'Bytes of segments read and written by merges.', labelNames: ['direction'], registers });
+    this.#merges = new Counter({ name: 'binnacle_remote_merges_total', help: 'Merges of segments, by how they ended.', labelNames: ['result'], registers });
+    node.addPart(this);
+  }
+
+  async start(): Promise<void> {
+    if (!this.parts.remote.isOn()) return;
+    this.#isStarted = true;
+    this.#thread.start();
+    this.#unlisten = this.parts.uploader.onPublished(() => this.#schedule(0));
+    this.#schedule(lookIntervalMs);
+  }
+
+  /** A merge that runs is given up: what it wrote to the remote store is the collector's. */
+  async stop(): Promise<void> {
+    this.#unlisten();
+    this.#stopping.abort(new Error('the node stops'));
+    this.#cancelTimer();
+    if (!this.#isStarted) return;
+    this.#isStarted = false;
+    await this.#thread.stop();
+    await this.#running;
+  }
+
+  /** Merges until there is nothing to merge. Rejects when one failed. */
+  async mergeAll(): Promise<void> {
+    const options = { signal: this.#stopping.signal };
+    for (;;) {
+      // Uploads go first.
+      await this.parts.uploader.idle();
+      const states = await this.parts.uploader.uploads.refresh(options);
+      const next = states.map((state) => ({ state, merge: nextMerge(state.known.manifest.segments, this.parts.limits ?? defaultMergeLimits) })).find(({ merge }) => merge !== undefined);
+      if (next?.merge === undefined) return;
+      await this.#merge(next.state, next.merge, options);
+    }
+  }
+
+  #schedule(delayMs: number): void {
+    this.#cancelTimer();
+    if (this.#isStarted) this.#cancelTimer = this.parts.node.clock.after(delayMs, () => this.#begin());
+  }
+
+  #begin(): void {
+    if (this.#running !== undefined) return;
+    let nextMs = lookIntervalMs;
+    this.#running = this.mergeAll()
+      .catch((error: unknown) => {
+        this.#merges.inc({ result: 'failure' });
+        nextMs = retryMs;
+        if (!this.#stopping.signal.aborted) this.parts.node.log.warn({ err: error }, 'segments could not be merged; it is tried again');
+      })
+      .finally(() => {
+        this.#running = undefined;
+        this.#schedule(nextMs);
+      });
+  }
+
+  async #merge(state: RegionState, { inputs, level, dropsMarks }: PlannedMerge, options: OperationOptions): Promise<void> {
+    const { uploads } = this.parts.uploader;
+    const { fields, schemaVersion } = state.own.table;
+    try {
+      const local = [];
+      for (const segment of inputs) local.push({ path: await download(this.parts.remote.store(), segment, this.#folder, options), columns: segment.columns });
+      const { segments: files } = await this.#thread.run({ kind: 'merge', inputs: local, dropsMarks, schemaVersion, columns: columnsOf(fields) });
+      const outputs: Segment[] = [];
+      for (const { file } of files) outputs.push(await uploads.put(state, file, level, this.parts.node.clock.nowMs(), options));
+      const isPublished = await uploads.change(state, outputs, (manifest) => withMerged(manifest, inputs, outputs), options);
+      this.#merges.inc({ result: isPublished ? 'success' : 'superseded' });
+      this.#bytes.inc({ direction: 'read' }, bytesOf(inputs));
+      this.#bytes.inc({ direction: 'written' }, bytesOf(outputs));
+    } finally {
+      await this.#thread.discard();
+    }
+  }
+}
+
+/** Resolves to the path of a copy of the segment. */
+export async function download(store: Pick<ObjectStore, 'getRange'>, { key, bytes }: Pick<Segment, 'key' | 'bytes'>, folder: string, options?: OperationOptions): Promise<string> {
+  const path = join(folder, `${randomUUID()}.parquet`);
+  const file = await open(path, 'wx');
+  try {
+    for (let offset = 0; offset < bytes; offset += partBytes) {
+      await file.writeFile(await store.getRange(key, { offset, length: Math.min(partBytes, bytes - offset) }, options));
+    }
+  } finally {
+    await file.close();
+  }
+  return path;
+}
+
+function bytesOf(segments: readonly Segment[]): number {
+  return segments.reduce((sum, { bytes }) => sum + bytes, 0);
+}

@@ -1,0 +1,180 @@
+import { randomUUID } from 'node:crypto';
+import type { ObjectStore, OperationOptions } from '@binnacle/object-store/object-store';
+import { type Manifest, type Segment, segmentPrefix } from './manifest.js';
+import { FencedError, type KnownManifest, type ManifestStore } from './manifest-store.js';
+import type { SegmentFile } from './segment-file.js';
+import type { UploadedRegion, UploadedRegions } from './upload-regions.js';
+
+/** A region whose manifest this node has claimed and read. */
+export interface RegionState {
+  readonly own: UploadedRegion;
+  readonly term: number;
+  readonly versionBase: number;
+  known: KnownManifest;
+  /** Versions of the log up to this one are in the remote store, or are of no concern to the region. */
+  covered: number;
+  /** Ends with the last change that was begun: an upload and a merge may both have something to publish. */
+  changing: Promise<unknown>;
+}
+
+/** What a region publishes. Versions are those of the log. */
+export interface Publication {
+  readonly segments: readonly Segment[];
+  readonly uploadedVersion: number;
+  readonly completeToMs: number | undefined;
+}
+
+const readsTogether = 8;
+
+/** A published manifest may have been changed by the collector because it took the files for abandoned: they are gone, and have to be made again. */
+class CollectedError extends Error {}
+
+/** The regions this node publishes in, and what it knows of their manifests. */
+export class RegionUploads {
+  readonly #states = new Map<number, RegionState>();
+  readonly #listeners = new Set<(known: KnownManifest) => void>();
+
+  constructor(
+    private readonly store: () => ObjectStore,
+    private readonly manifests: ManifestStore,
+    private readonly regions: UploadedRegions,
+  ) {}
+
+  known(regionId: number): KnownManifest | undefined {
+    return this.#states.get(regionId)?.known;
+  }
+
+  onPublished(listener: (known: KnownManifest) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Of the log: up to here everything is uploaded, for each region that is this node's. 0 while a region is not known. */
+  covered(newestVersion: number): number {
+    const coveredOf = ({ region }: UploadedRegion): number => this.#current(region.id)?.covered ?? 0;
+    return Math.min(newestVersion, ...this.regions.all().map(coveredOf));
+  }
+
+  /** After a failure nobody knows what is stored. */
+  forget(): void {
+    this.#states.clear();
+  }
+
+  /** The regions of this node, with their manifests: read where they are not known. */
+  async refresh(options: OperationOptions): Promise<RegionState[]> {
+    const all = this.regions.all().filter(({ region }) => this.regions.claimed(region.id) !== undefined);
+    const ids = new Set(all.map(({ region }) => region.id));
+    for (const id of this.#states.keys()) if (!ids.has(id)) this.#states.delete(id);
+    await eachOf(all, readsTogether, async (own) => {
+      const current = this.#current(own.region.id);
+      if (current === undefined) await this.#read(own, options);
+      else this.#states.set(own.region.id, Object.assign(current, { own }));
+    });
+    return [...this.#states.values()];
+  }
+
+  /** Puts the file where no other is. */
+  async put(state: RegionState, file: SegmentFile, level: number, nowMs: number, options: OperationOptions): Promise<Segment> {
+    const { tableId, regionId } = state.known.manifest;
+    const { path, ...facts } = file;
+    const key = `${segmentPrefix(tableId, regionId)}${randomUUID()}.parquet`;
+    await this.store().putFile(key, path, { ...options, condition: 'absent' });
+    return { key, level, createdAtMs: nowMs, ...facts };
+  }
+
+  /** The segments behind those that are there. Resolves to false when the region turned out to be another node's. */
+  async publish(state: RegionState, { segments, uploadedVersion, completeToMs = 0 }: Publication, options: OperationOptions): Promise<boolean> {
+    const version = state.versionBase + uploadedVersion;
+    const isPublished = await this.change(
+      state,
+      segments,
+      (manifest) => ({
+        ...manifest,
+        uploadedVersion: Math.max(manifest.uploadedVersion, version),
+        completeToMs: Math.max(manifest.completeToMs, completeToMs),
+        logFrom: Math.max(manifest.logFrom, this.regions.logFrom?.(manifest.regionId, version) ?? 0),
+        segments: [...manifest.segments, ...segments],
+      }),
+      options,
+    );
+    if (isPublished) state.covered = Math.max(state.covered, uploadedVersion);
+    return isPublished;
+  }
+
+  /**
+   * Compare-and-set on top of whatever this node published last; when that was replaced meanwhile, on top of the newer one. `added` are the objects
+   * the change brings in. Resolves to false when the region is another node's, or the change does not apply any more.
+   */
+  change(state: RegionState, added: readonly Segment[], change: (manifest: Manifest) => Manifest | undefined, options: OperationOptions): Promise<boolean> {
+    const changed = state.changing.then(() => this.#change(state, added, change, options));
+    state.changing = changed.catch(() => undefined);
+    return changed;
+  }
+
+  async #change(state: RegionState, added: readonly Segment[], change: (manifest: Manifest) => Manifest | undefined, options: OperationOptions): Promise<boolean> {
+    const { regionId } = state.known.manifest;
+    const before = state.known;
+    let isChanged = false;
+    try {
+      state.known = await this.manifests.update(
+        before,
+        async (manifest) => {
+          if (manifest.collections !== before.manifest.collections) await this.#stillThere(added, options);
+          const next = change(manifest);
+          isChanged = next !== undefined;
+          return next && { ...next, term: state.term };
+        },
+        options,
+      );
+    } catch (error) {
+      this.#states.delete(regionId);
+      if (!(error instanceof FencedError)) throw error;
+      this.regions.fenced(regionId, error.newer);
+      return false;
+    }
+    if (isChanged) for (const listener of this.#listeners) listener(state.known);
+    return isChanged;
+  }
+
+  /** Undefined: it is to be read. */
+  #current(regionId: number): RegionState | undefined {
+    const state = this.#states.get(regionId);
+    const claim = this.regions.claimed(regionId);
+    return state !== undefined && claim?.term === state.term && claim.versionBase === state.versionBase ? state : undefined;
+  }
+
+  async #read(own: UploadedRegion, options: OperationOptions): Promise<void> {
+    const { id } = own.region;
+    this.#states.delete(id);
+    const known = await this.manifests.read(own.table.id, id, options);
+    const claim = this.regions.claimed(id);
+    if (claim === undefined) return;
+    if (known === undefined) throw new Error(`region ${id} was claimed in term ${claim.term} and has no manifest`);
+    const { manifest } = known;
+    if (manifest.term > claim.term) return this.regions.fenced(id, manifest);
+    if (manifest.term < claim.term) throw new Error(`region ${id} was claimed in term ${claim.term}, and its manifest is of term ${manifest.term}`);
+    this.#states.set(id, { own, ...claim, known, changing: Promise.resolve(), covered: Math.max(0, manifest.uploadedVersion - claim.versionBase) });
+  }
+
+  async #stillThere(segments: readonly Segment[], options: OperationOptions): Promise<void> {
+    for (const { key } of segments) if ((await this.store().head(key, options)) === undefined) throw new CollectedError(`${key} was collected before it was published`);
+  }
+}
+
+/** Runs up to `together` at a time; rejects with the first failure, after those that run have ended. */
+export async function eachOf<T>(items: readonly T[], together: number, run: (item: T) => Promise<void>): Promise<void> {
+  const left = [...items];
+  const failures: unknown[] = [];
+  const worker = async (): Promise<void> => {
+    for (let item = left.shift(); item !== undefined; item = left.shift()) {
+      try {
+        await run(item);
+      } catch (error) {
+        left.length = 0;
+        failures.push(error);
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: Math.min(together, items.length) }, worker));
+  if (failures.length > 0) throw failures[0];
+}
