@@ -22,6 +22,10 @@ test('on the wire are the names and defaults that Typesense documents', () => {
     'healthy-write-lag': 500,
     'cache-num-entries': 1_000,
     'skip-writes': false,
+    'dt-filecache-min-age-seconds': 1_800,
+    'dtfile-level': 100,
+    'downloading-count-scale': 2,
+    'max-downloading-count-scale': 10,
   });
 });
 
@@ -30,6 +34,14 @@ test('a change keeps what it does not name and leaves the old object alone', () 
   const next = changedSettings(current, { 'log-slow-requests-time-ms': 2_000, 'enable-search-logging': true });
   expect(next).toEqual({ ...new Settings(), skipWrites: true, logSlowRequestsTimeMs: 2_000, enableSearchLogging: true });
   expect(current.logSlowRequestsTimeMs).toBe(-1);
+});
+
+test('the settings of the file cache go by the names that TiFlash gives them too', () => {
+  const next = changedSettings(new Settings(), { dt_filecache_min_age_seconds: 60, dtfile_level: 9, downloading_count_scale: 0.5, 'max-downloading-count-scale': 4 });
+  expect(next).toEqual({ ...new Settings(), dtFilecacheMinAgeSeconds: 60, dtfileLevel: 9, downloadingCountScale: 0.5, maxDownloadingCountScale: 4 });
+  expect(refusal({ dtfile_level: 101 })).toBe('Configuration `dtfile-level` must be at most 100.');
+  expect(refusal({ downloading_count_scale: 'many' })).toBe('Configuration `downloading-count-scale` must be a number.');
+  expect(refusal({ downloading_count_scale: 0 })).toBe('Configuration `downloading-count-scale` must be 0.1 or more.');
 });
 
 test('a wrong type is refused in the words of Typesense', () => {

@@ -25,7 +25,8 @@ export function settingsOnTheWire(settings: Settings): Record<string, number | b
 export function changedSettings(current: Settings, change: Readonly<Record<string, unknown>>): Settings {
   const next = Object.assign(new Settings(), current);
   for (const [wireName, value] of Object.entries(change)) {
-    const name = wireNames.get(wireName);
+    // TiFlash writes its own with underscores.
+    const name = wireNames.get(wireName.replaceAll('_', '-'));
     if (name === undefined) {
       const shown = wireName.slice(0, 64);
       const nearest = didYouMean(shown, [...wireNames.keys()]);
@@ -43,8 +44,11 @@ function complaint(error: ValidationError): string {
   const broken = error.constraints ?? {};
   const must = (what: string): string => `Configuration \`${wireName}\` must be ${what}.`;
   if (broken['isInt']) return must('an integer');
+  if (broken['isNumber']) return must('a number');
   if (broken['isBoolean']) return must('a boolean');
-  if (broken['min']) return /-1/.test(broken['min']) ? must('-1 or more') : must('a positive integer');
+  const least = / (-1|0\.1)$/.exec(broken['min'] ?? '')?.[1];
+  if (least !== undefined) return must(`${least} or more`);
+  if (broken['min']) return must('a positive integer');
   const limit = /\d+$/.exec(broken['max'] ?? '')?.[0];
   return must(limit === undefined ? 'another value' : `at most ${limit}`);
 }

@@ -3,6 +3,9 @@ import { EventLog } from '@binnacle/node-kit/event-log';
 import { EventStreams } from '@binnacle/node-kit/event-streams';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Module } from '@nestjs/common';
+import { CacheController } from './cache/cache.controller.js';
+import { FileCache } from './cache/file-cache.js';
+import { openFileCache } from './cache/open-file-cache.js';
 import { Compaction } from './compaction.js';
 import { DocumentRoutes } from './documents/document-routes.js';
 import { DocumentWriter } from './documents/document-writer.js';
@@ -41,11 +44,12 @@ const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatM
 
 /** Tables of documents: the rows of this node, the catalog of all tables, the search index, and the election of who decides about them. */
 @Module({
-  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, OperationsController, TasksController],
+  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, OperationsController, CacheController, TasksController],
   providers: [
     // Parts start in this order: rows are recovered before anything asks for them.
     RowStore,
     RemoteStore,
+    { provide: FileCache, useFactory: openFileCache, inject: [NodeContext, RemoteStore] },
     // Before the catalog reads it.
     RestoredState,
     Catalog,

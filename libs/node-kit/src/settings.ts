@@ -1,5 +1,5 @@
 import { plainToInstance } from 'class-transformer';
-import { IsBoolean, IsInt, Max, Min, validateSync } from 'class-validator';
+import { IsBoolean, IsInt, IsNumber, Max, Min, validateSync } from 'class-validator';
 
 const maxInt = 2_147_483_647;
 
@@ -22,6 +22,14 @@ export class Settings {
   @IsInt() @Min(0) @Max(10_000_000) cacheNumEntries = 1_000;
   /** Writes are answered 422 `Skipping writes.` */
   @IsBoolean() skipWrites = false;
+  /** Files of the file cache that were used within this time are evicted only for more important ones, or by force. */
+  @IsInt() @Min(0) @Max(maxInt) dtFilecacheMinAgeSeconds = 1_800;
+  /** File types above this number are read without being kept in the file cache. */
+  @IsInt() @Min(0) @Max(100) dtfileLevel = 100;
+  /** Downloads into the file cache that run at the same time, for each core. */
+  @IsNumber() @Min(0.1) @Max(1_000) downloadingCountScale = 2;
+  /** Downloads that run or wait, for each core; readers that need more wait for their turn. */
+  @IsNumber() @Min(0.1) @Max(1_000) maxDownloadingCountScale = 10;
 }
 
 /** Reads the stored document (JSON, camel case). Throws on anything that is no valid settings; keys that are absent have their defaults. */

@@ -269,9 +269,10 @@ const remoteStore: readonly Route[] = [
   }),
 ];
 
-const eviction: Pick<Route, 'target' | 'action' | 'retryable' | 'deadlineMs' | 'produces'> = {
+const eviction: Pick<Route, 'target' | 'action' | 'state' | 'retryable' | 'deadlineMs' | 'produces'> = {
   target: anyStorage,
   action: 'remote/cache:evict',
+  state: 'served',
   retryable: false,
   deadlineMs: 2 * minuteMs,
   produces: json,
@@ -284,6 +285,7 @@ const caches: readonly Route[] = [
     summary: 'What the file cache holds, by file type and age',
     target: anyStorage,
     action: 'remote/cache:get',
+    state: 'served',
     produces: json,
   }),
   // Without a suffix it answers 400 in the words of the dialect, not 404.
