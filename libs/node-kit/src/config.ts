@@ -292,7 +292,7 @@ export class RemoteConfig {
   @Key('Connections to the remote store; further operations wait for one. Formula: throughput x latency / 8 MiB, and some for small ones.')
   @IsInt()
   @Min(1)
-  @Max(1_000)
+  @Max(10_000)
   connectionsMax = 64;
 }
 

@@ -38,8 +38,10 @@ describe('sources', () => {
   test('every key can be set in the file, in the environment and by a flag', () => {
     const other = (key: (typeof configKeys)[number]): string => {
       if (typeof key.default === 'boolean') return String(!key.default);
-      if (typeof key.default === 'number') return key.name === 'port-offset' ? '0' : /percent-min$|at-once-max$|-threads$/.test(key.name) ? '7' : '2345';
+      if (typeof key.default === 'number') return key.name === 'port-offset' ? '0' : Number(/\d+$/.exec(key.allowed)) < 2345 ? '7' : '2345';
       if (key.name === 'storage.modes') return 'write';
+      if (key.name === 'remote.url') return 's3://bucket/prefix';
+      if (key.name === 'remote.s3-endpoint') return 'http://127.0.0.1:9000';
       if (key.name === 'log.level') return 'debug';
       if (key.name === 'log.format') return 'json';
       if (key.name === 'node.cluster-secret') return 'a-secret-of-32-characters-or-so!';
