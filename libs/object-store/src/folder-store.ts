@@ -17,12 +17,13 @@ import { proveConditions } from './prove-conditions.js';
 export interface FolderStoreOptions {
   /** Of one operation. Files get a second more for every 10 MB. */
   readonly timeoutMs: number;
+  /** A file being written that has not changed for this long was left by a process that died. Default: an hour. */
+  readonly leftoverAgeMs?: number;
 }
 
 /** What no key can begin with. Same file system as the objects, so that what was written there can be renamed. */
 const ownFolder = '.binnacle';
-/** A file being written that has not grown for this long was left by a process that died. */
-const leftoverAgeMs = 3_600_000;
+const leftoverAgeMsDefault = 3_600_000;
 const bytesPerMs = 10_000;
 
 /**
@@ -52,7 +53,7 @@ export class FolderStore implements ObjectStore {
       return await withDeadline(options.timeoutMs, undefined, async (signal) => {
         await makeFolder(join(own, 'temporary'));
         const store = new FolderStore(folder, await FolderLock.open(join(own, 'lock.sqlite'), signal), options);
-        await store.#removeLeftovers();
+        await store.#removeLeftovers(options.leftoverAgeMs ?? leftoverAgeMsDefault);
         return store;
       });
     } catch (error) {
@@ -204,12 +205,12 @@ export class FolderStore implements ObjectStore {
     }
   }
 
-  async #removeLeftovers(): Promise<void> {
+  async #removeLeftovers(ageMs: number): Promise<void> {
     for (const name of await readdir(this.#temporary)) {
       const path = join(this.#temporary, name);
       const found = await stat(path).catch(missing);
       // The change time: a renamed file keeps the time of its content.
-      if (found !== undefined && found.ctimeMs < Date.now() - leftoverAgeMs) await rm(path, { force: true });
+      if (found !== undefined && found.ctimeMs <= Date.now() - ageMs) await rm(path, { force: true });
     }
   }
 

@@ -1,5 +1,5 @@
 import { afterAll, expect, test } from '@jest/globals';
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { FolderStore } from '../src/folder-store.js';
@@ -44,4 +44,14 @@ test('a key that is a folder is nothing to read and an error to write', async ()
   await expect(store.put('a/b/c', Buffer.from('y'))).rejects.toThrow('the folder of another key');
   expect((await store.get('a/b'))?.body.toString()).toBe('x');
   await store.close();
+});
+
+test('what a crash left half-written an hour ago goes at the next start, and what is being written stays', async () => {
+  await (await open('leftovers')).close();
+  const temporary = join(folder, 'leftovers/.binnacle/temporary');
+  await writeFile(join(temporary, 'half'), 'x');
+  await (await open('leftovers')).close();
+  expect(await readdir(temporary)).toEqual(['half']);
+  await (await FolderStore.open(join(folder, 'leftovers'), { timeoutMs: 10_000, leftoverAgeMs: 0 })).close();
+  expect(await readdir(temporary)).toEqual([]);
 });

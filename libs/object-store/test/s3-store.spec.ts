@@ -1,8 +1,11 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { type CephServer, startCeph } from '@binnacle/testing/ceph';
+import { once } from 'node:events';
+import { createServer, request, type RequestListener } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3';
 import { type ObjectStoreConfig, openObjectStore } from '../src/open-object-store.js';
-import { type ObjectStore, ObjectStoreUnavailable, ObjectStoreUnusable } from '../src/object-store.js';
+import { type ObjectStore, PreconditionFailed, ObjectStoreUnavailable, ObjectStoreUnusable } from '../src/object-store.js';
 import { testObjectStore } from './object-store.contract.js';
 
 let ceph: CephServer;
@@ -58,6 +61,76 @@ test('a store that is down or hangs is given up within the deadline', async () =
     ceph.resume();
     await hanging.close();
   }
+});
+
+async function withServer(listener: RequestListener, use: (endpoint: string) => Promise<void>): Promise<void> {
+  const server = createServer(listener).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  try {
+    await use(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  } finally {
+    server.closeAllConnections();
+    server.close();
+  }
+}
+
+test('a conditional write whose answer got lost is a win, and one that really lost is not', async () => {
+  let isLosing = false;
+  let lostAnswers = 0;
+  const proxy: RequestListener = (incoming, answer) => {
+    const { method, url: path, headers } = incoming;
+    const onward = request(new URL(path ?? '/', ceph.endpoint), { method: method ?? 'GET', headers }, (found) => {
+      if (isLosing && method === 'PUT') {
+        isLosing = false;
+        lostAnswers++;
+        found.resume().on('end', () => incoming.socket.destroy());
+        return;
+      }
+      answer.writeHead(found.statusCode ?? 500, found.headers);
+      found.pipe(answer);
+    });
+    incoming.pipe(onward);
+  };
+  await withServer(proxy, async (endpoint) => {
+    const store = await open({ s3Endpoint: endpoint });
+    await store.check();
+    isLosing = true;
+    const first = await store.put('lost/a', Buffer.from('1'), { condition: 'absent' });
+    expect(await store.head('lost/a')).toMatchObject(first);
+    isLosing = true;
+    const second = await store.put('lost/a', Buffer.from('2'), { condition: first });
+    expect((await store.get('lost/a'))?.body.toString()).toBe('2');
+    isLosing = true;
+    await expect(store.put('lost/a', Buffer.from('3'), { condition: first })).rejects.toThrow(PreconditionFailed);
+    expect(await store.head('lost/a')).toMatchObject(second);
+    expect(lostAnswers).toBe(3);
+    await store.close();
+  });
+});
+
+test('a store that overwrites regardless of conditions is refused, also by the first conditional write', async () => {
+  await withServer((incoming, answer) => incoming.resume().on('end', () => answer.setHeader('etag', '"1"').end()), async (endpoint) => {
+    const store = await open({ s3Endpoint: endpoint });
+    await expect(store.check()).rejects.toThrow(/ignores If-None-Match/);
+    await expect(store.put('a', Buffer.from('x'), { condition: 'absent' })).rejects.toThrow(ObjectStoreUnusable);
+    await store.close();
+  });
+});
+
+test('errors of the server are tried again, and told when they last', async () => {
+  let failures = 2;
+  const shaky: RequestListener = (incoming, answer) => {
+    incoming.resume();
+    if (failures-- > 0) answer.writeHead(503).end('<Error><Code>SlowDown</Code><Message>later</Message></Error>');
+    else answer.setHeader('etag', '"1"').end();
+  };
+  await withServer(shaky, async (endpoint) => {
+    const store = await open({ s3Endpoint: endpoint });
+    expect(await store.put('a', Buffer.from('x'))).toEqual({ etag: '"1"' });
+    failures = 1_000;
+    await expect(store.put('a', Buffer.from('x'))).rejects.toThrow(/failed after \d attempts \(503 SlowDown\)/);
+    await store.close();
+  });
 });
 
 test('no parts of uploads are left', async () => {
