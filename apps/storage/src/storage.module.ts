@@ -14,11 +14,14 @@ import { MatchingRows } from './documents/matching-rows.js';
 import { OtherNodes } from './documents/other-nodes.js';
 import { RequestBodies } from './documents/request-bodies.js';
 import { OperationsController } from './operations.controller.js';
+import { LateRows } from './regions/late-rows.js';
+import { LateRowsTaker } from './regions/late-rows-taker.js';
 import { OwnRegions } from './regions/own-regions.js';
 import { RegionLeader } from './regions/region-leader.js';
 import { RegionRows } from './regions/region-rows.js';
 import { RemoteStore } from './remote/remote-store.js';
 import { Placement } from './regions/placement.js';
+import { Uploader } from './remote/uploader.js';
 import { RowStore } from './row-store.js';
 import { ResultCache } from './search/result-cache.js';
 import { SearchIndex } from './search/search-index.js';
@@ -42,6 +45,13 @@ import { type TaskChange, Tasks } from './tasks.js';
 const taskEventsMax = 1_000;
 const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatMs: 15_000, readAgain: '/api/v1/tasks' };
 
+function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regions: OwnRegions): Uploader {
+  const uploader = new Uploader({ node, rows, remote, manifests: regions.manifests, regions });
+  const trimFailed = (error: unknown): void => node.log.debug({ err: error }, 'log objects of a region could not be removed; the collector takes them');
+  uploader.onPublished(({ manifest }) => void regions.trimLog(manifest).catch(trimFailed));
+  return uploader;
+}
+
 /** Tables of documents: the rows of this node, the catalog of all tables, the search index, and the election of who decides about them. */
 @Module({
   controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, OperationsController, CacheController, TasksController],
@@ -63,6 +73,9 @@ const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatM
     DocumentCounts,
     Placement,
     RegionLeader,
+    LateRowsTaker,
+    LateRows,
+    { provide: Uploader, useFactory: uploaderOf, inject: [NodeContext, RowStore, RemoteStore, OwnRegions] },
     WriteNodes,
     LargeDocuments,
     DocumentWriter,

@@ -95,7 +95,7 @@ describe('hostile documents', () => {
   test.each<[string, string]>([
     ['action=replace', 'Parameter `action` must be a create|update|upsert|emplace.'],
     ['dirty_values=maybe', 'Parameter `dirty_values` must be a coerce_or_reject|coerce_or_drop|drop|reject.'],
-    ['durability=later', 'Parameter `durability` must be a fsync|none.'],
+    ['durability=later', 'Parameter `durability` must be a fsync|none|remote.'],
     ['action=create&action=upsert', 'Parameter `action` is given twice.'],
   ])('?%s', async (query, message) => {
     expect(await documents(`?${query}`, '{"title":"a"}')).toMatchObject({ status: 400, body: { message } });

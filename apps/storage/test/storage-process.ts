@@ -37,12 +37,12 @@ export class StorageProcess {
     return node;
   }
 
-  async ask(method: 'GET' | 'POST', path: string, body?: unknown): Promise<Answer> {
+  async ask(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body?: unknown, headers: Record<string, string> = {}): Promise<Answer> {
     const address = /"address":"([^"]+)"[^\n]*"msg":"node runs"/.exec(this.#output)?.[1] as string;
     const answer = await request(`http://${address}${path}`, {
       method,
       dispatcher: this.#agent,
-      headers: { [clusterSecretHeader]: clusterSecret, 'content-type': 'application/json' },
+      headers: { [clusterSecretHeader]: clusterSecret, 'content-type': 'application/json', ...headers },
       body: body === undefined ? null : typeof body === 'string' ? body : JSON.stringify(body),
     });
     return { status: answer.statusCode, text: await answer.body.text() };
@@ -50,6 +50,11 @@ export class StorageProcess {
 
   output(): string {
     return this.#output;
+  }
+
+  /** SIGSTOP keeps it from doing anything until SIGCONT. */
+  signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
+    this.#child.kill(signal);
   }
 
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {

@@ -4,6 +4,7 @@ import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { pino } from 'pino';
 import { Registry } from 'prom-client';
 import type { OwnRegions } from '../src/regions/own-regions.js';
+import type { RemoteStore } from '../src/remote/remote-store.js';
 import { RegionRows } from '../src/regions/region-rows.js';
 import { RowStore } from '../src/row-store.js';
 import type { Catalog } from '../src/tables/catalog.js';
@@ -41,5 +42,5 @@ export async function openRows(dataDir: string, change: (config: NodeConfig) => 
 
 /** As if every region were this node's. */
 export function ownRows(store: RowStore, newest: (table: Table) => Table): RegionRows {
-  return new RegionRows(store, { newest } as unknown as Catalog, { refusal: () => undefined } as unknown as OwnRegions);
+  return new RegionRows(store, { newest } as unknown as Catalog, { refusal: () => undefined } as unknown as OwnRegions, { isOn: () => false } as unknown as RemoteStore);
 }

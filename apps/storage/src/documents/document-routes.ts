@@ -7,7 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 
 import { Readable } from 'node:stream';
 import { OwnRegions } from '../regions/own-regions.js';
 import { soleWriteNode } from '../regions/region.js';
-import { RegionRows } from '../regions/region-rows.js';
+import { RegionRows, type WriteOptions } from '../regions/region-rows.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
@@ -92,6 +92,7 @@ export class DocumentRoutes implements OnModuleInit {
     if (id !== undefined) checkId(id);
     const table = await this.catalog.lookUp(collection);
     const body = request.body instanceof Readable ? request.body : undefined;
+    await this.own.arrived(table);
     const handle = Buffer.from(id ?? '');
     if (id !== undefined && !this.own.isOwn(table, handle)) {
       await this.writeNodes.forward(this.own.regionOf(table, handle).writeNode, table, request, reply, body);
@@ -109,7 +110,7 @@ export class DocumentRoutes implements OnModuleInit {
   }
 
   async #write({ request, table, query, body, reply }: DocumentRequest, status: number, write: WriteRequest): Promise<FastifyReply> {
-    const options = writeOptionsOf(query);
+    const options = this.#writeOptionsOf(query);
     return this.bodies.use(body, documentBytesMax, async (bytes) => {
       // The text of a large document goes to another thread, and may have to go to another node after that.
       const sent = this.own.ownsAll(table) || bytes.length < largeBytesMin ? bytes : Buffer.from(bytes);
@@ -144,7 +145,7 @@ export class DocumentRoutes implements OnModuleInit {
         return current === undefined ? ('keep' as const) : ('delete' as const);
       },
     };
-    const [result] = await this.regions.write(table, [change], writeOptionsOf(query));
+    const [result] = await this.regions.write(table, [change], this.#writeOptionsOf(query));
     if (result instanceof BinnacleError) throw result;
     if (deleted === undefined && !mayBeAbsent) throw noDocument(id);
     return reply.type(jsonType).send(deleted ?? JSON.stringify({ id }));
@@ -156,14 +157,14 @@ export class DocumentRoutes implements OnModuleInit {
     for (const name of ['return_doc', 'return_id']) {
       if (flagOf(query, name)) throw new BinnacleError('BAD_REQUEST', `Parameter \`${name}\` is not supported here: export what matches first.`);
     }
-    const options = writeOptionsOf(query);
+    const options = this.#writeOptionsOf(query);
     return { num_deleted: await this.otherNodes.sum(table, request, 'num_deleted', undefined, () => this.matching.delete(table, filterBy, options)) };
   }
 
   async #patchMatching({ request, table, query, body }: DocumentRequest): Promise<{ num_updated: number }> {
     const filterBy = given(query, 'filter_by');
     if (filterBy === undefined) throw missing('filter_by');
-    const how = { dirtyValues: dirtyValuesOf(query), ...writeOptionsOf(query) };
+    const how = { dirtyValues: dirtyValuesOf(query), ...this.#writeOptionsOf(query) };
     return this.bodies.use(body, documentBytesMax, async (bytes) => ({
       num_updated: await this.otherNodes.sum(table, request, 'num_updated', bytes, () => this.matching.patch(table, filterBy, bytes, how)),
     }));
@@ -188,7 +189,7 @@ export class DocumentRoutes implements OnModuleInit {
       batchSize: Math.min(positiveOf(query, 'batch_size') ?? batchSizeMax, batchSizeMax),
       returnDocument: flagOf(query, 'return_doc'),
       returnId: flagOf(query, 'return_id'),
-      ...writeOptionsOf(query),
+      ...this.#writeOptionsOf(query),
     };
     const results = new ImportResults(this.node.clock);
     const onFailure = (error: unknown): void => this.node.log.error({ err: error, table: table.name }, 'an import could not write');
@@ -199,6 +200,12 @@ export class DocumentRoutes implements OnModuleInit {
     await this.#stream(reply, results);
     await running.catch(() => undefined);
     return reply;
+  }
+
+  #writeOptionsOf(query: Query): WriteOptions {
+    const options = writeOptionsOf(query);
+    this.regions.check(options);
+    return options;
   }
 
   async #stream(reply: FastifyReply, body: Readable): Promise<void> {

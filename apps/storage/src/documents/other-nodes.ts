@@ -27,7 +27,12 @@ export class OtherNodes {
    * The same request at every write node of the table, and the sum of what they count as `name`. Rejects with the first failure once all have
    * ended: what was done stays done.
    */
-  async sum(table: Table, request: FastifyRequest, name: string, body: Buffer | undefined, here: () => Promise<number>): Promise<number> {
+  async sum(table: Table, request: FastifyRequest, name: string, body: Buffer | undefined, write: () => Promise<number>): Promise<number> {
+    const here = async (): Promise<number> => {
+      const refusal = this.own.refusalOfAny(table);
+      if (refusal !== undefined) throw refusal;
+      return write();
+    };
     if (this.own.ownsAll(table)) return here();
     if (isPassedOn(request)) {
       if (!this.own.ownsSome(table)) this.writeNodes.refuseSecondHop(table, request);

@@ -1,24 +1,98 @@
+import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { NodeContext } from '@binnacle/node-kit/node-context';
+import { ConfigError } from '@binnacle/node-kit/config-error';
+import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import type { WriteRequest } from '../documents/document.js';
 import { newDocumentId } from '../documents/document-id.js';
+import type { Manifest } from '../remote/manifest.js';
+import { FencedError, type KnownManifest, ManifestStore } from '../remote/manifest-store.js';
+import { RemoteStore } from '../remote/remote-store.js';
+import type { UploadedRegion, UploadedRegions } from '../remote/upload-regions.js';
+import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
+import { HeldRegion } from './held-region.js';
+import { type FormerRegion, RegionFile } from './region-file.js';
+import { readChain, RegionLog, RegionLogFenced } from './region-log.js';
+import { RemoteLogMetrics } from './remote-log-metrics.js';
 import { type Region, regionOf } from './region.js';
+import { takeOver } from './take-over.js';
 
-export interface OwnRegion {
+export interface OwnRegion extends UploadedRegion {
   readonly table: Table;
   readonly region: Region;
 }
 
-/** Which regions this node is the write node of. */
+/** Claims and take-overs at the same time. */
+const workersMax = 4;
+const retryMsMin = 200;
+const retryMsMax = 10_000;
+/** A node starts without regions that take longer to load. */
+const startWaitMsMax = 1_000;
+/** A table that another node knows of already arrives here within a second. */
+const arrivalMsMax = 3_000;
+const arrivalPollMs = 10;
+/** A write with durability `remote` waits this long for the region to be claimed. */
+const claimWaitMsMax = 5_000;
+
+/**
+ * Which regions this node is the write node of, and whether it has their rows. A region that was given to it is claimed in the remote store and its rows
+ * are loaded before it serves; one that begins here serves as soon as the data folder says so, and is claimed meanwhile.
+ */
 @Injectable()
-export class OwnRegions {
+export class OwnRegions implements NodePart, UploadedRegions {
+  readonly name = 'own regions';
+  readonly manifests: ManifestStore;
+  readonly #held = new Map<number, HeldRegion>();
+  /** Tables all of whose regions are here and ready, by id, as the catalog has them: the fast way, without a hash. */
+  readonly #whole = new Map<number, readonly Region[]>();
+  readonly #queue: (() => Promise<void>)[] = [];
+  readonly #metrics: RemoteLogMetrics;
+  readonly #leaving = new Map<number, Promise<void>>();
+  readonly #formerListeners = new Set<() => void>();
+  #file: RegionFile | undefined;
+  /** Tables from this id on were made since this node began to look: nobody has rows of them. Undefined: not known. */
+  #newTablesFrom: number | undefined;
+  /** The folder has rows from before it said which regions they are of. */
+  #isOldFolder = false;
+  #workers = 0;
+  #unlisten: () => void = () => {};
+  #isStopped = false;
+
   constructor(
     private readonly node: NodeContext,
     private readonly catalog: Catalog,
-  ) {}
+    private readonly rows: RowStore,
+    private readonly remote: RemoteStore,
+  ) {
+    this.manifests = new ManifestStore(() => remote.store());
+    this.#metrics = new RemoteLogMetrics(node.metrics);
+    node.addPart(this);
+  }
+
+  async start(): Promise<void> {
+    const path = join(this.node.config.dataDir, 'storage', 'regions.json');
+    this.#file = await RegionFile.open(path).catch((error: unknown) => {
+      throw new ConfigError([`what regions the data folder has cannot be read: ${(error as Error).message}`]);
+    });
+    this.#isOldFolder = !this.#file.isKnown && this.rows.appliedVersion() > 0;
+    this.#newTablesFrom = await this.catalog.storedNextTableId().catch(() => undefined);
+    this.#unlisten = this.catalog.onChange(() => this.#follow());
+    this.#follow();
+    // What takes no time is ready before the node says that it is.
+    const untilMs = this.node.clock.monotonicMs() + startWaitMsMax;
+    while (this.assigned().some(({ region }) => this.#refusalIn(region) !== undefined) && this.node.clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => this.node.clock.after(arrivalPollMs, resolve));
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#unlisten();
+    for (const held of this.#held.values()) held.abort();
+    await this.#file?.save();
+  }
 
   regionOf(table: Table, handle: Uint8Array): Region {
     return regionOf(table.regions, handle);
@@ -29,7 +103,7 @@ export class OwnRegions {
     return this.ownsAll(table) || (this.ownsSome(table) && this.regionOf(table, handle).writeNode === this.node.id);
   }
 
-  /** Every row of the table is here. */
+  /** Every row of the table is here, or will be. */
   ownsAll({ regions }: Pick<Table, 'regions'>): boolean {
     return regions.every(({ writeNode }) => writeNode === this.node.id);
   }
@@ -46,16 +120,283 @@ export class OwnRegions {
     return { newId };
   }
 
-  /** Undefined: the row may be read and written here now. */
+  /** Undefined: the row may be read and written here now. NO_TARGET: it is another node's. NOT_READY: its region is being loaded. */
   refusal(table: Table, handle: Uint8Array): BinnacleError | undefined {
-    if (this.isOwn(table, handle)) return undefined;
-    return new BinnacleError('NO_TARGET', `The nodes do not agree yet on who holds collection \`${table.name}\`.`, { retryAfterS: 1 });
+    if (this.#whole.get(table.id) === table.regions) return undefined;
+    const region = this.regionOf(table, handle);
+    if (region.writeNode !== this.node.id) return new BinnacleError('NO_TARGET', `The nodes do not agree yet on who holds collection \`${table.name}\`.`, { retryAfterS: 1 });
+    return this.#refusalIn(region);
   }
 
-  /** A table was made through this node: resolves once it takes writes, if it is to. */
-  async created(_table: Table): Promise<void> {}
+  /** The same for the whole table, as far as it is this node's. */
+  refusalOfAny(table: Table): BinnacleError | undefined {
+    if (this.#whole.get(table.id) === table.regions) return undefined;
+    for (const region of table.regions) {
+      const refusal = region.writeNode === this.node.id ? this.#refusalIn(region) : undefined;
+      if (refusal !== undefined) return refusal;
+    }
+    return undefined;
+  }
 
+  #refusalIn({ id, term }: Region): BinnacleError | undefined {
+    const held = this.#held.get(id);
+    if (held?.isReady === true && held.owner.term === term) return undefined;
+    return new BinnacleError('NOT_READY', 'the rows are being loaded from the remote store', { retryAfterS: 1 });
+  }
+
+  /** A table that this node has just heard of: resolves once its own regions take writes, or a moment was not enough for that. */
+  async arrived(table: Table): Promise<void> {
+    if (this.#whole.get(table.id) === table.regions || table.id < (this.#newTablesFrom ?? Infinity) || !this.ownsSome(table)) return;
+    const untilMs = this.node.clock.monotonicMs() + arrivalMsMax;
+    while (this.refusalOfAny(table) !== undefined && this.node.clock.monotonicMs() < untilMs) {
+      await new Promise<void>((resolve) => this.node.clock.after(arrivalPollMs, resolve));
+    }
+  }
+
+  /** Regions the catalog gives to this node. */
+  assigned(): OwnRegion[] {
+    return this.catalog.all().flatMap((table) => {
+      const own = table.regions.filter(({ writeNode }) => writeNode === this.node.id);
+      return own.map((region) => ({ table, region, regionCount: table.regions.length }));
+    });
+  }
+
+  /** Those of them whose rows are here. */
   all(): OwnRegion[] {
-    return this.catalog.all().flatMap((table) => table.regions.filter(({ writeNode }) => writeNode === this.node.id).map((region) => ({ table, region })));
+    return this.assigned().filter(({ region }) => this.#refusalIn(region) === undefined);
+  }
+
+  ready(regionId: number): boolean {
+    return this.#held.get(regionId)?.isReady === true;
+  }
+
+  held(regionId: number): HeldRegion | undefined {
+    return this.#held.get(regionId);
+  }
+
+  claimed(regionId: number): { readonly term: number; readonly versionBase: number } | undefined {
+    const held = this.#held.get(regionId);
+    return held?.isReady === true ? held.claim : undefined;
+  }
+
+  /** Nothing more is taken in for the region: the catalog will tell who has it, and what is here only goes there. */
+  fenced(regionId: number, { term, writeNode }: Pick<Manifest, 'term' | 'writeNode'>): void {
+    const held = this.#held.get(regionId);
+    if (held === undefined || held.isLost) return;
+    held.isLost = true;
+    this.#whole.delete(held.owner.tableId);
+    this.node.log.warn({ regionId, term, writeNode }, 'a region of this node was taken over by another one');
+  }
+
+  logFrom(regionId: number, uploadedVersion: number): number {
+    return this.#held.get(regionId)?.log?.neededFrom(uploadedVersion) ?? 0;
+  }
+
+  /** Of the manifest that was just published. */
+  async trimLog({ regionId, logFrom }: Pick<Manifest, 'regionId' | 'logFrom'>): Promise<void> {
+    await this.#held.get(regionId)?.log?.trim(logFrom);
+  }
+
+  /** The region's log in the remote store. Rejects with NOT_READY while the region is not claimed, NO_TARGET when it is another node's. */
+  async log(regionId: number): Promise<RegionLog> {
+    const held = this.#held.get(regionId);
+    if (held === undefined || held.isLost) throw new BinnacleError('NO_TARGET', 'Another node has taken the rows over.', { retryAfterS: 1 });
+    if (held.log !== undefined) return held.log;
+    if (!(await held.claimedWithin(this.node.clock, claimWaitMsMax))) throw new BinnacleError('NO_TARGET', 'Durability remote: the remote store does not answer.', { retryAfterS: 1 });
+    held.opening ??= this.#openLog(held).finally(() => (held.opening = undefined));
+    return held.opening;
+  }
+
+  async #openLog(held: HeldRegion): Promise<RegionLog> {
+    const known = await this.manifests.read(held.owner.tableId, held.owner.regionId);
+    try {
+      const chain = held.chain ?? (await readChain(this.remote.store(), held.owner, known?.manifest.logFrom ?? 1));
+      const onFenced = (): void => this.fenced(held.owner.regionId, { term: held.owner.term + 1, writeNode: '' });
+      held.log = new RegionLog(() => this.remote.store(), this.node.clock, held.owner, chain, onFenced, this.#metrics);
+      return held.log;
+    } catch (error) {
+      if (!(error instanceof RegionLogFenced)) throw error;
+      this.fenced(held.owner.regionId, { term: held.owner.term + 1, writeNode: '' });
+      throw new BinnacleError('NO_TARGET', 'Another node has taken the rows over.', { cause: error, retryAfterS: 1 });
+    }
+  }
+
+  /** What this node had of regions that others have now. */
+  former(): readonly FormerRegion[] {
+    return this.#file?.former ?? [];
+  }
+
+  /** Regions that are about to become former ones. */
+  leaving(): Iterable<number> {
+    const old = [...(this.#file?.loaded ?? [])].filter(([regionId, { term }]) => this.#held.get(regionId)?.owner.term !== term);
+    return [...this.#leaving.keys(), ...old.map(([regionId]) => regionId)];
+  }
+
+  onFormer(listener: () => void): void {
+    this.#formerListeners.add(listener);
+  }
+
+  async forgetFormer(former: FormerRegion): Promise<void> {
+    const file = this.#file as RegionFile;
+    file.former = file.former.filter((each) => each !== former);
+    await file.save();
+  }
+
+  /** The catalog has changed, or is read for the first time. */
+  #follow(): void {
+    if (this.#isStopped) return;
+    const assigned = new Map(this.assigned().map((own) => [own.region.id, own]));
+    for (const held of this.#held.values()) if (assigned.get(held.owner.regionId)?.region.term !== held.owner.term) this.#leave(held);
+    for (const own of assigned.values()) if (!this.#held.has(own.region.id)) this.#begin(own);
+    this.#leaveEntries(assigned);
+    this.#findWhole();
+    for (const listener of this.#formerListeners) listener();
+  }
+
+  #findWhole(): void {
+    this.#whole.clear();
+    for (const { id, regions } of this.catalog.all()) {
+      if (regions.every((region) => region.writeNode === this.node.id && this.#refusalIn(region) === undefined)) this.#whole.set(id, regions);
+    }
+  }
+
+  #begin({ table, region, regionCount }: OwnRegion): void {
+    const owner = { tableId: table.id, regionId: region.id, term: region.term, node: this.node.id };
+    const held = new HeldRegion(owner, { index: table.regions.indexOf(region), regionCount });
+    this.#held.set(region.id, held);
+    const file = this.#file as RegionFile;
+    const entry = file.loaded.get(region.id);
+    if (entry?.term === region.term) {
+      held.loaded = entry;
+      held.isReady = true;
+    }
+    this.#work(() => this.#acquire(held));
+  }
+
+  /** A few at a time: a node may have thousands of regions. */
+  #work(task: () => Promise<void>): void {
+    this.#queue.push(task);
+    if (this.#workers === workersMax) return;
+    this.#workers++;
+    void (async () => {
+      for (let next = this.#queue.shift(); next !== undefined && !this.#isStopped; next = this.#queue.shift()) await next();
+      this.#workers--;
+    })();
+  }
+
+  /** Until the region is here and claimed, or is not this node's any more. Never rejects. */
+  async #acquire(held: HeldRegion, attempt = 0): Promise<void> {
+    try {
+      await this.#leaving.get(held.owner.regionId);
+      if (!held.isReady && (await this.#beginsHere(held))) await this.#ready(held);
+      if (!this.remote.isOn() || held.isOver) return;
+      if (held.isReady) await this.#claim(held);
+      else await this.#take(held);
+    } catch (error) {
+      if (error instanceof FencedError || error instanceof RegionLogFenced) return this.fenced(held.owner.regionId, error instanceof FencedError ? error.newer : { term: 0, writeNode: '' });
+      if (held.isOver || this.#isStopped) return;
+      const delayMs = Math.min(retryMsMin * 2 ** attempt, retryMsMax);
+      this.node.log.warn({ err: error, regionId: held.owner.regionId, delayMs }, 'a region could not be claimed or loaded; it is tried again');
+      held.retry = this.node.clock.after(delayMs, () => this.#work(() => this.#acquire(held, attempt + 1)));
+    }
+  }
+
+  /** Nobody else has rows of it: there is no remote store, or its table is new, or the folder is one from before it said which regions it has. */
+  async #beginsHere({ owner }: HeldRegion): Promise<boolean> {
+    if (!this.remote.isOn() || (owner.term === 1 && owner.tableId >= (this.#newTablesFrom ?? Infinity))) return true;
+    if (!this.#isOldFolder) return false;
+    const manifest = (await this.manifests.read(owner.tableId, owner.regionId))?.manifest;
+    return manifest === undefined || (manifest.term === owner.term && manifest.writeNode === owner.node);
+  }
+
+  async #ready(held: HeldRegion): Promise<void> {
+    const { owner, place, loaded } = held;
+    const file = this.#file as RegionFile;
+    held.loaded = loaded ?? { tableId: owner.tableId, ...place, term: owner.term, segmentsEnd: 0, loadedTo: 0, uploadedBefore: 0 };
+    file.loaded.set(owner.regionId, held.loaded);
+    await file.save();
+    if (held.isOver) return;
+    held.isReady = true;
+    this.#findWhole();
+  }
+
+  async #claim(held: HeldRegion): Promise<void> {
+    const { owner } = held;
+    const known = await this.manifests.claim({ ...owner, writeNode: owner.node, versionBase: (before) => before?.versionBase ?? held.loaded?.versionBase ?? 0 });
+    const { versionBase, uploadedVersion } = known.manifest;
+    // The bucket has what this node has lost: an older copy of the data folder, or a power cut. What is here beyond it is not newer.
+    if (versionBase + this.rows.appliedVersion() < uploadedVersion) {
+      held.isReady = false;
+      this.#whole.delete(owner.tableId);
+      this.#file?.loaded.delete(owner.regionId);
+      return this.#take(held);
+    }
+    this.#claimedAs(held, known);
+    if (held.loaded?.versionBase === versionBase) return;
+    held.loaded = { ...(held.loaded as NonNullable<typeof held.loaded>), versionBase };
+    this.#file?.loaded.set(owner.regionId, held.loaded);
+    await this.#file?.save();
+  }
+
+  #claimedAs(held: HeldRegion, { manifest }: KnownManifest): void {
+    if (held.isOver) return;
+    held.claim = { term: manifest.term, versionBase: manifest.versionBase };
+    held.handOvers = (manifest.handOvers ?? []).map(({ term }) => term);
+  }
+
+  async #take(held: HeldRegion): Promise<void> {
+    const startedAtMs = performance.now();
+    const folder = join(this.node.config.dataDir, 'storage', 'loading');
+    const { loaded, known, chain, origins } = await takeOver({ rows: this.rows, store: this.remote.store(), manifests: this.manifests, folder }, held.owner, held.place);
+    if (held.isOver) return;
+    Object.assign(held, { loaded, chain, origins });
+    await this.#ready(held);
+    this.#claimedAs(held, known);
+    this.node.log.info({ ...held.owner, rows: known.manifest.segments.reduce((sum, { rows }) => sum + rows, 0), ms: Math.round(performance.now() - startedAtMs) }, 'region taken over');
+  }
+
+  /** The region is another node's, or this node's anew, or its table is gone. What was taken in before this is known, and nothing more is. */
+  #leave(held: HeldRegion): void {
+    const { regionId } = held.owner;
+    held.isLost = true;
+    held.abort();
+    this.#held.delete(regionId);
+    this.#whole.delete(held.owner.tableId);
+    // The entry is left for `#leaveEntries`.
+  }
+
+  /** Entries of the data folder for regions that are not this node's in that term. */
+  #leaveEntries(assigned: ReadonlyMap<number, OwnRegion>): void {
+    const file = this.#file as RegionFile;
+    for (const [regionId, entry] of file.loaded) {
+      if (assigned.get(regionId)?.region.term === entry.term || this.#leaving.has(regionId)) continue;
+      const table = this.catalog.byId(entry.tableId);
+      if (table === undefined) {
+        // Only of what was dropped: a catalog that was lost takes nothing away.
+        if (this.catalog.dropped().some(({ id }) => id === entry.tableId)) file.loaded.delete(regionId);
+        continue;
+      }
+      const leaving = this.#become(regionId).catch((error: unknown) => this.node.log.warn({ err: error, regionId }, 'a region could not be left; it is tried again'));
+      this.#leaving.set(
+        regionId,
+        leaving.finally(() => {
+          this.#leaving.delete(regionId);
+          for (const listener of this.#formerListeners) listener();
+        }),
+      );
+    }
+  }
+
+  /** From a loaded region to a former one. */
+  async #become(regionId: number): Promise<void> {
+    const file = this.#file as RegionFile;
+    const entry = file.loaded.get(regionId);
+    if (entry === undefined) return;
+    const { tableId, index, regionCount, term, versionBase = 0 } = entry;
+    // After every write that was let in: those behind it are refused in their turn.
+    await this.rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
+    file.former.push({ regionId, tableId, index, regionCount, term, versionBase, toPosition: this.rows.appliedVersion() });
+    file.loaded.delete(regionId);
+    await file.save();
   }
 }

@@ -74,6 +74,11 @@ export class Catalog implements NodePart {
     return document === undefined ? emptyCatalog : parseCatalog(document.value);
   }
 
+  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`. */
+  async storedNextTableId(): Promise<number> {
+    return (await this.#stored()).nextTableId;
+  }
+
   /** The table of that name or alias. A table's own name wins. */
   find(name: string): Table | undefined {
     return this.#current().resolve(name);

@@ -33,7 +33,7 @@ export class CollectionsController {
     const { src_name: source } = query;
     if (source !== undefined) throw new BinnacleError('BAD_REQUEST', 'Not supported here: `src_name`, a collection made after another one.');
     const table = await this.catalog.create(parseNewTable(bodyObject(request)), { place: this.placement.ofNewTable(), idFloor: this.rows.largestTableId() + 1 });
-    await this.own.created(table);
+    await this.own.arrived(table);
     return collectionView(table, 0);
   }
 

@@ -41,7 +41,7 @@ export class DocumentCounts {
 
   /** Of the tables that have rows here. */
   own(): [tableId: number, count: number][] {
-    return [...new Set(this.ownRegions.all().map(({ table }) => table.id))].map((id) => [id, this.rows.count(id)]);
+    return [...new Set(this.ownRegions.assigned().map(({ table }) => table.id))].map((id) => [id, this.rows.count(id)]);
   }
 
   async #addCountsOf(nodeId: string, tables: readonly Table[], counts: Map<number, number>): Promise<void> {

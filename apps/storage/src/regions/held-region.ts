@@ -1,0 +1,56 @@
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { LoadedRegion } from './region-file.js';
+import type { LogChain, LogOwner, RegionLog } from './region-log.js';
+import type { Origins } from './take-over.js';
+
+const pollMs = 10;
+
+/** A region the catalog gives to this node, in one term. */
+export class HeldRegion {
+  /** Its rows are here. */
+  #isReady = false;
+  /** Another node has published or written in it under a later term. */
+  isLost = false;
+  /** What the manifest was claimed with. */
+  claim: { readonly term: number; readonly versionBase: number } | undefined;
+  /** Terms of the nodes that took it over, this one last. */
+  handOvers: readonly number[] = [];
+  loaded: LoadedRegion | undefined;
+  /** As the take-over found it; after a restart it is read. */
+  chain: LogChain | undefined;
+  origins: Origins = new Map();
+  log: RegionLog | undefined;
+  opening: Promise<RegionLog> | undefined;
+  retry: () => void = () => {};
+  #isAborted = false;
+
+  constructor(
+    readonly owner: LogOwner,
+    readonly place: { readonly index: number; readonly regionCount: number },
+  ) {}
+
+  get isReady(): boolean {
+    return this.#isReady && !this.isOver;
+  }
+
+  set isReady(isReady: boolean) {
+    this.#isReady = isReady;
+  }
+
+  /** Nothing is done for it any more. */
+  get isOver(): boolean {
+    return this.isLost || this.#isAborted;
+  }
+
+  abort(): void {
+    this.#isAborted = true;
+    this.retry();
+  }
+
+  /** False: it was not, or is another node's. */
+  async claimedWithin(clock: Clock, limitMs: number): Promise<boolean> {
+    const untilMs = clock.monotonicMs() + limitMs;
+    while (this.claim === undefined && !this.isOver && clock.monotonicMs() < untilMs) await new Promise<void>((resolve) => clock.after(pollMs, resolve));
+    return this.claim !== undefined && !this.isOver;
+  }
+}

@@ -1,0 +1,111 @@
+import { join } from 'node:path';
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { answerErrorsOf } from '@binnacle/node-kit/error-answers';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { FastifyInstance } from 'fastify';
+import { RemoteStore } from '../remote/remote-store.js';
+import { type RowChange, RowStore } from '../row-store.js';
+import { eachSegmentRow } from './loaded-rows.js';
+import { decodeLogObject, type LoggedRow } from './log-object.js';
+import { OwnRegions } from './own-regions.js';
+import type { HeldRegion } from './held-region.js';
+import type { LoadedRegion } from './region-file.js';
+import type { Origins } from './take-over.js';
+
+/** Formula: the rows of one request, the last of which may be a document of 16 MiB, and their heads. */
+const bodyBytesMax = 24 * 2 ** 20;
+
+/**
+ * Takes rows that a former owner of a region acknowledged and had not uploaded. Versions of the region only grow from owner to owner, so a late row
+ * counts unless this node has something newer: a row that a client wrote here is newer, of one that was loaded the version is known or looked up.
+ */
+@Injectable()
+export class LateRowsTaker implements OnModuleInit {
+  constructor(
+    private readonly node: NodeContext,
+    private readonly adapter: HttpAdapterHost,
+    private readonly rows: RowStore,
+    private readonly remote: RemoteStore,
+    private readonly own: OwnRegions,
+  ) {}
+
+  onModuleInit(): void {
+    void this.adapter.httpAdapter.getInstance<FastifyInstance>().register(async (scope) => {
+      answerErrorsOf(scope, this.node.log);
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyBytesMax }, (_request, body, done) => done(null, body));
+      scope.post('/internal/v1/late-rows', { bodyLimit: bodyBytesMax }, async (request) => {
+        const { head, rows } = decodeLogObject(request.body as Buffer, 'the request');
+        return { taken: await this.take(Number(head.id), head.term, rows) };
+      });
+    });
+  }
+
+  /** How many counted. Resolves once they are durable. Rejects with NOT_READY while the region is not loaded here. `term`: of who wrote them. */
+  async take(regionId: number, term: number, late: readonly LoggedRow[]): Promise<number> {
+    const held = this.own.held(regionId);
+    const { loaded, claim } = held ?? {};
+    if (held?.isReady !== true || loaded === undefined || claim === undefined) throw new BinnacleError('NOT_READY', 'the region is not here, or not loaded yet', { retryAfterS: 1 });
+    const uploaded = await this.#uploadedVersions(held, late.filter(({ version }) => version <= loaded.uploadedBefore));
+    const isDirect = held.handOvers.at(-2) === undefined || (held.handOvers.at(-2) as number) <= term;
+    const changes = late.map((row): RowChange => {
+      const key = row.handle.toString('latin1');
+      const decide: Extract<RowChange, { decide: unknown }>['decide'] = (current, position) => {
+        if (held.isOver) return new BinnacleError('NOT_READY', 'the region has just been given away', { retryAfterS: 1 });
+        if (!isNewer(row.version, { key, position, loaded, origins: held.origins, uploaded, isDirect })) return 'keep';
+        if (row.document !== undefined) return { put: row.document };
+        return current === undefined ? 'keep' : 'delete';
+      };
+      return { handle: row.handle, decide };
+    });
+    const results = await this.rows.write(loaded.tableId, changes, { durability: 'fsync' });
+    let taken = 0;
+    for (const [index, result] of results.entries()) {
+      if (result instanceof BinnacleError) throw result;
+      if (result === 'kept') continue;
+      taken++;
+      const { handle, version } = late[index] as LoggedRow;
+      // Of two former owners the later one counts, whoever comes back first.
+      held.origins.set(handle.toString('latin1'), { position: result.version, version });
+    }
+    return taken;
+  }
+
+  /** Of rows which others may have written and uploaded after that: their versions in the remote store. Rare, so a scan of the region may do. */
+  async #uploadedVersions({ owner }: HeldRegion, late: readonly LoggedRow[]): Promise<ReadonlyMap<string, number>> {
+    const versions = new Map<string, number>();
+    if (late.length === 0) return versions;
+    const wanted = new Set(late.map(({ handle }) => handle.toString('latin1')));
+    const known = await this.own.manifests.read(owner.tableId, owner.regionId);
+    const folder = join(this.node.config.dataDir, 'storage', 'loading');
+    await eachSegmentRow(this.remote.store(), known?.manifest.segments ?? [], folder, async (rows) => {
+      for (const { handle, version } of rows) if (wanted.has(handle.toString('latin1'))) versions.set(handle.toString('latin1'), version);
+    });
+    return versions;
+  }
+}
+
+interface Present {
+  readonly key: string;
+  /** Of the row, or its delete mark, in the commit log here; 0: there is none. */
+  readonly position: number;
+  readonly loaded: LoadedRegion;
+  readonly origins: Origins;
+  /** By handle, of late rows that are not newer than what was uploaded when the region came here. */
+  readonly uploaded: ReadonlyMap<string, number>;
+  /** The rows are from the owner just before this one. */
+  readonly isDirect: boolean;
+}
+
+/** Whether a late row is newer than what is here. */
+export function isNewer(version: number, { key, position, loaded, origins, uploaded, isDirect }: Present): boolean {
+  const origin = origins.get(key);
+  if (origin !== undefined && origin.position === position) return version > origin.version;
+  // A client wrote it here since.
+  if (position > loaded.loadedTo) return false;
+  // From the log objects of the owners before, and this process was started again since: the owner just before wrote nothing older than is there.
+  if (position > loaded.segmentsEnd) return isDirect;
+  return version > loaded.uploadedBefore || version > (uploaded.get(key) ?? 0);
+}
