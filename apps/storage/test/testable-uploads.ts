@@ -80,6 +80,7 @@ export class TestableUploads {
   async start(): Promise<void> {
     await this.claim();
     await this.uploader.start();
+    await this.merger.start();
   }
 
   async stop(): Promise<void> {

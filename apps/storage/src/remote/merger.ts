@@ -77,7 +77,7 @@ export class Merger implements NodePart {
     for (;;) {
       // Uploads go first.
       await this.parts.uploader.idle();
-      const states = await this.parts.uploader.uploads.refresh(options);
+      const { states } = await this.parts.uploader.uploads.refresh(options);
       const next = states.map((state) => ({ state, merge: nextMerge(state.known.manifest.segments, this.parts.limits ?? defaultMergeLimits) })).find(({ merge }) => merge !== undefined);
       if (next?.merge === undefined) return;
       await this.#merge(next.state, next.merge, options);

@@ -15,6 +15,8 @@ export interface RegionState {
   covered: number;
   /** Ends with the last change that was begun: an upload and a merge may both have something to publish. */
   changing: Promise<unknown>;
+  /** Something went wrong: what is stored may be another manifest than the one that is known. */
+  isStale: boolean;
 }
 
 /** What a region publishes. Versions are those of the log. */
@@ -55,22 +57,22 @@ export class RegionUploads {
     return Math.min(newestVersion, ...this.regions.all().map(coveredOf));
   }
 
-  /** After a failure nobody knows what is stored. */
-  forget(): void {
-    this.#states.clear();
-  }
-
-  /** The regions of this node, with their manifests: read where they are not known. */
-  async refresh(options: OperationOptions): Promise<RegionState[]> {
+  /** The regions of this node, with their manifests: read where they are not known. Those that could not be read are left out, and told of. */
+  async refresh(options: OperationOptions): Promise<{ states: RegionState[]; failure?: unknown }> {
     const all = this.regions.all().filter(({ region }) => this.regions.claimed(region.id) !== undefined);
     const ids = new Set(all.map(({ region }) => region.id));
     for (const id of this.#states.keys()) if (!ids.has(id)) this.#states.delete(id);
-    await eachOf(all, readsTogether, async (own) => {
-      const current = this.#current(own.region.id);
-      if (current === undefined) await this.#read(own, options);
-      else this.#states.set(own.region.id, Object.assign(current, { own }));
-    });
-    return [...this.#states.values()];
+    let failure: unknown;
+    try {
+      await eachOf(all, readsTogether, async (own) => {
+        const current = this.#current(own.region.id);
+        if (current?.isStale === false) this.#states.set(own.region.id, Object.assign(current, { own }));
+        else await this.#read(own, current?.covered ?? 0, options);
+      });
+    } catch (error) {
+      failure = error;
+    }
+    return { states: [...this.#states.values()].filter(({ isStale }) => !isStale), failure };
   }
 
   /** Puts the file where no other is. */
@@ -127,8 +129,9 @@ export class RegionUploads {
         options,
       );
     } catch (error) {
-      this.#states.delete(regionId);
+      state.isStale = true;
       if (!(error instanceof FencedError)) throw error;
+      this.#states.delete(regionId);
       this.regions.fenced(regionId, error.newer);
       return false;
     }
@@ -143,17 +146,20 @@ export class RegionUploads {
     return state !== undefined && claim?.term === state.term && claim.versionBase === state.versionBase ? state : undefined;
   }
 
-  async #read(own: UploadedRegion, options: OperationOptions): Promise<void> {
+  /** `covered`: what is known to be uploaded, whatever the manifest says. */
+  async #read(own: UploadedRegion, covered: number, options: OperationOptions): Promise<void> {
     const { id } = own.region;
-    this.#states.delete(id);
     const known = await this.manifests.read(own.table.id, id, options);
     const claim = this.regions.claimed(id);
     if (claim === undefined) return;
     if (known === undefined) throw new Error(`region ${id} was claimed in term ${claim.term} and has no manifest`);
     const { manifest } = known;
-    if (manifest.term > claim.term) return this.regions.fenced(id, manifest);
+    if (manifest.term > claim.term) {
+      this.#states.delete(id);
+      return this.regions.fenced(id, manifest);
+    }
     if (manifest.term < claim.term) throw new Error(`region ${id} was claimed in term ${claim.term}, and its manifest is of term ${manifest.term}`);
-    this.#states.set(id, { own, ...claim, known, changing: Promise.resolve(), covered: Math.max(0, manifest.uploadedVersion - claim.versionBase) });
+    this.#states.set(id, { own, ...claim, known, changing: Promise.resolve(), isStale: false, covered: Math.max(covered, manifest.uploadedVersion - claim.versionBase) });
   }
 
   async #stillThere(segments: readonly Segment[], options: OperationOptions): Promise<void> {
@@ -161,7 +167,7 @@ export class RegionUploads {
   }
 }
 
-/** Runs up to `together` at a time; rejects with the first failure, after those that run have ended. */
+/** Runs up to `together` at a time, each of them whatever becomes of the others; then rejects with the first failure. */
 export async function eachOf<T>(items: readonly T[], together: number, run: (item: T) => Promise<void>): Promise<void> {
   const left = [...items];
   const failures: unknown[] = [];
@@ -170,7 +176,6 @@ export async function eachOf<T>(items: readonly T[], together: number, run: (ite
       try {
         await run(item);
       } catch (error) {
-        left.length = 0;
         failures.push(error);
       }
     }

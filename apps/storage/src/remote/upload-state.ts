@@ -4,7 +4,8 @@ import type { UploadStatus } from './upload-status.js';
 
 /** How the uploads of this node stand. */
 export class UploadState {
-  isRequested = false;
+  /** When an upload was asked for last, if none has succeeded since. */
+  requestedMs: number | undefined;
   failuresInRow = 0;
   #lastFailure: string | undefined;
   #lastSuccessMs: number | undefined;
@@ -32,13 +33,14 @@ export class UploadState {
     this.#takenBytes = this.rows.writtenBytes();
   }
 
-  succeeded(wasRequested: boolean): void {
+  /** `requestedMs`: as it was when the upload began. */
+  succeeded(requestedMs: number | undefined): void {
     this.#takenSinceMs = undefined;
     this.#uploadedBytes = this.#takenBytes;
     this.#lastSuccessMs = this.clock.nowMs();
     this.failuresInRow = 0;
     this.#lastFailure = undefined;
-    if (wasRequested) this.isRequested = false;
+    if (requestedMs === this.requestedMs) this.requestedMs = undefined;
   }
 
   failed(error: Error): void {
@@ -54,7 +56,7 @@ export class UploadState {
   status(isRunning: boolean, position: number | undefined): UploadStatus {
     const pendingRows = position === undefined ? 0 : this.rows.durableVersion() - position;
     return {
-      isRequested: this.isRequested,
+      isRequested: this.requestedMs !== undefined,
       isRunning,
       lastSuccessMs: this.#lastSuccessMs,
       failuresInRow: this.failuresInRow,

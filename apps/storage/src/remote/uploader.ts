@@ -57,6 +57,7 @@ export class Uploader implements NodePart {
   readonly #thread: SegmentThread;
   readonly #state: UploadState;
   readonly #metrics: UploadMetrics;
+  readonly #bytesMax: number;
   readonly #stopping = new AbortController();
   #waiters: { resolve: () => void; reject: (error: unknown) => void }[] = [];
   #running: Promise<void> | undefined;
@@ -67,6 +68,7 @@ export class Uploader implements NodePart {
   constructor(private readonly parts: UploaderParts) {
     const { node, rows, remote, manifests, regions } = parts;
     this.uploads = new RegionUploads(() => remote.store(), manifests, regions);
+    this.#bytesMax = node.config.storage.uploadMegabytes * mebibyte;
     this.#thread = new SegmentThread(node.clock, { folder: join(node.config.dataDir, 'storage', 'uploads'), ...thread });
     this.#state = new UploadState(node.clock, rows);
     this.#metrics = new UploadMetrics(node.metrics, () => this.status());
@@ -78,10 +80,9 @@ export class Uploader implements NodePart {
     this.#isStarted = true;
     this.#thread.start();
     this.parts.rows.keepLogFor({ position: () => this.position() });
-    const bytesMax = this.parts.node.config.storage.uploadMegabytes * mebibyte;
     this.#unlisten = this.parts.rows.onDurable(() => {
       this.#state.written();
-      if (this.#state.pendingBytes() >= bytesMax && this.#state.failuresInRow === 0) this.#begin();
+      if (this.#state.failuresInRow === 0 && this.#isMoreToDo()) this.#begin();
     });
     this.#schedule(uploadIntervalMs);
   }
@@ -91,20 +92,27 @@ export class Uploader implements NodePart {
     this.#unlisten();
     this.#cancelTimer();
     if (!this.#isStarted) return;
-    const cancel = this.parts.node.clock.after(stopDeadlineMs, () => this.#stopping.abort(new Error('the node stops')));
-    // One that runs may have begun before the last write.
-    await this.#running;
-    if (!this.#stopping.signal.aborted && this.parts.rows.durableVersion() > this.position()) await (this.#begin(), this.#running);
-    cancel();
+    await new Promise<void>((resolve) => {
+      const cancel = this.parts.node.clock.after(stopDeadlineMs, resolve);
+      void this.#uploadRest().finally(() => (cancel(), resolve()));
+    });
     this.#isStarted = false;
     this.#stopping.abort(new Error('the node stops'));
     this.#cancelTimer();
     await this.#thread.stop();
   }
 
+  async #uploadRest(): Promise<void> {
+    // One that runs may have begun before the last write.
+    await this.#running;
+    if (this.parts.rows.durableVersion() <= this.position()) return;
+    this.#begin();
+    await this.#running;
+  }
+
   /** An upload at once; the request stands until one has succeeded. */
   request(): void {
-    this.#state.isRequested = true;
+    this.#state.requestedMs = this.parts.node.clock.nowMs();
     this.#begin();
   }
 
@@ -151,51 +159,63 @@ export class Uploader implements NodePart {
       for (const { reject } of this.#waiters.splice(0)) reject(new Error('the uploader does not run'));
       return;
     }
-    this.#running ??= this.#run().finally(() => (this.#running = undefined));
+    if (this.#running !== undefined) return;
+    this.#cancelTimer();
+    this.#running = this.#run().then((nextMs) => {
+      this.#running = undefined;
+      this.#schedule(nextMs);
+    });
   }
 
-  async #run(): Promise<void> {
-    this.#cancelTimer();
+  /** Resolves to when the next one is due. */
+  async #run(): Promise<number> {
     const waiters = this.#waiters.splice(0);
-    const isRequested = this.#state.isRequested;
-    const round = this.#metrics.beginUpload();
+    const requestedMs = this.#state.requestedMs;
+    const end = this.#metrics.beginUpload();
     try {
-      await this.#upload(isRequested);
-      this.#state.succeeded(isRequested);
-      round('success');
+      await this.#upload(requestedMs);
+      this.#state.succeeded(requestedMs);
+      end('success');
       for (const { resolve } of waiters) resolve();
-      this.#schedule(uploadIntervalMs);
+      return this.#isMoreToDo() ? 0 : uploadIntervalMs;
     } catch (error) {
       this.#state.failed(error as Error);
-      this.uploads.forget();
-      round('failure');
-      this.parts.node.log.warn({ err: error, failures: this.#state.failuresInRow }, 'an upload to the remote store failed; it is tried again');
+      end('failure');
+      const { failuresInRow } = this.#state;
+      this.parts.node.log.warn({ err: error, failures: failuresInRow }, 'an upload to the remote store failed; it is tried again');
       for (const { reject } of waiters) reject(error);
-      this.#schedule(Math.min(retryMsMax, retryMsMin * 2 ** (this.#state.failuresInRow - 1)));
+      return Math.min(retryMsMax, retryMsMin * 2 ** (failuresInRow - 1));
     } finally {
       await this.#thread.discard().catch(() => undefined);
     }
   }
 
-  /** `everywhere`: also regions without new rows publish up to when they are complete. */
-  async #upload(everywhere: boolean): Promise<void> {
+  #isMoreToDo(): boolean {
+    return this.#waiters.length > 0 || this.#state.requestedMs !== undefined || this.#state.pendingBytes() >= this.#bytesMax;
+  }
+
+  /** What goes wrong with one region does not keep the others back. `requestedMs`: also regions without new rows publish that they are complete up to then. */
+  async #upload(requestedMs: number | undefined): Promise<void> {
     const { rows, node } = this.parts;
-    const options = { signal: this.#stopping.signal };
-    // First of all, because it tells whether the store is there before work is done for it.
-    const states = await this.uploads.refresh(options);
+    const { states, failure } = await this.uploads.refresh({ signal: this.#stopping.signal });
     const completeToMs = node.clock.nowMs();
     this.#state.captured();
     const toVersion = await this.#durable(rows.appliedVersion());
     refuseLostRows(states, toVersion);
     for (let live = states; ; ) {
-      live = live.filter((state) => this.uploads.known(state.own.region.id) === state.known);
+      live = live.filter(({ own, known }) => this.uploads.known(own.region.id) === known);
       const trimmed = live.filter(({ covered }) => covered < toVersion && covered + 1 < rows.firstLogVersion());
       if (trimmed.length > 0) await this.#scan(trimmed, completeToMs);
       const afterVersion = Math.min(...live.map(({ covered }) => covered));
       if (afterVersion >= toVersion) break;
       await this.#uploadSlice(live, afterVersion, toVersion, completeToMs);
     }
-    await this.#publishIdle(states, toVersion, completeToMs, everywhere);
+    const publishedMsMin = Math.max(requestedMs ?? 0, completeToMs - idlePublishMs);
+    const idle = states.filter(({ own, known }) => this.uploads.known(own.region.id) === known && known.manifest.completeToMs < publishedMsMin);
+    await eachOf(idle, putsTogether, async (state) => {
+      await this.uploads.publish(state, { segments: [], uploadedVersion: toVersion, completeToMs }, { signal: this.#stopping.signal });
+    });
+    if (failure !== undefined) throw failure;
   }
 
   /** Resolves when everything acknowledged so far is on disk, to the newest version that is. */
@@ -247,16 +267,6 @@ export class Uploader implements NodePart {
       for await (const file of scan.files(this.#stopping.signal)) segments.push(await this.#put(state, file));
       await this.uploads.publish(state, { segments, uploadedVersion: version, completeToMs }, { signal: this.#stopping.signal });
     }
-  }
-
-  async #publishIdle(states: readonly RegionState[], uploadedVersion: number, completeToMs: number, everywhere: boolean): Promise<void> {
-    const idle = states.filter(({ own, known }) => {
-      const { completeToMs: publishedMs } = known.manifest;
-      return this.uploads.known(own.region.id) === known && publishedMs < completeToMs && (everywhere || publishedMs <= completeToMs - idlePublishMs);
-    });
-    await eachOf(idle, putsTogether, async (state) => {
-      await this.uploads.publish(state, { segments: [], uploadedVersion, completeToMs }, { signal: this.#stopping.signal });
-    });
   }
 }
 
