@@ -254,6 +254,60 @@ export class StorageConfig {
   @Min(0)
   @Max(1_000_000_000)
   fileCacheMegabytes = 10_240;
+
+  @Key('How often manifests of the remote store are looked at, besides when somebody says that one has changed.')
+  @IsInt()
+  @Min(100)
+  @Max(600_000)
+  manifestPollMs = 5_000;
+
+  @Key('Rows that are not uploaded yet, as a compute node keeps them for queries on its disk, in megabytes of 2^20 bytes; with more a query waits for an upload.')
+  @IsInt()
+  @Min(1)
+  @Max(100_000)
+  freshMegabytesMax = 64;
+
+  @Key('Queries that run at the same time, each in a process of its own.')
+  @IsInt()
+  @Min(1)
+  @Max(64)
+  sqlQueriesMax = 2;
+
+  @Key('Queries that wait for others to end; one more is answered 503.')
+  @IsInt()
+  @Min(0)
+  @Max(10_000)
+  sqlQueueMax = 32;
+
+  @Key('Memory of one query, in megabytes of 2^20 bytes; its process may take 500 more. Formula: this plus 500, times `storage.sql-queries-max`, is what queries may take.')
+  @IsInt()
+  @Min(64)
+  @Max(1_048_576)
+  sqlMemoryMegabytesMax = 512;
+
+  @Key('Threads of one query.')
+  @IsInt()
+  @Min(1)
+  @Max(256)
+  sqlThreads = 2;
+
+  @Key('A query that runs longer than this, waiting included, is ended.')
+  @IsInt()
+  @Min(10)
+  @Max(600_000)
+  sqlTimeoutMs = 60_000;
+
+  @Key('A query waits this long for the newest writes; then it is answered 503.')
+  @IsInt()
+  @Min(10)
+  @Max(600_000)
+  sqlViewTimeoutMs = 10_000;
+
+  @Key('A result with more rows is refused.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000_000)
+  sqlRowsMax = 1_000_000;
 }
 
 export class RemoteConfig {

@@ -63,6 +63,17 @@ export class ResultCache implements NodePart {
     return { ...answer, cache: 'miss' };
   }
 
+  /** The answer kept under the key, for whoever makes answers that may be too large to be kept. */
+  kept(key: string): SearchAnswer | undefined {
+    const kept = this.#entries?.get(key);
+    this.#lookups.inc({ result: kept === undefined ? 'miss' : 'hit' });
+    return kept;
+  }
+
+  keep(key: string, ttlS: number, answer: SearchAnswer): void {
+    this.#entries?.set(key, answer, { ttl: ttlS * 1_000 });
+  }
+
   /** Forgets every answer. */
   clear(): void {
     this.#entries?.clear();

@@ -1,0 +1,99 @@
+import { open } from 'node:fs/promises';
+import { LRUCache } from 'lru-cache';
+import type { FileCache } from '../cache/file-cache.js';
+import type { Pin, TypedRange } from '../cache/cache-types.js';
+import { mergedBytesMax } from '../cache/file-type.js';
+import { type ColumnChunk, columnChunks } from '../remote/column-chunks.js';
+import type { Segment } from '../remote/manifest.js';
+
+/** Segments that are local as far as a query reads them. */
+export interface PinnedSegments {
+  readonly paths: ReadonlyMap<string, string>;
+  /** Bytes of the ranges that were asked for. */
+  readonly bytes: number;
+  /** A reader failed: what was pinned is compared with its checksums before anybody is given it again. */
+  doubt(): void;
+  release(): void;
+}
+
+/** Of the chunks of all segments whose footers are kept: some 100 bytes each. */
+const chunksKeptMax = 200_000;
+/** Segments acquired at the same time for one query; the cache bounds its downloads itself. */
+const acquiredTogether = 32;
+
+/** What of a segment is local: at first the footer, to bind a query against; then the columns that it reads. */
+export class SegmentFiles {
+  readonly #chunks = new LRUCache<string, readonly ColumnChunk[]>({ maxSize: chunksKeptMax, sizeCalculation: (chunks) => Math.max(1, chunks.length) });
+
+  constructor(private readonly cache: Pick<FileCache, 'acquire'>) {}
+
+  /** `columnsOf`: names of columns; undefined for all; nothing but the footer for none. */
+  async pin(segments: readonly Segment[], columnsOf: (segment: Segment) => readonly string[] | undefined, signal: AbortSignal): Promise<PinnedSegments> {
+    const pins = new Map<string, Pin>();
+    let bytes = 0;
+    const release = (): void => pins.forEach((pin) => pin.release());
+    try {
+      await eachOf(segments, acquiredTogether, async (segment) => {
+        const ranges = await this.#ranges(segment, columnsOf(segment), signal);
+        bytes += ranges.reduce((sum, { length }) => sum + length, 0);
+        pins.set(segment.key, await this.cache.acquire(segment, ranges, signal));
+      });
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return { paths: new Map([...pins].map(([key, pin]) => [key, pin.path])), bytes, doubt: () => pins.forEach((pin) => pin.doubt()), release };
+  }
+
+  async #ranges(segment: Segment, columns: readonly string[] | undefined, signal: AbortSignal): Promise<TypedRange[]> {
+    if (segment.bytes < mergedBytesMax || columns === undefined) return [{ offset: 0, length: segment.bytes, type: segment.bytes < mergedBytesMax ? 'Merged' : 'ColData' }];
+    const meta: TypedRange = { offset: segment.metaOffset, length: segment.bytes - segment.metaOffset, type: 'Meta' };
+    if (columns.length === 0) return [meta];
+    const wanted = new Set(columns);
+    const chunks = (await this.#chunksOf(segment, meta, signal)).filter(({ column }) => wanted.has(column));
+    return [meta, ...chunks.map(({ offset, length, type }) => ({ offset, length, type }))];
+  }
+
+  async #chunksOf(segment: Segment, meta: TypedRange, signal: AbortSignal): Promise<readonly ColumnChunk[]> {
+    const kept = this.#chunks.get(segment.key);
+    if (kept !== undefined) return kept;
+    const pin = await this.cache.acquire(segment, [meta], signal);
+    try {
+      const chunks = columnChunks(await bytesAt(pin.path, meta), segment);
+      this.#chunks.set(segment.key, chunks);
+      return chunks;
+    } catch (error) {
+      pin.doubt();
+      throw error;
+    } finally {
+      pin.release();
+    }
+  }
+}
+
+async function bytesAt(path: string, { offset, length }: TypedRange): Promise<Buffer> {
+  const file = await open(path, 'r');
+  try {
+    const bytes = Buffer.alloc(length);
+    const { bytesRead } = await file.read(bytes, 0, length, offset);
+    return bytes.subarray(0, bytesRead);
+  } finally {
+    await file.close();
+  }
+}
+
+/** `work` for each, some at a time. After a failure none is begun, and those that were are waited for: what they got is somebody's to give back. */
+async function eachOf<T>(items: readonly T[], together: number, work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0;
+  let hasFailed = false;
+  const worker = async (): Promise<void> => {
+    while (next < items.length && !hasFailed) {
+      await work(items[next++] as T).catch((error: unknown) => {
+        hasFailed = true;
+        throw error;
+      });
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: Math.min(together, items.length) }, worker));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
