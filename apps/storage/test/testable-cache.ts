@@ -10,13 +10,18 @@ import type { FileType } from '../src/cache/file-type.js';
 
 export const mebibyte = 2 ** 20;
 
-/** What the remote store has at an offset of a segment: the same always, different everywhere, and never a run of zeros. */
+/** Of random bytes, as long as a prime: its repetitions fit no block, and it has no run of zeros. */
+const pattern = Buffer.from(Uint32Array.from({ length: 262_144 }, (_, index) => Math.imul(index + 1, 2_654_435_761) | 1).buffer).subarray(0, 1_048_573);
+
+/** What the remote store has in a range of a segment: the same always. */
 export function contentOf(key: string, { offset, length }: ByteRange): Buffer {
-  const seed = [...key].reduce((sum, letter) => Math.imul(sum, 31) + letter.charCodeAt(0), 7);
-  const first = Math.floor(offset / 4);
-  const words = new Uint32Array(Math.ceil((offset + length) / 4) - first);
-  for (let index = 0; index < words.length; index++) words[index] = Math.imul(first + index + seed, 2_654_435_761) | 1;
-  return Buffer.from(words.buffer, offset - first * 4, length);
+  const seed = [...key].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % pattern.length, 7);
+  const content = Buffer.allocUnsafe(length);
+  for (let at = 0; at < length; ) {
+    const from = (offset + at + seed) % pattern.length;
+    at += pattern.copy(content, at, from);
+  }
+  return content;
 }
 
 export interface Fetch extends ByteRange {
@@ -35,7 +40,6 @@ export class TestableCache {
   held = false;
   limits: FileCacheLimits = { fileLevel: 100, minAgeMs: 0, downloads: 4, downloadsMax: 20 };
   cache: FileCache;
-  /** Their open files would be closed, with a warning, by the garbage collector. */
   readonly #left: FileCache[] = [];
 
   constructor(
@@ -54,7 +58,8 @@ export class TestableCache {
   }
 
   async remove(): Promise<void> {
-    await this.cache.stop();
+    // Also those that were left: their files would be closed by the garbage collector, with a warning.
+    for (const cache of [...this.#left, this.cache]) await cache.stop();
     rmSync(this.folder, { recursive: true, force: true });
     for (const folder of this.cache.folders()) rmSync(folder, { recursive: true, force: true });
   }

@@ -108,7 +108,7 @@ export class CacheIndex {
     }
     entries.state[slot] = slotState.present;
     entries.checksum[slot] = checksum;
-    entries.append(slot, accessedMs);
+    entries.insertByUse(slot, accessedMs);
     this.#count(slot, 1);
     return true;
   }
@@ -125,7 +125,7 @@ export class CacheIndex {
   /** It was used at this moment, as the index file says. */
   restoreAccess(slot: number, accessedMs: number): void {
     this.entries.unlink(slot);
-    this.entries.append(slot, accessedMs);
+    this.entries.insertByUse(slot, accessedMs);
   }
 
   pin(slot: number): void {

@@ -13,6 +13,8 @@ export const loose = 4;
 
 const slotsAtFirst = 1_024;
 const typeCount = fileTypes.length;
+/** An index file is in order but for what was used and what was made within the same minute. */
+const stepsMax = 64;
 
 /**
  * The entries of the cache as columns, by slot: 38 bytes each, a reference to the mirror, and no object for the garbage collector.
@@ -92,12 +94,15 @@ export class EntryTable {
   /** To the end of its list. Access times never fall along a list, whatever is done to the wall clock. */
   append(slot: number, accessedMs: number): void {
     const head = this.type[slot] as number;
-    const last = this.previous[head] as number;
-    this.accessedMs[slot] = last === head ? accessedMs : Math.max(accessedMs, this.accessedMs[last] as number);
-    this.next[last] = slot;
-    this.previous[slot] = last;
-    this.next[slot] = head;
-    this.previous[head] = slot;
+    this.#linkAfter(this.previous[head] as number, slot, accessedMs);
+  }
+
+  /** To where it belongs by its last use, when that is not far from the end of the list; else as far from it as was looked, and counting as used then. */
+  insertByUse(slot: number, accessedMs: number): void {
+    const head = this.type[slot] as number;
+    let before = this.previous[head] as number;
+    for (let steps = 0; steps < stepsMax && before !== head && (this.accessedMs[before] as number) > accessedMs; steps++) before = this.previous[before] as number;
+    this.#linkAfter(before, slot, accessedMs);
   }
 
   unlink(slot: number): void {
@@ -106,6 +111,16 @@ export class EntryTable {
     this.next[previous] = next;
     this.previous[next] = previous;
     this.next[slot] = this.previous[slot] = slot;
+  }
+
+  #linkAfter(before: number, slot: number, accessedMs: number): void {
+    const isFirst = before < typeCount;
+    const after = this.next[before] as number;
+    this.accessedMs[slot] = isFirst ? accessedMs : Math.max(accessedMs, this.accessedMs[before] as number);
+    this.next[before] = slot;
+    this.previous[slot] = before;
+    this.next[slot] = after;
+    this.previous[after] = slot;
   }
 
   #reach(slot: number): void {
