@@ -120,6 +120,13 @@ describe('acquire', () => {
     expect(tested.cache.statistics()).toMatchObject({ running: 0, waiting: 0 });
   });
 
+  test('a reader that needs many times what the queue holds gets it all, and it is kept', async () => {
+    tested.limits = { ...tested.limits, downloads: 2, downloadsMax: 2 };
+    const many = Array.from({ length: 60 }, (_, index) => range(index * 100_000, 5_000));
+    await tested.read(large, many);
+    expect(tested.cache.statistics()).toMatchObject({ fetches: 60, usedBytes: 300_000, spareReads: 0, hits: 0, misses: 1 });
+  });
+
   test('a range outside its segment, or a key that is a way out of the folder, is refused', async () => {
     await expect(tested.cache.acquire(large, [range(large.bytes - 1, 2)])).rejects.toThrow(RangeError);
     for (const key of ['../x', 'a/../../x', '/etc/passwd', 'a//b', '', '.', 'a/./b']) await expect(tested.cache.acquire({ key, bytes: 10 }, [range(0, 1)])).rejects.toThrow(RangeError);

@@ -193,17 +193,18 @@ export class FileCache {
   }
 
   async #fill(pin: SegmentPin, signal: AbortSignal | undefined): Promise<void> {
-    for (let attempt = 0; ; ) {
+    for (let attempt = 1, turn = 0; ; turn++) {
+      const known = this.#index.mirrors.get(pin.segment.key);
+      if (known !== undefined && this.clock.monotonicMs() - known.seenAtMs >= seenMs) await this.#look(known);
+      // Once more: it may have been forgotten meanwhile.
       const mirror = this.#index.mirrorOf(pin.segment);
-      if (!(await this.#isThere(mirror))) continue;
       const claim = this.#index.claim(mirror, pin.missing());
       pin.replace(claim.slots);
       for (const slot of claim.slots) {
         const load = this.#loads.of(slot);
         if (load !== undefined) pin.join(load);
       }
-      if (attempt === 0) this.#count(pin.missing(), claim.missing);
-      attempt++;
+      if (turn === 0) this.#count(pin.missing(), claim.missing);
       const begun = this.#begin(pin, mirror, claim.missing, attempt >= attemptsMax);
       if (pin.slots.length === 0) this.#index.forget(mirror);
       if (!begun) {
@@ -212,24 +213,21 @@ export class FileCache {
       }
       this.#downloads.passOn();
       await this.#settle(pin, signal);
+      attempt++;
       if (pin.slots.some((slot) => this.#index.is(slot, slotState.gone))) continue;
       if (!pin.hasLoosePieces()) return;
       if (await this.#spareFile(pin)) return;
     }
   }
 
-  /** False: it was lost and its entries are dropped. */
-  async #isThere(mirror: Mirror): Promise<boolean> {
-    if (mirror.slots.length === 0 || this.clock.monotonicMs() - mirror.seenAtMs < seenMs) return true;
+  /** Drops the entries of a mirror whose file was lost. */
+  async #look(mirror: Mirror): Promise<void> {
     const present = mirror.slots.some((slot) => this.#index.is(slot, slotState.present));
     if (present && (await this.#disk.allocatedBytes(mirror.key).catch(() => undefined)) === undefined) {
       this.#index.dropPresent(mirror);
       // Rarely alone.
       void this.#examination.request();
-      return false;
-    }
-    mirror.seenAtMs = this.clock.monotonicMs();
-    return true;
+    } else mirror.seenAtMs = this.clock.monotonicMs();
   }
 
   /** Starts what is missing as far as there is room in the queue. False: not all of it. */
