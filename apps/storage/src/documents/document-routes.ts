@@ -171,6 +171,8 @@ export class DocumentRoutes implements OnModuleInit {
   }
 
   async #export({ request, table, query, reply }: DocumentRequest): Promise<FastifyReply> {
+    const refusal = this.own.refusalOfAny(table);
+    if (refusal !== undefined) throw refusal;
     if (!this.own.ownsAll(table)) {
       await this.writeNodes.forward(soleWriteNode(table), table, request, reply, undefined);
       return reply;

@@ -1,6 +1,7 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { LoadedRegion } from './region-file.js';
-import type { LogChain, LogOwner, RegionLog } from './region-log.js';
+import type { HandOver } from '../remote/manifest.js';
+import type { LogOwner, RegionLog } from './region-log.js';
 import type { Origins } from './take-over.js';
 
 const pollMs = 10;
@@ -13,11 +14,9 @@ export class HeldRegion {
   isLost = false;
   /** What the manifest was claimed with. */
   claim: { readonly term: number; readonly versionBase: number } | undefined;
-  /** Terms of the nodes that took it over, this one last. */
-  handOvers: readonly number[] = [];
+  /** Of the manifest, this node's last. */
+  handOvers: readonly HandOver[] = [];
   loaded: LoadedRegion | undefined;
-  /** As the take-over found it; after a restart it is read. */
-  chain: LogChain | undefined;
   origins: Origins = new Map();
   log: RegionLog | undefined;
   opening: Promise<RegionLog> | undefined;

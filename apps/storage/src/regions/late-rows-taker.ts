@@ -12,7 +12,7 @@ import { decodeLogObject, type LoggedRow } from './log-object.js';
 import { OwnRegions } from './own-regions.js';
 import type { HeldRegion } from './held-region.js';
 import type { LoadedRegion } from './region-file.js';
-import type { Origins } from './take-over.js';
+import { foundUploaded, type Origins } from './take-over.js';
 
 /** Formula: the rows of one request, the last of which may be a document of 16 MiB, and their heads. */
 const bodyBytesMax = 24 * 2 ** 20;
@@ -38,18 +38,18 @@ export class LateRowsTaker implements OnModuleInit {
       scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyBytesMax }, (_request, body, done) => done(null, body));
       scope.post('/internal/v1/late-rows', { bodyLimit: bodyBytesMax }, async (request) => {
         const { head, rows } = decodeLogObject(request.body as Buffer, 'the request');
-        return { taken: await this.take(Number(head.id), head.term, rows) };
+        return { taken: await this.take(Number(head.id), head.versionBase, rows) };
       });
     });
   }
 
-  /** How many counted. Resolves once they are durable. Rejects with NOT_READY while the region is not loaded here. `term`: of who wrote them. */
-  async take(regionId: number, term: number, late: readonly LoggedRow[]): Promise<number> {
+  /** How many counted. Resolves once they are durable. Rejects with NOT_READY while the region is not loaded here. `versionBase`: of who wrote them. */
+  async take(regionId: number, versionBase: number, late: readonly LoggedRow[]): Promise<number> {
     const held = this.own.held(regionId);
     const { loaded, claim } = held ?? {};
     if (held?.isReady !== true || loaded === undefined || claim === undefined) throw new BinnacleError('NOT_READY', 'the region is not here, or not loaded yet', { retryAfterS: 1 });
     const uploaded = await this.#uploadedVersions(held, late.filter(({ version }) => version <= loaded.uploadedBefore));
-    const isDirect = held.handOvers.at(-2) === undefined || (held.handOvers.at(-2) as number) <= term;
+    const isDirect = foundUploaded(held, versionBase) === held.handOvers.at(-1);
     const changes = late.map((row): RowChange => {
       const key = row.handle.toString('latin1');
       const decide: Extract<RowChange, { decide: unknown }>['decide'] = (current, position) => {

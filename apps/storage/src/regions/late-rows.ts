@@ -3,7 +3,6 @@ import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { LogTrimmedError } from '../log/log-error.js';
 import { readSlice } from '../remote/log-slice.js';
-import type { Manifest } from '../remote/manifest.js';
 import { RemoteStore } from '../remote/remote-store.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
@@ -14,7 +13,7 @@ import { encodeLogObject, type LoggedRow } from './log-object.js';
 import { OwnRegions } from './own-regions.js';
 import type { FormerRegion } from './region-file.js';
 import type { Region } from './region.js';
-import { isIn, removeRegionRows } from './take-over.js';
+import { foundUploaded, handOversMax, isIn, removeRegionRows } from './take-over.js';
 
 const retryMs = 1_000;
 const sliceBytesMax = 16 * 2 ** 20;
@@ -100,16 +99,20 @@ export class LateRows implements NodePart {
     const region = table.regions[former.index] as Region;
     const manifest = (await this.own.manifests.read(former.tableId, former.regionId))?.manifest;
     if (manifest === undefined || manifest.term < region.term) return false;
-    const uploadedVersion = uploadedBefore(manifest, former.term);
-    if (uploadedVersion === undefined) return false;
+    const next = foundUploaded(manifest, former.versionBase);
+    // Nobody has taken it over entirely yet.
+    if (next === undefined) return false;
+    // Where the one that came next is not known any more, everything is sent, and looked up by whoever takes it.
+    const isForgotten = next === manifest.handOvers?.[0] && manifest.handOvers.length === handOversMax;
+    const uploadedVersion = isForgotten ? former.versionBase : next.uploadedVersion;
     let sent = 0;
     const send = async (rows: readonly LoggedRow[]): Promise<void> => {
-      if (region.writeNode === this.node.id) await this.taker.take(former.regionId, former.term, rows);
+      if (region.writeNode === this.node.id) await this.taker.take(former.regionId, former.versionBase, rows);
       else await this.#send(region, table.name, former, rows);
       sent += rows.length;
     };
     await this.#eachLate(former, Math.max(0, uploadedVersion - former.versionBase), send);
-    if (region.writeNode !== this.node.id) await removeRegionRows(this.rows, former.tableId, former);
+    if (region.writeNode !== this.node.id) await removeRegionRows(this.rows, former);
     await this.own.forgetFormer(former);
     this.node.log.info({ regionId: former.regionId, to: region.writeNode, rows: sent }, 'a region of this node went to another one, with the rows that only this one had');
     return true;
@@ -141,8 +144,8 @@ export class LateRows implements NodePart {
     }
   }
 
-  async #send({ writeNode }: Region, name: string, { tableId, regionId, term }: FormerRegion, rows: readonly LoggedRow[]): Promise<void> {
-    const body = encodeLogObject(tableId, { kind: 'rows', term, node: this.node.id, id: String(regionId) }, rows);
+  async #send({ writeNode, term }: Region, name: string, { tableId, regionId, versionBase }: FormerRegion, rows: readonly LoggedRow[]): Promise<void> {
+    const body = encodeLogObject(tableId, { kind: 'rows', term, node: this.node.id, versionBase, id: String(regionId) }, rows);
     const headers = { 'content-type': 'application/octet-stream' };
     const answer = await this.writeNodes.send(writeNode, { name }, { method: 'POST', path: '/internal/v1/late-rows', headers, body, signal: AbortSignal.timeout(sendTimeoutMs) });
     await answer.body.dump();
@@ -157,11 +160,6 @@ export class LateRows implements NodePart {
     const ids = new Set(left.map(({ id }) => id));
     await this.catalog.assign((tables) => withoutLeft(tables, ids, this.node.id));
   }
-}
-
-/** What of the writes of the node of that term was uploaded. Undefined: nobody has taken it over entirely yet. */
-function uploadedBefore({ handOvers = [] }: Manifest, term: number): number | undefined {
-  return handOvers.find((each) => each.term > term)?.uploadedVersion;
 }
 
 async function inParts(rows: readonly LoggedRow[], send: (rows: readonly LoggedRow[]) => Promise<void>): Promise<void> {

@@ -14,6 +14,8 @@ export interface LogHead {
   readonly kind: 'rows' | 'fence';
   readonly term: number;
   readonly node: string;
+  /** That the versions of the rows are made with. */
+  readonly versionBase: number;
   /** Of this object: the writer knows its own again. */
   readonly id: string;
 }

@@ -13,11 +13,11 @@ import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { HeldRegion } from './held-region.js';
-import { type FormerRegion, RegionFile } from './region-file.js';
-import { readChain, RegionLog, RegionLogFenced } from './region-log.js';
+import { type FormerRegion, type LoadedRegion, RegionFile } from './region-file.js';
+import { type LogChain, type LogOwner, readChain, RegionLog, RegionLogFenced } from './region-log.js';
 import { RemoteLogMetrics } from './remote-log-metrics.js';
 import { type Region, regionOf } from './region.js';
-import { takeOver } from './take-over.js';
+import { publishTakeOver, takeOver } from './take-over.js';
 
 export interface OwnRegion extends UploadedRegion {
   readonly table: Table;
@@ -57,6 +57,8 @@ export class OwnRegions implements NodePart, UploadedRegions {
   /** The folder has rows from before it said which regions they are of. */
   #isOldFolder = false;
   #workers = 0;
+  /** Of the catalog as it was when last asked. */
+  #assigned: { readonly tables: readonly Table[]; readonly regions: readonly OwnRegion[] } = { tables: [], regions: [] };
   #unlisten: () => void = () => {};
   #isStopped = false;
 
@@ -77,6 +79,7 @@ export class OwnRegions implements NodePart, UploadedRegions {
       throw new ConfigError([`what regions the data folder has cannot be read: ${(error as Error).message}`]);
     });
     this.#isOldFolder = !this.#file.isKnown && this.rows.appliedVersion() > 0;
+    if (this.#isOldFolder) this.#file.former = this.#leftBehind();
     this.#newTablesFrom = await this.catalog.storedNextTableId().catch(() => undefined);
     this.#unlisten = this.catalog.onChange(() => this.#follow());
     this.#follow();
@@ -85,6 +88,14 @@ export class OwnRegions implements NodePart, UploadedRegions {
     while (this.assigned().some(({ region }) => this.#refusalIn(region) !== undefined) && this.node.clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => this.node.clock.after(arrivalPollMs, resolve));
     }
+  }
+
+  /** Of a folder from before it said which regions it has: those that were given to others while the node was away. */
+  #leftBehind(): FormerRegion[] {
+    const toPosition = this.rows.appliedVersion();
+    return this.catalog.all().flatMap(({ id: tableId, regions }) =>
+      regions.flatMap(({ id, leftAt = [] }, index) => (leftAt.includes(this.node.id) ? [{ regionId: id, tableId, index, regionCount: regions.length, versionBase: 0, toPosition }] : [])),
+    );
   }
 
   async stop(): Promise<void> {
@@ -154,8 +165,14 @@ export class OwnRegions implements NodePart, UploadedRegions {
   }
 
   /** Regions the catalog gives to this node. */
-  assigned(): OwnRegion[] {
-    return this.catalog.all().flatMap((table) => {
+  assigned(): readonly OwnRegion[] {
+    const tables = this.catalog.all();
+    if (this.#assigned.tables !== tables) this.#assigned = { tables, regions: this.#assignedOf(tables) };
+    return this.#assigned.regions;
+  }
+
+  #assignedOf(tables: readonly Table[]): OwnRegion[] {
+    return tables.flatMap((table) => {
       const own = table.regions.filter(({ writeNode }) => writeNode === this.node.id);
       return own.map((region) => ({ table, region, regionCount: table.regions.length }));
     });
@@ -201,18 +218,19 @@ export class OwnRegions implements NodePart, UploadedRegions {
   async log(regionId: number): Promise<RegionLog> {
     const held = this.#held.get(regionId);
     if (held === undefined || held.isLost) throw new BinnacleError('NO_TARGET', 'Another node has taken the rows over.', { retryAfterS: 1 });
-    if (held.log !== undefined) return held.log;
+    if (held.log !== undefined && held.claim !== undefined) return held.log;
     if (!(await held.claimedWithin(this.node.clock, claimWaitMsMax))) throw new BinnacleError('NO_TARGET', 'Durability remote: the remote store does not answer.', { retryAfterS: 1 });
+    if (held.log !== undefined) return held.log;
     held.opening ??= this.#openLog(held).finally(() => (held.opening = undefined));
     return held.opening;
   }
 
   async #openLog(held: HeldRegion): Promise<RegionLog> {
-    const known = await this.manifests.read(held.owner.tableId, held.owner.regionId);
+    const { tableId, regionId } = held.owner;
     try {
-      const chain = held.chain ?? (await readChain(this.remote.store(), held.owner, known?.manifest.logFrom ?? 1));
-      const onFenced = (): void => this.fenced(held.owner.regionId, { term: held.owner.term + 1, writeNode: '' });
-      held.log = new RegionLog(() => this.remote.store(), this.node.clock, held.owner, chain, onFenced, this.#metrics);
+      const known = await this.manifests.read(tableId, regionId);
+      const chain = await readChain(this.remote.store(), held.owner, known?.manifest.logFrom ?? 1);
+      held.log = this.#logOf(held, held.claim?.versionBase ?? 0, chain);
       return held.log;
     } catch (error) {
       if (!(error instanceof RegionLogFenced)) throw error;
@@ -247,8 +265,8 @@ export class OwnRegions implements NodePart, UploadedRegions {
     if (this.#isStopped) return;
     const assigned = new Map(this.assigned().map((own) => [own.region.id, own]));
     for (const held of this.#held.values()) if (assigned.get(held.owner.regionId)?.region.term !== held.owner.term) this.#leave(held);
-    for (const own of assigned.values()) if (!this.#held.has(own.region.id)) this.#begin(own);
     this.#leaveEntries(assigned);
+    for (const own of assigned.values()) if (!this.#held.has(own.region.id)) this.#begin(own);
     this.#findWhole();
     for (const listener of this.#formerListeners) listener();
   }
@@ -287,7 +305,8 @@ export class OwnRegions implements NodePart, UploadedRegions {
   /** Until the region is here and claimed, or is not this node's any more. Never rejects. */
   async #acquire(held: HeldRegion, attempt = 0): Promise<void> {
     try {
-      await this.#leaving.get(held.owner.regionId);
+      // What is here from an earlier term has to be known as such before anything is loaded over it.
+      await this.#becomeFormer(held.owner);
       if (!held.isReady && (await this.#beginsHere(held))) await this.#ready(held);
       if (!this.remote.isOn() || held.isOver) return;
       if (held.isReady) await this.#claim(held);
@@ -322,18 +341,21 @@ export class OwnRegions implements NodePart, UploadedRegions {
 
   async #claim(held: HeldRegion): Promise<void> {
     const { owner } = held;
-    const known = await this.manifests.claim({ ...owner, writeNode: owner.node, versionBase: (before) => before?.versionBase ?? held.loaded?.versionBase ?? 0 });
+    const loaded = held.loaded as LoadedRegion;
+    const claimed = await this.manifests.claim({ ...owner, writeNode: owner.node, versionBase: (before) => before?.versionBase ?? 0 });
+    const known = loaded.versionBase === undefined ? claimed : await publishTakeOver(this.manifests, claimed, { ...loaded, versionBase: loaded.versionBase });
     const { versionBase, uploadedVersion } = known.manifest;
     // The bucket has what this node has lost: an older copy of the data folder, or a power cut. What is here beyond it is not newer.
-    if (versionBase + this.rows.appliedVersion() < uploadedVersion) {
+    if (versionBase + this.rows.appliedVersion() < uploadedVersion || versionBase > (loaded.versionBase ?? versionBase)) {
       held.isReady = false;
       this.#whole.delete(owner.tableId);
       this.#file?.loaded.delete(owner.regionId);
+      await this.#file?.save();
       return this.#take(held);
     }
     this.#claimedAs(held, known);
-    if (held.loaded?.versionBase === versionBase) return;
-    held.loaded = { ...(held.loaded as NonNullable<typeof held.loaded>), versionBase };
+    if (loaded.versionBase !== undefined) return;
+    held.loaded = { ...loaded, versionBase };
     this.#file?.loaded.set(owner.regionId, held.loaded);
     await this.#file?.save();
   }
@@ -341,62 +363,72 @@ export class OwnRegions implements NodePart, UploadedRegions {
   #claimedAs(held: HeldRegion, { manifest }: KnownManifest): void {
     if (held.isOver) return;
     held.claim = { term: manifest.term, versionBase: manifest.versionBase };
-    held.handOvers = (manifest.handOvers ?? []).map(({ term }) => term);
+    held.handOvers = manifest.handOvers ?? [];
   }
 
   async #take(held: HeldRegion): Promise<void> {
     const startedAtMs = performance.now();
     const folder = join(this.node.config.dataDir, 'storage', 'loading');
-    const { loaded, known, chain, origins } = await takeOver({ rows: this.rows, store: this.remote.store(), manifests: this.manifests, folder }, held.owner, held.place);
-    if (held.isOver) return;
-    Object.assign(held, { loaded, chain, origins });
+    const check = (): void => {
+      if (held.isOver || this.#isStopped) throw new Error('the region is not to be loaded any more');
+    };
+    const { loaded, claimed, chain, origins } = await takeOver({ rows: this.rows, store: this.remote.store(), manifests: this.manifests, folder, check }, held.owner, held.place);
+    check();
+    Object.assign(held, { loaded, origins, log: this.#logOf(held, loaded.versionBase, chain) });
     await this.#ready(held);
-    this.#claimedAs(held, known);
-    this.node.log.info({ ...held.owner, rows: known.manifest.segments.reduce((sum, { rows }) => sum + rows, 0), ms: Math.round(performance.now() - startedAtMs) }, 'region taken over');
+    const rows = claimed.manifest.segments.reduce((sum, segment) => sum + segment.rows, 0);
+    this.node.log.info({ ...held.owner, rows, objects: chain.objects.length, ms: Math.round(performance.now() - startedAtMs) }, 'region taken over');
+    await this.#claim(held);
   }
 
-  /** The region is another node's, or this node's anew, or its table is gone. What was taken in before this is known, and nothing more is. */
+  #logOf(held: HeldRegion, versionBase: number, chain: LogChain): RegionLog {
+    const onFenced = (): void => this.fenced(held.owner.regionId, { term: held.owner.term + 1, writeNode: '' });
+    return new RegionLog(() => this.remote.store(), this.node.clock, held.owner, versionBase, chain, onFenced, this.#metrics);
+  }
+
+  /** The region is another node's, or this node's anew, or its table is gone. */
   #leave(held: HeldRegion): void {
-    const { regionId } = held.owner;
-    held.isLost = true;
     held.abort();
-    this.#held.delete(regionId);
+    this.#held.delete(held.owner.regionId);
     this.#whole.delete(held.owner.tableId);
-    // The entry is left for `#leaveEntries`.
   }
 
   /** Entries of the data folder for regions that are not this node's in that term. */
   #leaveEntries(assigned: ReadonlyMap<number, OwnRegion>): void {
     const file = this.#file as RegionFile;
-    for (const [regionId, entry] of file.loaded) {
-      if (assigned.get(regionId)?.region.term === entry.term || this.#leaving.has(regionId)) continue;
-      const table = this.catalog.byId(entry.tableId);
-      if (table === undefined) {
-        // Only of what was dropped: a catalog that was lost takes nothing away.
-        if (this.catalog.dropped().some(({ id }) => id === entry.tableId)) file.loaded.delete(regionId);
-        continue;
-      }
-      const leaving = this.#become(regionId).catch((error: unknown) => this.node.log.warn({ err: error, regionId }, 'a region could not be left; it is tried again'));
-      this.#leaving.set(
-        regionId,
-        leaving.finally(() => {
-          this.#leaving.delete(regionId);
-          for (const listener of this.#formerListeners) listener();
-        }),
-      );
+    for (const [regionId, { tableId, term }] of file.loaded) {
+      if (assigned.get(regionId)?.region.term === term) continue;
+      if (this.catalog.byId(tableId) !== undefined) this.#leaveEntry({ regionId, term: 0 });
+      // Only of what was dropped: a catalog that was lost takes nothing away.
+      else if (this.catalog.dropped().some(({ id }) => id === tableId)) file.loaded.delete(regionId);
     }
   }
 
-  /** From a loaded region to a former one. */
-  async #become(regionId: number): Promise<void> {
+  #leaveEntry(region: Pick<LogOwner, 'regionId' | 'term'>): void {
+    this.#becomeFormer(region).then(
+      () => this.#formerListeners.forEach((listener) => listener()),
+      (error: unknown) => {
+        this.node.log.warn({ err: error, regionId: region.regionId }, 'a region could not be left yet; it is tried again');
+        this.node.clock.after(retryMsMax, () => this.#isStopped || this.#leaveEntry(region));
+      },
+    );
+  }
+
+  /** Makes what the folder has of the region in another term than this a former region. */
+  #becomeFormer({ regionId, term }: Pick<LogOwner, 'regionId' | 'term'>): Promise<void> {
     const file = this.#file as RegionFile;
+    const known = this.#leaving.get(regionId);
     const entry = file.loaded.get(regionId);
-    if (entry === undefined) return;
-    const { tableId, index, regionCount, term, versionBase = 0 } = entry;
-    // After every write that was let in: those behind it are refused in their turn.
-    await this.rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
-    file.former.push({ regionId, tableId, index, regionCount, term, versionBase, toPosition: this.rows.appliedVersion() });
-    file.loaded.delete(regionId);
-    await file.save();
+    if (known !== undefined || entry === undefined || entry.term === term) return known ?? Promise.resolve();
+    const leaving = (async () => {
+      const { tableId, index, regionCount, versionBase = 0 } = entry;
+      // After every write that was let in: those behind it are refused in their turn.
+      await this.rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
+      file.former.push({ regionId, tableId, index, regionCount, versionBase, toPosition: this.rows.appliedVersion() });
+      file.loaded.delete(regionId);
+      await file.save();
+    })().finally(() => this.#leaving.delete(regionId));
+    this.#leaving.set(regionId, leaving);
+    return leaving;
   }
 }

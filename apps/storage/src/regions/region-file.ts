@@ -23,7 +23,6 @@ export interface FormerRegion {
   readonly tableId: number;
   readonly index: number;
   readonly regionCount: number;
-  readonly term: number;
   readonly versionBase: number;
   /** The last position with a row of it that a client wrote here. */
   readonly toPosition: number;

@@ -30,7 +30,7 @@ afterEach(async () => {
 
 function logOf(owner: typeof first, next = 1, through: Partial<ObjectStore> = {}): RegionLog {
   const used = { put: store.put.bind(store), get: store.get.bind(store), delete: store.delete.bind(store), ...through } as ObjectStore;
-  return new RegionLog(() => used, new FakeClock(), owner, { objects: [], next }, () => {}, { put: (_seconds, isDone) => void puts.push(isDone) });
+  return new RegionLog(() => used, new FakeClock(), owner, 0, { objects: [], next }, () => {}, { put: (_seconds, isDone) => void puts.push(isDone) });
 }
 
 const row = (id: string, version: number) => ({ handle: Buffer.from(id), version, document: Buffer.from(`{"id":"${id}"}`) });
@@ -86,7 +86,7 @@ test('objects are needed until their rows are in segments; fences are never remo
   await log.trim(3);
   expect(await logSequences(store, where, 1)).toEqual([3]);
   const { next } = await fenceLog(store, second, 3);
-  const after = new RegionLog(() => store, new FakeClock(), second, { objects: [{ sequence: 3, lastVersion: 99 }], next }, () => {}, { put: () => {} });
+  const after = new RegionLog(() => store, new FakeClock(), second, 50, { objects: [{ sequence: 3, lastVersion: 99 }], next }, () => {}, { put: () => {} });
   await after.append([row('x', 100)]);
   expect(after.neededFrom(50)).toBe(3);
   await after.trim(after.neededFrom(100));

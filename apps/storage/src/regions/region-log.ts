@@ -68,6 +68,8 @@ export class RegionLog {
     private readonly store: () => ObjectStore,
     private readonly clock: Clock,
     private readonly owner: LogOwner,
+    /** That the versions of its rows are made with. */
+    private readonly versionBase: number,
     /** What is there already, and the first number that is free. */
     chain: LogChain,
     private readonly onFenced: () => void,
@@ -112,7 +114,7 @@ export class RegionLog {
       try {
         if (this.#uncertain !== undefined) await this.#put();
         const rows = group.flatMap((each) => each.rows);
-        const head: LogHead = { kind: 'rows', term: this.owner.term, node: this.owner.node, id: randomUUID() };
+        const head: LogHead = { kind: 'rows', term: this.owner.term, node: this.owner.node, versionBase: this.versionBase, id: randomUUID() };
         const lastVersion = rows.reduce((last, { version }) => Math.max(last, version), 0);
         this.#uncertain = { body: encodeLogObject(this.owner.tableId, head, rows), id: head.id, lastVersion };
         await this.#put();
@@ -192,7 +194,7 @@ export async function logSequences(store: ObjectStore, { tableId, regionId }: Pi
  */
 export async function fenceLog(store: ObjectStore, owner: LogOwner, from: number): Promise<{ sequences: number[]; next: number }> {
   const sequences = await logSequences(store, owner, from);
-  const body = encodeLogObject(owner.tableId, { kind: 'fence', term: owner.term, node: owner.node, id: randomUUID() }, []);
+  const body = encodeLogObject(owner.tableId, { kind: 'fence', term: owner.term, node: owner.node, versionBase: 0, id: randomUUID() }, []);
   for (let sequence = (sequences.at(-1) ?? from - 1) + 1; ; sequence++) {
     try {
       await store.put(logObjectKey(owner.tableId, owner.regionId, sequence), body, { condition: 'absent' });

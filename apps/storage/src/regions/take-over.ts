@@ -1,15 +1,15 @@
 import type { ObjectStore } from '@binnacle/object-store/object-store';
 import type { KnownManifest, ManifestStore } from '../remote/manifest-store.js';
-import type { Manifest } from '../remote/manifest.js';
+import type { HandOver, Manifest } from '../remote/manifest.js';
 import type { RowChange, RowStore } from '../row-store.js';
 import { eachSegmentRow } from './loaded-rows.js';
 import { fenceLog, type LogChain, type LogOwner, readLogObject } from './region-log.js';
 import { regionIndexOf } from './region.js';
-import type { LoadedRegion } from './region-file.js';
+import type { FormerRegion, LoadedRegion } from './region-file.js';
 
 /** Versions between those of one owner and the next: more than an owner may have written and not uploaded, so that whatever it comes back with is older. */
 const versionGap = 2 ** 36;
-const handOversMax = 16;
+export const handOversMax = 64;
 /** Written together. */
 const rowsTogetherMax = 1_000;
 const bytesTogetherMax = 2 ** 20;
@@ -20,20 +20,23 @@ export interface TakeOverParts {
   readonly manifests: ManifestStore;
   /** For what is fetched meanwhile. */
   readonly folder: string;
+  /** Throws when the region is not to be taken over any more. */
+  readonly check: () => void;
 }
 
 /** Which version of the region a local row stands for, by handle (each byte a character), if it did not come from a client here. */
 export type Origins = Map<string, { readonly position: number; readonly version: number }>;
 
+/** The rows are here; `publishTakeOver` is next, once the data folder says so. */
 export interface TakenOver {
-  readonly loaded: LoadedRegion;
-  readonly known: KnownManifest;
+  readonly loaded: LoadedRegion & { readonly versionBase: number };
+  readonly claimed: KnownManifest;
   readonly chain: LogChain;
   readonly origins: Origins;
 }
 
 /**
- * Makes this node the one that has the region: nobody of an earlier term can publish (claim) or acknowledge with durability `remote` (fence) once that is
+ * Makes this node the one that has the rows of the region: nobody of an earlier term can publish (claim) or acknowledge with durability `remote` (fence) once that is
  * done, and all they published or acknowledged so is then written here. Can be repeated from the start after any failure. Rejects with `FencedError` or
  * `RegionLogFenced` when another node has it by now.
  */
@@ -42,11 +45,11 @@ export async function takeOver(parts: TakeOverParts, owner: LogOwner, place: { i
   const { tableId } = owner;
   const claimed = await manifests.claim({ ...owner, writeNode: owner.node, versionBase: (before) => before?.versionBase ?? 0 });
   const { sequences, next } = await fenceLog(store, owner, claimed.manifest.logFrom);
-  const writer = new Writer(rows, tableId);
-  await purge(rows, writer, tableId, place);
+  const writer = new Writer(rows, tableId, parts.check);
+  await purge(rows, writer, tableId, place, rows.appliedVersion());
   const beganAt = rows.appliedVersion();
   await eachSegmentRow(store, claimed.manifest.segments, parts.folder, async (found) => {
-    for (const { handle, document } of found) if (document !== undefined) await writer.add(handle, document);
+    for (const { handle, document } of found) if (document !== undefined) await writer.add({ handle, put: document });
   });
   await writer.flush();
   const segmentsEnd = rows.appliedVersion();
@@ -56,34 +59,48 @@ export async function takeOver(parts: TakeOverParts, owner: LogOwner, place: { i
   for (const sequence of sequences) {
     const { head, rows: logged } = await readLogObject(store, owner, sequence);
     if (head.kind === 'rows') inherited.push(sequence);
+    // In the versions of the one that wrote them.
+    const uploadedVersion = foundUploaded(claimed.manifest, head.versionBase)?.uploadedVersion ?? claimed.manifest.uploadedVersion;
     for (const { handle, version, document } of logged) {
       seen = Math.max(seen, version);
       const key = handle.toString('latin1');
       // Objects are in the order of the log but for writes that were on their way together.
-      if (version <= claimed.manifest.uploadedVersion || (origins.get(key)?.version ?? 0) >= version) continue;
+      if (version <= uploadedVersion || (origins.get(key)?.version ?? 0) >= version) continue;
       origins.set(key, { position: 0, version });
-      await writer.add(handle, document, (position) => origins.set(key, { position, version }));
+      await writer.add(document === undefined ? { handle, decide: () => 'delete' } : { handle, put: document }, (position) => origins.set(key, { position, version }));
     }
   }
   await writer.flush();
   const loadedTo = rows.appliedVersion();
   const versionBase = seen + versionGap - beganAt;
-  const known = await manifests.update(claimed, (manifest) => handedOver(manifest, owner.term, versionBase, versionBase + segmentsEnd));
-  const loaded: LoadedRegion = { tableId, ...place, term: owner.term, versionBase, segmentsEnd, loadedTo, uploadedBefore: claimed.manifest.uploadedVersion };
-  return { loaded, known, chain: { objects: inherited.map((sequence) => ({ sequence, lastVersion: versionBase + loadedTo })), next }, origins };
+  const loaded = { tableId, ...place, term: owner.term, versionBase, segmentsEnd, loadedTo, uploadedBefore: claimed.manifest.uploadedVersion };
+  return { loaded, claimed, chain: { objects: inherited.map((sequence) => ({ sequence, lastVersion: versionBase + loadedTo })), next }, origins };
 }
 
-/** Begins the versions of the new owner. Of a take-over that is repeated, what counts is what was there before the first. */
-function handedOver(manifest: Manifest, term: number, versionBase: number, uploadedVersion: number): Manifest {
-  const before = manifest.handOvers ?? [];
-  const handOvers = before.some((each) => each.term === term) ? before : [...before, { term, uploadedVersion: manifest.uploadedVersion }].slice(-handOversMax);
-  return { ...manifest, versionBase, uploadedVersion, handOvers };
+/**
+ * Begins the versions of the new owner. What came from segments counts as uploaded, what came from the log does not. Once the data folder says that the
+ * rows are here, and not before: what was only in the log would be taken for uploaded by whoever had to load the region again. Idempotent.
+ */
+export async function publishTakeOver(manifests: ManifestStore, claimed: KnownManifest, { versionBase, segmentsEnd }: TakenOver['loaded']): Promise<KnownManifest> {
+  return manifests.update(claimed, (manifest) => {
+    if (manifest.versionBase >= versionBase) return undefined;
+    const handOvers = [...(manifest.handOvers ?? []), { versionBase, uploadedVersion: manifest.uploadedVersion }].slice(-handOversMax);
+    return { ...manifest, versionBase, uploadedVersion: versionBase + segmentsEnd, handOvers };
+  });
+}
+
+/** The take-over that came after the owner with that version base. */
+export function foundUploaded({ handOvers = [] }: Pick<Manifest, 'handOvers'>, versionBase: number): HandOver | undefined {
+  return handOvers.find((each) => each.versionBase > versionBase);
 }
 
 /** Rows of the region that lie here are from a load that did not end, or from before the region was elsewhere. */
-async function purge(rows: TakeOverParts['rows'], writer: Writer, tableId: number, { index, regionCount }: { index: number; regionCount: number }): Promise<void> {
+async function purge(rows: TakeOverParts['rows'], writer: Writer, tableId: number, { index, regionCount }: { index: number; regionCount: number }, upTo: number): Promise<void> {
   if (rows.count(tableId) === 0) return;
-  for await (const { handle } of rows.scan(tableId)) if (isIn(handle, index, regionCount)) await writer.add(handle, undefined);
+  for await (const { handle } of rows.scan(tableId)) {
+    // Whatever is newer was loaded since: the region may come back at any time.
+    if (isIn(handle, index, regionCount)) await writer.add({ handle, decide: (current) => (current !== undefined && current.version <= upTo ? 'delete' : 'keep') });
+  }
   await writer.flush();
 }
 
@@ -91,10 +108,10 @@ export function isIn(handle: Uint8Array, index: number, regionCount: number): bo
   return regionCount === 1 || regionIndexOf(handle, regionCount) === index;
 }
 
-/** Removes the rows of a region that another node has. */
-export async function removeRegionRows(rows: TakeOverParts['rows'], tableId: number, place: { index: number; regionCount: number }): Promise<void> {
-  const writer = new Writer(rows, tableId);
-  await purge(rows, writer, tableId, place);
+/** Removes the rows of a region that another node has, up to the position at which it went there. */
+export async function removeRegionRows(rows: TakeOverParts['rows'], { tableId, toPosition, ...place }: FormerRegion): Promise<void> {
+  const writer = new Writer(rows, tableId, () => {});
+  await purge(rows, writer, tableId, place, toPosition);
 }
 
 /** Rows gathered into batches of the row store. */
@@ -106,12 +123,13 @@ class Writer {
   constructor(
     private readonly rows: TakeOverParts['rows'],
     private readonly tableId: number,
+    private readonly check: () => void,
   ) {}
 
-  async add(handle: Buffer, document: Buffer | undefined, onWritten: (position: number) => void = () => {}): Promise<void> {
-    this.#changes.push({ handle, decide: () => (document === undefined ? 'delete' : { put: document }) });
+  async add(change: RowChange, onWritten: (position: number) => void = () => {}): Promise<void> {
+    this.#changes.push(change);
     this.#written.push(onWritten);
-    this.#bytes += handle.length + (document?.length ?? 0);
+    this.#bytes += change.handle.length + ('put' in change ? change.put.length : 0);
     if (this.#changes.length >= rowsTogetherMax || this.#bytes >= bytesTogetherMax) await this.flush();
   }
 
@@ -120,6 +138,7 @@ class Writer {
     const written = this.#written.splice(0);
     this.#bytes = 0;
     if (changes.length === 0) return;
+    this.check();
     const results = await this.rows.write(this.tableId, changes, { durability: 'fsync' });
     for (const [index, result] of results.entries()) {
       if (result instanceof Error) throw result;

@@ -43,16 +43,16 @@ export interface Manifest {
   readonly logFrom: number;
   /** Grows when the collector is about to delete: whoever would publish a file it might have taken for abandoned then loses the compare-and-set. */
   readonly collections: number;
-  /** What was uploaded when each node took the region over, the last 16 of them: what a node before it wrote beyond that is with that node alone. */
+  /** Who took the region over, the last 64 of them: what one wrote and the next one did not find uploaded is in the region's log or with that node alone. */
   readonly handOvers?: readonly HandOver[];
   /** Oldest data first: where a handle is in several, the last one that has it counts. */
   readonly segments: readonly Segment[];
 }
 
 export interface HandOver {
-  /** Of the node that took it over. */
-  readonly term: number;
-  /** Of the manifest then. */
+  /** Of the one that took it over; greater than all before. */
+  readonly versionBase: number;
+  /** Of the manifest it found. */
   readonly uploadedVersion: number;
 }
 
