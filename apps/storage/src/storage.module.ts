@@ -7,6 +7,9 @@ import { CacheController } from './cache/cache.controller.js';
 import { FileCache } from './cache/file-cache.js';
 import { openFileCache } from './cache/open-file-cache.js';
 import { Compaction } from './compaction.js';
+import { Compute } from './compute/compute.js';
+import { FreshRowsController } from './compute/fresh-rows.controller.js';
+import { SqlController } from './compute/sql.controller.js';
 import { DocumentRoutes } from './documents/document-routes.js';
 import { DocumentWriter } from './documents/document-writer.js';
 import { LargeDocuments } from './documents/large-documents.js';
@@ -19,6 +22,7 @@ import { LateRowsTaker } from './regions/late-rows-taker.js';
 import { OwnRegions } from './regions/own-regions.js';
 import { RegionLeader } from './regions/region-leader.js';
 import { RegionRows } from './regions/region-rows.js';
+import { Merger } from './remote/merger.js';
 import { RemoteStore } from './remote/remote-store.js';
 import { Placement } from './regions/placement.js';
 import { Uploader } from './remote/uploader.js';
@@ -54,7 +58,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
 
 /** Tables of documents: the rows of this node, the catalog of all tables, the search index, and the election of who decides about them. */
 @Module({
-  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, OperationsController, CacheController, TasksController],
+  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, SqlController, FreshRowsController, OperationsController, CacheController, TasksController],
   providers: [
     // Parts start in this order: rows are recovered before anything asks for them.
     RowStore,
@@ -76,6 +80,8 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     LateRowsTaker,
     LateRows,
     { provide: Uploader, useFactory: uploaderOf, inject: [NodeContext, RowStore, RemoteStore, OwnRegions] },
+    { provide: Merger, useFactory: (node: NodeContext, remote: RemoteStore, uploader: Uploader) => new Merger({ node, remote, uploader }), inject: [NodeContext, RemoteStore, Uploader] },
+    Compute,
     WriteNodes,
     LargeDocuments,
     DocumentWriter,

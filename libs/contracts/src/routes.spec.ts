@@ -140,6 +140,7 @@ const served = [
   'POST /operations/db/compact',
   'POST /operations/cache/clear',
   'POST /operations/reset_peers',
+  'POST /api/v1/sql',
   'GET /api/v1/tasks',
   'GET /api/v1/tasks/events',
   'GET /api/v1/cluster',

@@ -1,5 +1,5 @@
 import { dialects, type QueryParameter, type Route } from '../route.js';
-import { anyCluster, anyGateway, anyProfiling, anyStorage, defineRoute, keptOfNodes, minuteMs, self, type RouteFacts } from './define-route.js';
+import { anyCluster, anyGateway, anyProfiling, anyStorage, defineRoute, keptOfNodes, mebibyte, minuteMs, self, type RouteFacts } from './define-route.js';
 
 /* Binnacle's own API, and what every listener answers. */
 
@@ -136,6 +136,21 @@ export const binnacleRoutes: readonly Route[] = [
     query: [{ name: 'limit', type: 'integer', description: 'How many tenures, newest first: 1 to 1000; 100 if absent.' }],
   }),
   ...profileRoutes,
+  defineRoute(['binnacle'], 'POST', '/api/v1/sql', {
+    summary: 'Run one SELECT, or EXPLAIN of one, over the tables of a keyspace',
+    target: anyStorage,
+    action: 'sql:query',
+    state: 'served',
+    deadlineMs: 2 * minuteMs,
+    bodyBytesMax: mebibyte,
+    query: [
+      { name: 'keyspace', type: 'integer', description: 'Whose tables; 0 if absent.' },
+      { name: 'format', type: 'string', description: 'json, csv, arrow or parquet; if absent the Accept header says, else json.' },
+      { name: 'stale', type: 'boolean', description: 'Without the writes that are not in the remote store yet.' },
+      { name: 'use_cache', type: 'boolean', description: 'A kept answer will do, if nothing was written since.' },
+      { name: 'cache_ttl', type: 'integer', description: 'Seconds for which the answer may be kept; 60 if absent.' },
+    ],
+  }),
   defineRoute(['binnacle'], 'GET', '/api/v1/tasks', {
     summary: 'Long operations of a storage node: those that run, and the last that ended',
     target: anyStorage,

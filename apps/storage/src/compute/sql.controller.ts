@@ -1,0 +1,48 @@
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { forwardedByHeader } from '@binnacle/contracts/internal-headers';
+import { untilClientGone } from '@binnacle/node-kit/client-gone';
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { bodyText } from '@binnacle/node-kit/request-body';
+import { Controller, HttpCode, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { WriteNodes } from '../tables/write-nodes.js';
+import { AnswerStream } from './answer-stream.js';
+import { Compute } from './compute.js';
+import { mediaTypeOf, parseSqlRequest } from './sql-request.js';
+
+/** SQL over the tables of a keyspace. Compute nodes answer it; another storage node passes it on to one of them. */
+@Controller()
+export class SqlController {
+  constructor(
+    private readonly node: NodeContext,
+    private readonly compute: Compute,
+    private readonly nodes: WriteNodes,
+  ) {}
+
+  @Post('/api/v1/sql')
+  @HttpCode(200)
+  async sql(@Req() request: RawBodyRequest<FastifyRequest>, @Query() query: Record<string, unknown>, @Res() reply: FastifyReply): Promise<void> {
+    const text = bodyText(request);
+    if (!this.compute.isCompute()) return this.#passOn(request, reply, Buffer.from(text));
+    const parsed = parseSqlRequest(text, query, request.headers.accept);
+    const gone = untilClientGone(reply);
+    const answer = new AnswerStream(reply, { 'content-type': mediaTypeOf[parsed.format], 'x-content-type-options': 'nosniff' }, gone);
+    try {
+      await this.compute.sql().answer(parsed, answer, gone);
+      await answer.end();
+    } catch (error) {
+      if (gone.aborted) return;
+      if (!answer.breakOff()) throw error;
+      this.node.log.warn({ err: error }, 'an answer to SQL was broken off');
+    }
+  }
+
+  async #passOn(request: FastifyRequest, reply: FastifyReply, body: Buffer): Promise<void> {
+    const computes = this.node.directory.byRole('storage').filter(({ state, labels }) => state === 'running' && ['Compute', 'Both'].includes(labels['disagg-mode'] ?? ''));
+    const [target] = computes.sort((left, right) => left.outstandingRequests - right.outstandingRequests);
+    if (target === undefined || request.headers[forwardedByHeader] !== undefined) {
+      throw new BinnacleError('NO_TARGET', 'No compute node is there: storage.modes of at least one storage node has to have `compute`.', { retryAfterS: 1 });
+    }
+    await this.nodes.forward(target.id, { name: '' } as never, request, reply, body);
+  }
+}
