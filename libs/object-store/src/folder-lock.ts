@@ -30,19 +30,22 @@ export class FolderLock {
 
   /** Runs it while nobody else runs anything under this lock. It is synchronous, so that a busy event loop does not keep others waiting. */
   async hold<T>(action: () => T, signal?: AbortSignal): Promise<T> {
-    await this.#retryBusy(() => this.#database.exec('BEGIN EXCLUSIVE'), signal);
-    try {
-      return action();
-    } finally {
-      this.#database.exec('ROLLBACK');
-    }
+    return this.#retryBusy(() => {
+      // Begin and end in one turn: a connection has one transaction, and others in this process wait for the lock as well.
+      this.#database.exec('BEGIN EXCLUSIVE');
+      try {
+        return action();
+      } finally {
+        this.#database.exec('ROLLBACK');
+      }
+    }, signal);
   }
 
   close(): void {
     this.#database.close();
   }
 
-  async #retryBusy(step: () => void, signal: AbortSignal | undefined): Promise<void> {
+  async #retryBusy<T>(step: () => T, signal: AbortSignal | undefined): Promise<T> {
     for (;;) {
       signal?.throwIfAborted();
       try {

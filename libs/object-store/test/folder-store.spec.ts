@@ -55,3 +55,12 @@ test('what a crash left half-written an hour ago goes at the next start, and wha
   await (await FolderStore.open(join(folder, 'leftovers'), { timeoutMs: 10_000, leftoverAgeMs: 0 })).close();
   expect(await readdir(temporary)).toEqual([]);
 });
+
+test('many in one process that replace and delete at the same time wait for each other', async () => {
+  const store = await open('together');
+  const keys = Array.from({ length: 32 }, (_, index) => `object-${index}`);
+  await Promise.all(keys.map((key) => store.put(key, Buffer.from('x'))));
+  await Promise.all(keys.map((key) => store.delete(key)));
+  expect(await Promise.all(keys.map((key) => store.head(key)))).toEqual(keys.map(() => undefined));
+  await store.close();
+});
