@@ -60,6 +60,10 @@ export class RegionCluster {
     return this.#nodes.get(id) as StorageProcess;
   }
 
+  running(): string[] {
+    return [...this.#nodes.keys()];
+  }
+
   async end(id: string, signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
     const node = this.node(id);
     this.#nodes.delete(id);

@@ -143,3 +143,39 @@ test('a node that starts on an empty folder has its rows again from the remote s
   await untilServed(cluster.node('a'), ids);
   expect(await Promise.all(ids.map((id) => read(cluster.node('a'), id)))).toEqual(ids.map((_, n) => n));
 }, 120_000);
+
+test('through a series of kills nothing that was acknowledged is lost: remote at once, fsync when all are back', async () => {
+  const acknowledged = new Map<string, { n: number; durability: string }>();
+  let isOver = false;
+  const write = async (writer: number): Promise<void> => {
+    const durability = writer % 2 === 0 ? 'remote' : 'fsync';
+    for (let n = 1; !isOver; n++) {
+      const id = `w${writer}-${n % 40}`;
+      const nodes = cluster.running();
+      const { status } = await put(cluster.node(nodes[n % nodes.length] as string), id, n, durability).catch(() => ({ status: 0 }));
+      if (status === 201) acknowledged.set(id, { n, durability });
+      else {
+        acknowledged.delete(id);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    }
+  };
+  const writing = Array.from({ length: 6 }, (_, writer) => write(writer));
+  for (const [round, id] of ['a', 'b', 'c', 'a'].entries()) {
+    await cluster.end(id, round === 2 ? 'SIGTERM' : 'SIGKILL');
+    await waitUntil(async () => (await regionsOn(id)) === 0, { timeoutMs: movedWithinMs });
+    await cluster.startNode(id);
+    if (round === 1) await cluster.node('c').ask('POST', '/tiflash/remote/upload');
+  }
+  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { timeoutMs: 30_000, what: 'the rows are handed over' });
+  isOver = true;
+  await Promise.all(writing);
+  await untilServed(cluster.node('a'), [...acknowledged.keys()]);
+  const lost: unknown[] = [];
+  for (const [id, { n, durability }] of acknowledged) {
+    const found = await read(cluster.node('a'), id);
+    if (found !== n) lost.push([id, durability, n, found]);
+  }
+  expect(acknowledged.size).toBeGreaterThan(100);
+  expect(lost).toEqual([]);
+}, 240_000);
