@@ -1,11 +1,11 @@
 /*
  * The file cache: look-ups against lru-cache's `get` in the same run, eviction of a tenth of all entries, and a restart with all of them.
- * From the root, under Node.js 24:  node --conditions=@binnacle/source apps/storage/bench/file-cache.bench.ts [entries] [folder]
+ * From the root, under Node.js 24:  node --conditions=@binnacle/source apps/storage/bench/file-cache.bench.ts [entries] [together | scattered]
  *
  * Entries of 4 KiB, 100 a segment, really on the disk of the folder. A look-up is `acquire` and `release` of a range that is there, in a
  * random order; the peer's is `get` of the same key and range as one string, without a file behind it, a pin or an access time on disk.
- * Sides take turns, medians count. Types alternate within a segment: an eviction frees every
- * other block of a file. The event loop is watched while entries are evicted and while a restarted cache reads its index.
+ * Sides take turns, medians count. An eviction finds its entries together, in whole segments, or
+ * scattered: every other block of twice as many. The event loop is watched while entries are evicted and while a restarted cache reads its index.
  */
 import '../test/fixtures/typescript-hooks.mjs';
 import { mkdtempSync, rmSync, statSync } from 'node:fs';
@@ -19,13 +19,13 @@ const { systemClock } = await import('@binnacle/cluster-state/clock');
 const { FileCache } = await import('../src/cache/file-cache.js');
 
 const entryCount = Number(process.argv[2] ?? 1_000_000);
-const folder = mkdtempSync(join(process.argv[3] ?? tmpdir(), 'binnacle-cache-bench-'));
+const folder = mkdtempSync(join(tmpdir(), 'binnacle-cache-bench-'));
 const entriesPerSegment = 100;
 const entryBytes = 4_096;
 const lookupCount = 200_000;
 const rounds = 5;
 const resolutionMs = 1;
-const types: readonly FileType[] = ['ColData', 'HandleColData', 'VersionColData', 'ColData'];
+const types: readonly FileType[] = process.argv[3] === 'scattered' ? ['ColData', 'HandleColData'] : ['ColData'];
 
 const segmentAt = (index: number) => ({ key: `regions/1/256/segments/${String(index).padStart(36, '0')}.parquet`, bytes: 2 ** 20 });
 const rangesOf = Array.from({ length: entriesPerSegment }, (_, index) => ({ offset: index * entryBytes, length: entryBytes, type: types[index % types.length] as FileType }));

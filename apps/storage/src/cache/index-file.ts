@@ -21,6 +21,8 @@ const fileBytesMin = 2 ** 20;
 const historyFactorMax = 3;
 const retryMs = 10_000;
 const slotsPerSlice = 4_096;
+/** Access times recorded in one go: some 5 ms. The rest has its turn with the next flush. */
+const accessesMax = 50_000;
 /** A slot number beyond this is damage. */
 const slotsMax = 2 ** 26;
 
@@ -38,7 +40,8 @@ export class IndexFile {
   #records = new FrameWriter();
   #broken = false;
   #remakeAtMs = -Infinity;
-  #accessesFlushedMs = 0;
+  /** Uses after this are not in the file, by type. */
+  readonly #accessesFlushedMs = new Float64Array(fileTypes.length);
   #accessesDueMs: number;
   #flushing: Promise<void> | undefined;
   #cancelTimer: (() => void) | undefined;
@@ -69,7 +72,7 @@ export class IndexFile {
     }
     this.index.entries.linkFree();
     this.#broken = !whole;
-    this.#accessesFlushedMs = this.clock.nowMs();
+    this.#accessesFlushedMs.fill(this.clock.nowMs() - 1);
     this.#schedule();
   }
 
@@ -99,7 +102,8 @@ export class IndexFile {
     this.#closed = true;
     this.#cancelTimer?.();
     this.#accessesDueMs = -Infinity;
-    await this.flush();
+    do await this.flush();
+    while (!this.#broken && this.#accessesDueMs === -Infinity);
     await this.#file?.close().catch(this.onError);
     this.#file = undefined;
   }
@@ -150,12 +154,21 @@ export class IndexFile {
   /** What was used since the last time is at the young ends of the lists. */
   #recordAccesses(): void {
     const { entries } = this.index;
+    const nowMs = this.clock.nowMs();
+    let left = accessesMax;
     for (let type = 0; type < fileTypes.length; type++) {
+      const flushedMs = this.#accessesFlushedMs[type] as number;
       let slot = entries.previous[type] as number;
-      while (slot !== type && (entries.accessedMs[slot] as number) >= this.#accessesFlushedMs) slot = entries.previous[slot] as number;
-      for (slot = entries.next[slot] as number; slot !== type; slot = entries.next[slot] as number) this.#records.used(slot, entries.accessedMs[slot] as number);
+      while (slot !== type && (entries.accessedMs[slot] as number) > flushedMs) slot = entries.previous[slot] as number;
+      this.#accessesFlushedMs[type] = nowMs - 1;
+      for (slot = entries.next[slot] as number; slot !== type; slot = entries.next[slot] as number) {
+        const accessedMs = entries.accessedMs[slot] as number;
+        this.#records.used(slot, accessedMs);
+        if (--left > 0) continue;
+        this.#accessesFlushedMs[type] = accessedMs;
+        return;
+      }
     }
-    this.#accessesFlushedMs = this.clock.nowMs();
     this.#accessesDueMs = this.clock.monotonicMs() + accessFlushMs;
   }
 
@@ -170,7 +183,7 @@ export class IndexFile {
     this.#broken = false;
     const order = this.#slotsInOrder();
     const begunMs = this.clock.nowMs();
-    this.#accessesFlushedMs = begunMs;
+    this.#accessesFlushedMs.fill(begunMs - 1);
     const path = `${this.path}.new`;
     await mkdir(dirname(path), { recursive: true });
     const file = await open(path, 'w');
