@@ -39,7 +39,7 @@ export class Merger implements NodePart {
   readonly #merges: Counter<'result'>;
   #cancelTimer = (): void => {};
   #unlisten = (): void => {};
-  #running: Promise<void> | undefined;
+  #merging: Promise<void> | undefined;
   #isStarted = false;
 
   constructor(private readonly parts: MergerParts) {
@@ -68,11 +68,16 @@ export class Merger implements NodePart {
     if (!this.#isStarted) return;
     this.#isStarted = false;
     await this.#thread.stop();
-    await this.#running;
+    await this.#merging?.catch(() => undefined);
   }
 
   /** Merges until there is nothing to merge. Rejects when one failed. */
-  async mergeAll(): Promise<void> {
+  mergeAll(): Promise<void> {
+    this.#merging ??= this.#mergeAll().finally(() => (this.#merging = undefined));
+    return this.#merging;
+  }
+
+  async #mergeAll(): Promise<void> {
     const options = { signal: this.#stopping.signal };
     for (;;) {
       // Uploads go first.
@@ -86,22 +91,20 @@ export class Merger implements NodePart {
 
   #schedule(delayMs: number): void {
     this.#cancelTimer();
-    if (this.#isStarted) this.#cancelTimer = this.parts.node.clock.after(delayMs, () => this.#begin());
+    if (this.#isStarted) this.#cancelTimer = this.parts.node.clock.after(delayMs, () => void this.#begin());
   }
 
-  #begin(): void {
-    if (this.#running !== undefined) return;
+  async #begin(): Promise<void> {
+    if (this.#merging !== undefined) return;
     let nextMs = lookIntervalMs;
-    this.#running = this.mergeAll()
-      .catch((error: unknown) => {
-        this.#merges.inc({ result: 'failure' });
-        nextMs = retryMs;
-        if (!this.#stopping.signal.aborted) this.parts.node.log.warn({ err: error }, 'segments could not be merged; it is tried again');
-      })
-      .finally(() => {
-        this.#running = undefined;
-        this.#schedule(nextMs);
-      });
+    try {
+      await this.mergeAll();
+    } catch (error) {
+      this.#merges.inc({ result: 'failure' });
+      nextMs = retryMs;
+      if (!this.#stopping.signal.aborted) this.parts.node.log.warn({ err: error }, 'segments could not be merged; it is tried again');
+    }
+    this.#schedule(nextMs);
   }
 
   async #merge(state: RegionState, { inputs, level, dropsMarks }: PlannedMerge, options: OperationOptions): Promise<void> {

@@ -5,7 +5,7 @@ import { plainColumn } from './segment-columns.js';
 import { columnDefinitions } from './segment-file.js';
 
 export interface StagedRow {
-  readonly handle: Buffer;
+  readonly handle: string;
   readonly version: number;
   /** Undefined: a delete mark. */
   readonly document: Buffer | undefined;
@@ -15,8 +15,10 @@ export interface StagedRow {
 const batchBytes = 16 * 2 ** 20;
 /** What is in an appender is not in DuckDB's account. */
 const appendedBytes = 2 ** 20;
+/** DuckDB takes 2,048 documents at a time: those of this size are one batch. */
+export const smallDocumentBytesMax = batchBytes / 2_048;
 
-/** Rows in DuckDB, in the table `staged`, with their fields taken out and in the order in which they were added. */
+/** Rows in DuckDB, in the order in which they were added, of which a segment is written. */
 export class RowStaging {
   #batchBytes = 0;
   #appendedBytes = 0;
@@ -25,41 +27,54 @@ export class RowStaging {
     private readonly connection: DuckDBConnection,
     private readonly appender: DuckDBAppender,
     private readonly columns: readonly SegmentColumn[],
+    private readonly isSmall: boolean,
   ) {}
 
-  /** In place of what was staged before. */
-  static async begin(connection: DuckDBConnection, columns: readonly SegmentColumn[]): Promise<RowStaging> {
+  /** In place of what was staged before. `isSmall`: no document is larger than `smallDocumentBytesMax`, which saves keeping them twice. */
+  static async begin(connection: DuckDBConnection, columns: readonly SegmentColumn[], isSmall: boolean): Promise<RowStaging> {
     await connection.run(`CREATE OR REPLACE TABLE raw (${handleColumn} VARCHAR, ${versionColumn} BIGINT, ${documentColumn} VARCHAR)`);
-    await connection.run(`CREATE OR REPLACE TABLE staged (${columnDefinitions(columns)})`);
-    return new RowStaging(connection, await connection.createAppender('raw'), columns);
+    if (!isSmall) await connection.run(`CREATE OR REPLACE TABLE staged (${columnDefinitions(columns)})`);
+    return new RowStaging(connection, await connection.createAppender('raw'), columns, isSmall);
   }
 
-  async add({ handle, version, document }: StagedRow): Promise<void> {
-    this.appender.appendVarchar(handle.toString());
+  /** True: `flush` is to be awaited. It is not awaited here, because for small rows that alone would cost as much as the row. */
+  add({ handle, version, document }: StagedRow): boolean {
+    this.appender.appendVarchar(handle);
     this.appender.appendBigInt(BigInt(version));
     if (document === undefined) this.appender.appendNull();
     else this.appender.appendVarchar(document.toString());
     this.appender.endRow();
     this.#appendedBytes += document?.length ?? 0;
-    if (this.#appendedBytes < appendedBytes) return;
+    return this.#appendedBytes >= appendedBytes;
+  }
+
+  async flush(): Promise<void> {
     this.appender.flushSync();
     this.#batchBytes += this.#appendedBytes;
     this.#appendedBytes = 0;
-    if (this.#batchBytes >= batchBytes) await this.#takeFields();
+    if (!this.isSmall && this.#batchBytes >= batchBytes) await this.#takeFields();
   }
 
-  async end(): Promise<void> {
+  /** Resolves to the query that gives the rows with their fields. */
+  async end(): Promise<string> {
     this.appender.closeSync();
+    if (this.isSmall) return this.#rowsWithFields();
     await this.#takeFields();
-    await this.connection.run('DROP TABLE raw');
+    return 'FROM staged';
+  }
+
+  async drop(): Promise<void> {
+    await this.connection.run('DROP TABLE IF EXISTS raw; DROP TABLE IF EXISTS staged');
+  }
+
+  #rowsWithFields(): string {
+    const fields = fieldExpressions(this.columns).map((expression) => `, ${expression}`).join('');
+    return `SELECT ${handleColumn}, ${versionColumn}, ${documentColumn} IS NULL AS ${deletedColumn}${fields}, ${documentColumn}
+      FROM (SELECT *, ${plainValues(this.columns)} AS ${plainColumn} FROM raw)`;
   }
 
   async #takeFields(): Promise<void> {
-    const fields = fieldExpressions(this.columns).map((expression) => `, ${expression}`).join('');
-    await this.connection.run(
-      `INSERT INTO staged SELECT ${handleColumn}, ${versionColumn}, ${documentColumn} IS NULL AS ${deletedColumn}${fields}, ${documentColumn}
-       FROM (SELECT *, ${plainValues(this.columns)} AS ${plainColumn} FROM raw)`,
-    );
+    await this.connection.run(`INSERT INTO staged ${this.#rowsWithFields()}`);
     await this.connection.run('TRUNCATE raw');
     this.#batchBytes = 0;
   }

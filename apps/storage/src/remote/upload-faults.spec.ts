@@ -32,7 +32,7 @@ beforeEach(async () => {
 
 afterEach(async () => {
   faulty.plan = {};
-  await uploads.stop();
+  await stop();
   await rows.store.stop();
   await store.close();
   rmSync(folder, { recursive: true });
@@ -52,6 +52,13 @@ const until = (isSo: () => boolean, stepMs: number): Promise<unknown> =>
     if (!isSo()) await clock.advance(stepMs);
     return isSo();
   }, { timeoutMs: 20_000 });
+/** What still runs may wait for the clock. */
+const stop = async (): Promise<void> => {
+  let isStopped = false;
+  const stopped = uploads.stop().finally(() => (isStopped = true));
+  await until(() => isStopped, 1_000);
+  await stopped;
+};
 const live = async (): Promise<unknown> => {
   const segments = (await manifestsOf(store, 1)).flatMap((manifest) => manifest.segments.map(({ key }) => `'${folder}/bucket/${key}'`));
   const instance = await DuckDBInstance.create(':memory:');
@@ -137,10 +144,7 @@ test('at the stop the rest is uploaded, and a store that is away does not hold t
   await write(10);
   faulty.plan = { before: () => new Promise<void>((resolve) => void clock.after(60_000, resolve)) };
   const startMs = clock.nowMs();
-  let isStopped = false;
-  const stopped = uploads.stop().then(() => (isStopped = true));
-  await until(() => isStopped, 1_000);
-  await stopped;
+  await stop();
   expect(clock.nowMs() - startMs).toBeLessThanOrEqual(11_000);
   expect(readdirSync(join(folder, 'storage'))).not.toContain('uploads');
 });

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
 import { handleColumn } from './manifest.js';
 import { type NewestRows, readSlice } from './log-slice.js';
-import { RowStaging, type StagedRow } from './row-staging.js';
+import { RowStaging, smallDocumentBytesMax, type StagedRow } from './row-staging.js';
 import { withDatabase } from './segment-database.js';
 import { describeSegment, largeDocumentsBytesMax, type SegmentFile, writeSegment } from './segment-file.js';
 import type { RowsJob, SegmentJobResult, SliceJob, SliceRegion } from './segment-job.js';
@@ -16,7 +16,7 @@ export async function writeSlice(job: SliceJob): Promise<SegmentJobResult> {
   const segments = await withDatabase(limits, async (connection) => {
     const written: { regionId: number; file: SegmentFile }[] = [];
     for (const { region, rows } of slice.regions) {
-      for (const file of await writeRows(connection, folder, region, ordered(rows))) written.push({ regionId: region.regionId, file });
+      for (const file of await writeRows(connection, folder, region, rows)) written.push({ regionId: region.regionId, file });
       rows.clear();
     }
     return written;
@@ -27,43 +27,46 @@ export async function writeSlice(job: SliceJob): Promise<SegmentJobResult> {
 export async function writeGivenRows({ region, rows, output }: RowsJob): Promise<SegmentJobResult> {
   const byHandle: NewestRows = new Map();
   for (const { handle, version, document } of rows) byHandle.set(asBuffer(handle).toString('latin1'), { version, document: document && asBuffer(document) });
-  const files = await withDatabase(output.limits, (connection) => writeRows(connection, output.folder, region, ordered(byHandle)));
+  const files = await withDatabase(output.limits, (connection) => writeRows(connection, output.folder, region, byHandle));
   return { toVersion: 0, segments: files.map((file) => ({ regionId: region.regionId, file })) };
 }
+
+const ascii = /^[\x20-\x7f]*$/;
 
 function* ordered(rows: NewestRows): Generator<StagedRow> {
   // To sort here is as quick as in DuckDB, which would hold all documents a second time for it.
   for (const key of [...rows.keys()].sort()) {
     const { version, document } = rows.get(key) as { version: number; document: Buffer | undefined };
-    yield { handle: Buffer.from(key, 'latin1'), version, document };
+    yield { handle: ascii.test(key) ? key : Buffer.from(key, 'latin1').toString(), version, document };
   }
 }
 
 /** Several files when the documents are many or large: each is written, and later read, with its documents in memory. */
-async function writeRows(connection: DuckDBConnection, folder: string, region: SliceRegion, rows: Iterable<StagedRow>): Promise<SegmentFile[]> {
+async function writeRows(connection: DuckDBConnection, folder: string, region: SliceRegion, newest: NewestRows): Promise<SegmentFile[]> {
   const { columns, schemaVersion, versionBase } = region;
   const files: SegmentFile[] = [];
+  const isSmall = [...newest.values()].every(({ document }) => (document?.length ?? 0) <= smallDocumentBytesMax);
   let staging: RowStaging | undefined;
   let [count, bytes] = [0, 0];
-  const write = async (): Promise<void> => {
-    await staging?.end();
-    staging = undefined;
+  const write = async (staged: RowStaging): Promise<void> => {
     const path = join(folder, `${randomUUID()}.parquet`);
-    await writeSegment(connection, 'FROM staged', path, count, bytes);
-    await connection.run('DROP TABLE staged');
+    await writeSegment(connection, await staged.end(), path, count, bytes);
+    await staged.drop();
     const file = await describeSegment(connection, path, columns, schemaVersion);
     if (file?.rows !== count) throw new Error(`a segment of ${count} rows was written, and has ${file?.rows}: ${handleColumn} ${file?.minHandle}`);
     files.push(file);
     [count, bytes] = [0, 0];
   };
-  for (const row of rows) {
-    staging ??= await RowStaging.begin(connection, columns);
-    await staging.add({ ...row, version: row.version + versionBase });
+  for (const row of ordered(newest)) {
+    staging ??= await RowStaging.begin(connection, columns, isSmall);
+    if (staging.add({ ...row, version: row.version + versionBase })) await staging.flush();
     count += 1;
     bytes += row.document?.length ?? 0;
-    if (bytes >= largeDocumentsBytesMax) await write();
+    if (bytes < largeDocumentsBytesMax) continue;
+    await write(staging);
+    staging = undefined;
   }
-  if (count > 0) await write();
+  if (staging !== undefined) await write(staging);
   return files;
 }
 
