@@ -29,7 +29,7 @@ export class RowStoreMetrics {
       buckets: [1, 4, 16, 64, 256, 1_024, 4_096, 16_384],
       registers,
     });
-    const count = (name: string, help: string, value: (counters: LogCounters) => number) =>
+    const countOpen = (name: string, help: string, value: (open: OpenRows) => number) =>
       new Counter({
         name: `binnacle_storage_${name}_total`,
         help,
@@ -37,9 +37,10 @@ export class RowStoreMetrics {
         collect() {
           const open = rows();
           this.reset();
-          this.inc(open === undefined ? 0 : value(open.log.counters));
+          this.inc(open === undefined ? 0 : value(open));
         },
       });
+    const count = (name: string, help: string, value: (counters: LogCounters) => number) => countOpen(name, help, ({ log }) => value(log.counters));
     count('operations', 'Row versions and delete marks written.', ({ operations }) => operations);
     count('operations_not_awaited', 'Those of them that were acknowledged before they were on disk (durability none).', ({ operationsNotAwaited }) => operationsNotAwaited);
     count('log_batches', 'Batches written to the commit log.', ({ batches }) => batches);
@@ -47,6 +48,7 @@ export class RowStoreMetrics {
     count('log_writes', 'Writes those batches went out with.', ({ writes }) => writes);
     count('log_syncs', 'fdatasync calls of the commit log.', ({ syncs }) => syncs);
     count('log_sync_seconds', 'Time spent in them.', ({ syncSeconds }) => syncSeconds);
+    countOpen('delete_marks_removed', 'Delete marks that nobody needed any more, or whose rows have come back.', ({ engine }) => engine.marks().removed);
     const measure = (name: string, help: string, value: (open: OpenRows) => number) =>
       new Gauge({
         name: `binnacle_storage_${name}`,
