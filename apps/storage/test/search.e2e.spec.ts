@@ -99,8 +99,8 @@ describe('a search', () => {
   });
 
   test('ids of what matches come in pages, by their bytes', async () => {
-    expect(await search.index.matching(shops, 'staff:>0', undefined, 3)).toEqual(['a', 'b', 'c']);
-    expect(await search.index.matching(shops, 'staff:>0', 'c', 3)).toEqual(['d']);
+    expect((await search.index.matching(shops, 'staff:>0', undefined, 3)).rows.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+    expect((await search.index.matching(shops, 'staff:>0', 'c', 3)).rows.map(({ id }) => id)).toEqual(['d']);
   });
 
   test.each([

@@ -29,7 +29,8 @@ interface OpenTable extends TableState {
   readonly statements: Statements;
 }
 
-interface Statements {
+/** On the tables of one layout. */
+export interface Statements {
   readonly versionOf: StatementSync;
   readonly deleteRow: StatementSync;
   readonly insertRow: StatementSync;
@@ -240,7 +241,7 @@ export class IndexDatabase {
   }
 }
 
-function prepared(database: DatabaseSync, layout: TableLayout): Statements {
+export function prepared(database: DatabaseSync, layout: TableLayout): Statements {
   const { rowTable, wordTable, columns } = layout;
   const texts = columns.filter(({ words }) => words !== '');
   const marks = (count: number): string => ', ?'.repeat(count);
