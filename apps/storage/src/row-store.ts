@@ -11,6 +11,7 @@ import type { Durability } from './log/commit-log.js';
 import { LogCorruptionError } from './log/log-error.js';
 import { openRows } from './row-recovery.js';
 import { type OpenRows, RowStoreMetrics } from './row-store-metrics.js';
+import { type Follower, WritePace } from './write-pace.js';
 import { type RowChange, type RowResult, WritePath } from './write-path.js';
 
 export type { Decision, RowChange, RowResult } from './write-path.js';
@@ -47,6 +48,7 @@ export class RowStore implements NodePart {
   readonly #markHolders: (() => number)[] = [];
   readonly #durableListeners = new Set<(version: number) => void>();
   readonly #metrics: RowStoreMetrics;
+  readonly #pace: WritePace;
   #open: OpenRows | undefined;
   #trimming: Promise<void> | undefined;
   #logBytesAtTrim = 0;
@@ -57,7 +59,8 @@ export class RowStore implements NodePart {
 
   constructor(private readonly node: NodeContext) {
     this.#folder = join(node.config.dataDir, 'storage');
-    this.#metrics = new RowStoreMetrics(node.metrics, () => this.#open);
+    this.#pace = new WritePace(node.clock, node.config.storage.indexLagMsMax);
+    this.#metrics = new RowStoreMetrics(node.metrics, this.#pace, () => this.#open);
     node.addPart(this);
   }
 
@@ -91,6 +94,7 @@ export class RowStore implements NodePart {
     const writes = new WritePath(engine, log, {
       clock: this.node.clock,
       pendingBytesMax: pendingWriteMegabytesMax * mebibyte,
+      pace: this.#pace,
       onApplied: () => this.#trim(),
       onApplyFailure: (error) => this.node.log.error({ err: error }, 'the engine does not take writes in; it is asked again'),
     });
@@ -181,6 +185,11 @@ export class RowStore implements NodePart {
   /** The log is trimmed only up to where the reader is, unless it lags too far. */
   keepLogFor(reader: LogReader): void {
     this.#readers.push(reader);
+  }
+
+  /** Writes are slowed down while it lags too far. */
+  paceWritesFor(follower: Follower): void {
+    this.#pace.add(follower);
   }
 
   /** Delete marks stay for whoever still has to learn of the deletes: `neededFrom` tells the oldest version whose mark it needs, and only grows. */
