@@ -7,7 +7,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { namesOf, type Query as ParsedQuery } from '../documents/document-query.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from './catalog.js';
-import { collectionView } from './collection-view.js';
+import { collectionView, fieldView } from './collection-view.js';
 import { parseNewTable } from './schema-check.js';
 import { SchemaChange } from './schema-change.js';
 import type { Table } from './schema.js';
@@ -49,8 +49,10 @@ export class CollectionsController {
     const offset = whole(query, 'offset') ?? 0;
     const limit = whole(query, 'limit') ?? Infinity;
     const excluded = namesOf(query, 'exclude_fields');
+    const all = this.catalog.all();
+    if (offset > 0 && offset >= all.length) throw new BinnacleError('BAD_REQUEST', 'Invalid offset param.');
     // The youngest first, as Typesense has them.
-    const tables = this.catalog.all().toReversed().slice(offset, offset + limit);
+    const tables = all.toReversed().slice(offset, offset + limit);
     const counts = await this.#counts(tables);
     const views = tables.map((table) => collectionView(table, counts.get(table.id) ?? 0));
     return excluded.length === 0 ? views : views.map((view) => Object.fromEntries(Object.entries(view).filter(([name]) => !excluded.includes(name))));
@@ -71,9 +73,9 @@ export class CollectionsController {
   ): Promise<unknown> {
     const table = await this.catalog.lookUp(name);
     if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, request.rawBody);
-    const body = bodyObject(request);
-    await this.schemaChange.apply(table, body);
-    return body;
+    const { dropped, added, metadata } = await this.schemaChange.apply(table, bodyObject(request));
+    const fields = [...dropped.map((dropping) => ({ drop: true, name: dropping })), ...added.map(fieldView)];
+    return { ...(fields.length > 0 && { fields }), ...(metadata && { metadata }) };
   }
 
   @Delete('/collections/:collection')
