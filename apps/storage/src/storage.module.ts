@@ -22,6 +22,7 @@ import { StorageCampaigns } from './storage-campaigns.js';
 import { AliasesController } from './tables/aliases.controller.js';
 import { Catalog } from './tables/catalog.js';
 import { CollectionsController } from './tables/collections.controller.js';
+import { DocumentCounts } from './tables/document-counts.js';
 import { DroppedTables } from './tables/dropped-tables.js';
 import { SchemaChange } from './tables/schema-change.js';
 import { WriteNodes } from './tables/write-nodes.js';
@@ -46,6 +47,7 @@ const taskStreams = { streamsMax: 100, bufferedBytesMax: 1024 * 1024, heartbeatM
     DroppedTables,
     SchemaChange,
     WriteNodes,
+    DocumentCounts,
     LargeDocuments,
     DocumentWriter,
     MatchingRows,

@@ -1,7 +1,7 @@
 import type { Field, Table } from './schema.js';
 
-/** A table as Typesense shows a collection. */
-export function collectionView(table: Table, documents: number): Record<string, unknown> {
+/** A table as Typesense shows a collection. A number of documents that nobody knows is left out. */
+export function collectionView(table: Table, documents: number | undefined): Record<string, unknown> {
   return {
     created_at: table.createdAtS,
     default_sorting_field: table.defaultSortingField,

@@ -1,5 +1,4 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { bodyObject } from '@binnacle/node-kit/request-body';
 import { Controller, Delete, Get, Param, Patch, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
@@ -8,12 +7,14 @@ import { namesOf, type Query as ParsedQuery } from '../documents/document-query.
 import { RowStore } from '../row-store.js';
 import { Catalog } from './catalog.js';
 import { collectionView, fieldView } from './collection-view.js';
+import { DocumentCounts } from './document-counts.js';
 import { parseNewTable } from './schema-check.js';
 import { SchemaChange } from './schema-change.js';
 import type { Table } from './schema.js';
 import { WriteNodes } from './write-nodes.js';
 
-const countsTimeoutMs = 5_000;
+/** Ids of nodes that are away: how many documents their tables have is what they told last. */
+const countsNotCurrentHeader = 'x-binnacle-counts-not-current';
 
 /** Typesense's `/collections`. What is about the rows of one table is answered by its write node. */
 @Controller()
@@ -24,7 +25,7 @@ export class CollectionsController {
     private readonly rows: RowStore,
     private readonly writeNodes: WriteNodes,
     private readonly schemaChange: SchemaChange,
-    private readonly agents: AgentClient,
+    private readonly counts: DocumentCounts,
   ) {}
 
   @Post('/collections')
@@ -45,7 +46,7 @@ export class CollectionsController {
   }
 
   @Get('/collections')
-  async list(@Query() query: ParsedQuery): Promise<unknown[]> {
+  async list(@Query() query: ParsedQuery, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown[]> {
     const offset = whole(query, 'offset') ?? 0;
     const limit = whole(query, 'limit') ?? Infinity;
     const excluded = namesOf(query, 'exclude_fields');
@@ -53,16 +54,21 @@ export class CollectionsController {
     if (offset > 0 && offset >= all.length) throw new BinnacleError('BAD_REQUEST', 'Invalid offset param.');
     // The youngest first, as Typesense has them.
     const tables = all.toReversed().slice(offset, offset + limit);
-    const counts = await this.#counts(tables);
-    const views = tables.map((table) => collectionView(table, counts.get(table.id) ?? 0));
+    const views = await this.#views(tables, reply);
     return excluded.length === 0 ? views : views.map((view) => Object.fromEntries(Object.entries(view).filter(([name]) => !excluded.includes(name))));
   }
 
   @Get('/collections/:collection')
-  async get(@Param('collection') name: string, @Req() request: FastifyRequest, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
-    const table = await this.catalog.lookUp(name);
-    if (!this.writeNodes.isOwn(table)) return this.writeNodes.forward(table, request, reply, undefined);
-    return collectionView(table, this.rows.count(table.id));
+  async get(@Param('collection') name: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    const [view] = await this.#views([await this.catalog.lookUp(name)], reply);
+    return view;
+  }
+
+  /** The catalog is on every node, so the tables are shown also while those that hold their rows are away. */
+  async #views(tables: readonly Table[], reply: FastifyReply): Promise<Record<string, unknown>[]> {
+    const { documents, silent } = await this.counts.of(tables);
+    if (silent.length > 0) void reply.header(countsNotCurrentHeader, silent.join(','));
+    return tables.map((table) => collectionView(table, documents.get(table.id)));
   }
 
   @Patch('/collections/:collection')
@@ -101,22 +107,6 @@ export class CollectionsController {
   ownCounts(): Record<string, number> {
     const own = this.catalog.all().filter((table) => this.writeNodes.isOwn(table));
     return Object.fromEntries(own.map(({ id }) => [id, this.rows.count(id)]));
-  }
-
-  async #counts(tables: readonly Table[]): Promise<ReadonlyMap<number, number>> {
-    const counts = new Map<number, number>();
-    for (const table of tables) if (this.writeNodes.isOwn(table)) counts.set(table.id, this.rows.count(table.id));
-    const others = new Set(tables.filter((table) => !this.writeNodes.isOwn(table)).map(({ writeNode }) => writeNode));
-    await Promise.all([...others].map((nodeId) => this.#addCountsOf(nodeId, counts)));
-    return counts;
-  }
-
-  async #addCountsOf(nodeId: string, counts: Map<number, number>): Promise<void> {
-    const record = this.node.directory.byId(nodeId);
-    if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds some of the collections, is away.`, { retryAfterS: 1 });
-    const { status, body } = await this.agents.request(record, { method: 'GET', path: '/agent/v1/tables/counts', timeoutMs: countsTimeoutMs });
-    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} does not tell how many documents it has.`);
-    for (const [id, count] of Object.entries(body as Record<string, number>)) counts.set(Number(id), count);
   }
 }
 
