@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import RocksDB, { type ReadBatch } from 'rocksdb-native';
-import type { LogBatch, LogOperation } from '../log/log-record.js';
+import type { LogBatch } from '../log/log-record.js';
 import { linkEngineFiles, syncFiles } from './checkpoint-files.js';
 import { DeleteMarks } from './delete-marks.js';
 import {
@@ -29,6 +29,7 @@ import {
   writeVersion,
 } from './row.js';
 import { scanPages } from './scan-pages.js';
+import { figuresAfter, isDrop, presenceKey } from './table-figures.js';
 
 export interface ScanRange {
   /** Rows with greater handles only. */
@@ -170,7 +171,8 @@ export class Engine {
   }
 
   async #apply(batches: readonly AppliedBatch[]): Promise<void> {
-    const figures = await this.#figuresAfter(batches);
+    const present = await this.#presentRows(batches.filter(({ rowsAdded }) => rowsAdded === undefined));
+    const figures = figuresAfter(batches, this.figures, present);
     let bytes = valueHeadBytes;
     let count = 1 + figures.size;
     for (const { operations } of batches) {
@@ -235,27 +237,6 @@ export class Engine {
     const done = this.#writing.then(write);
     this.#writing = done.catch(() => undefined);
     return done;
-  }
-
-  /** Of the tables that the batches write to. */
-  async #figuresAfter(batches: readonly AppliedBatch[]): Promise<Map<number, TableFigures>> {
-    const figures = new Map<number, TableFigures>();
-    const present = await this.#presentRows(batches.filter(({ rowsAdded }) => rowsAdded === undefined));
-    for (const { operations, rowsAdded } of batches) {
-      // A batch is about one table, and a drop is alone in it.
-      const [first] = operations;
-      if (first === undefined) continue;
-      const { tableId } = first;
-      const { rows, largestBytes } = figures.get(tableId) ?? this.figures.get(tableId) ?? { rows: 0, largestBytes: 0 };
-      if (isDrop(first)) {
-        figures.set(tableId, { rows: 0, largestBytes });
-        for (const key of present) if (key.startsWith(`${tableId} `)) present.delete(key);
-      } else {
-        const largest = operations.reduce((max, { document }) => Math.max(max, document?.length ?? 0), largestBytes);
-        figures.set(tableId, { rows: rows + (rowsAdded ?? addedTo(present, operations)), largestBytes: largest });
-      }
-    }
-    return figures;
   }
 
   /** Which of the rows that the batches write are there now. */
@@ -332,26 +313,6 @@ export class Engine {
   async close(): Promise<void> {
     await this.db.close();
   }
-}
-
-function isDrop({ handle, document }: Pick<LogOperation, 'handle' | 'document'>): boolean {
-  return handle.length === 0 && document === undefined;
-}
-
-/** By how many rows the operations make the table larger, whose rows are in `present` before and after. */
-function addedTo(present: Set<string>, operations: readonly LogOperation[]): number {
-  let added = 0;
-  for (const { tableId, handle, document } of operations) {
-    const key = presenceKey(tableId, handle);
-    added += Number(document !== undefined) - Number(present.has(key));
-    if (document === undefined) present.delete(key);
-    else present.add(key);
-  }
-  return added;
-}
-
-function presenceKey(tableId: number, handle: Buffer): string {
-  return `${tableId} ${handle.toString('latin1')}`;
 }
 
 function numberValue(number: number): Buffer {
