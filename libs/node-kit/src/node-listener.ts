@@ -84,7 +84,7 @@ function endUnusedConnections(app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
     const { socket } = request.raw;
     connections.begin(socket);
-    reply.raw.once('close', () => connections.end(socket));
+    reply.raw.on('close', () => connections.end(socket));
     done();
   });
   app.addHook('preClose', (done) => {
@@ -97,8 +97,9 @@ function endUnusedConnections(app: FastifyInstance): void {
 export function measureRequests(app: FastifyInstance, meter: RequestMeter, lifecycle: Lifecycle): void {
   app.addHook('onRequest', (request, reply, done) => {
     const end = meter.begin(request.method, request.routeOptions.url ?? unmatchedRoute);
-    // `close` comes exactly once, after the last byte or when the client has gone: Fastify's own hooks miss some of the latter.
-    reply.raw.once('close', () => end(reply.raw.statusCode));
+    // `close` comes exactly once (so `on` will do, which costs less than `once`), after the last byte or when the client has gone: Fastify's own hooks
+    // miss some of the latter.
+    reply.raw.on('close', () => end(reply.raw.statusCode));
     if (lifecycle.status() === 'Stopping') reply.header('connection', 'close');
     done();
   });
