@@ -54,6 +54,9 @@ const bytesAheadMax = 4 * 2 ** 20;
 /** Delete marks removed together; writes wait meanwhile, for some two milliseconds. */
 const marksTogetherMax = 500;
 
+/** Newest rows, held in memory until they are written as a table: two of these at most. More do not make an import faster. */
+const writeBufferBytes = 16 * 2 ** 20;
+
 /** Work of RocksDB's own threads, each property a number of jobs or 0 and 1. */
 const background = ['rocksdb.num-running-compactions', 'rocksdb.compaction-pending', 'rocksdb.num-running-flushes'];
 const quietPollMs = 5;
@@ -85,7 +88,7 @@ export class Engine {
   /** Takes the folder's lock. Rejects with the files' names when they are damaged, and when another process has them open. */
   static async open(folder: string): Promise<Engine> {
     await mkdir(folder, { recursive: true });
-    const db = new RocksDB(folder);
+    const db = new RocksDB(folder, { writeBufferSize: writeBufferBytes });
     try {
       await db.ready();
       const applied = await db.get(appliedVersionKey);
