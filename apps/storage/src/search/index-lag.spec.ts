@@ -23,8 +23,10 @@ test('tells by the speed it saw, not by the pauses, how long the rest takes', ()
 test('follows a speed that changes', () => {
   const lag = begun();
   lag.announced(1_000_000, 0);
-  for (let step = 1; step <= 20; step++) lag.progressed(100 + step * 10, step * 100);
+  for (let step = 1; step <= 4; step++) lag.progressed(100 + step * 10, step * 100);
   expect(lag.versionsPerMs()).toBeCloseTo(0.1, 1);
+  for (let step = 5; step <= 20; step++) lag.progressed(step * 1_000, step * 100);
+  expect(Math.round(lag.versionsPerMs())).toBe(10);
 });
 
 test('says nothing of a thread that is gone or has not begun, and takes where it begins for no speed', () => {

@@ -1,7 +1,11 @@
 /** Taken for its speed while nobody has seen it work: what a small machine does with small documents that are overwritten. */
 const versionsPerMsAtFirst = 5;
-/** Share of the newest measurement: a few of them and the old ones do not count any more. */
+/**
+ * Share of the newest measurement. A slower one counts for more: overwriting takes two or three times as long as what is new, and whoever learns
+ * of it late lets in too much. To take the speed for lower than it is costs nothing but a shorter queue.
+ */
 const newestShare = 0.3;
+const slowerShare = 0.7;
 
 /** How long the thread that writes the index would take for what it has not indexed, going by the speed it had. Times are monotonic. */
 export class IndexLag {
@@ -22,7 +26,8 @@ export class IndexLag {
     if (done === 0) return;
     // What it did not have from the log (it begins, or begins anew) says nothing.
     if (this.#busySinceMs !== undefined && this.#position > 0 && done > 0) {
-      this.#versionsPerMs += newestShare * (done / Math.max(1, nowMs - this.#busySinceMs) - this.#versionsPerMs);
+      const difference = done / Math.max(1, nowMs - this.#busySinceMs) - this.#versionsPerMs;
+      this.#versionsPerMs += (difference < 0 ? slowerShare : newestShare) * difference;
     }
     this.#position = position;
     this.#busySinceMs = position < this.#announced ? nowMs : undefined;
