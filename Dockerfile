@@ -53,7 +53,7 @@ COPY LICENSE ./
 # Heap profiling has to be compiled into the start of a process and costs nothing until it is switched on.
 ENV NODE_ENV=production \
     LD_PRELOAD=/usr/local/lib/libjemalloc.so.2 \
-    MALLOC_CONF=prof:true,prof_active:false,lg_prof_sample:16,dirty_decay_ms:1000,background_thread:true \
+    MALLOC_CONF=prof:true,prof_active:false,lg_prof_sample:16,dirty_decay_ms:500,background_thread:true \
     BINNACLE_DATA_DIR=/data \
     BINNACLE_NODE_HOST=0.0.0.0 \
     BINNACLE_NODE_PORT=7400 \

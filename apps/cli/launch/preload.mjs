@@ -9,9 +9,9 @@ export const nodeFlags = ['--enable-source-maps', '--max-semi-space-size=8'];
 
 /**
  * Profiling costs nothing until it is switched on; `libs/profiler/bench/native-heap.bench.ts` is why it is 16. What was freed goes back to
- * the system after a second and not after ten, also what threads freed that sleep since: an import frees some hundred megabytes meanwhile.
+ * the system after half a second and not after ten, also what threads freed that sleep since: an import frees some hundred megabytes meanwhile.
  */
-export const mallocConf = 'prof:true,prof_active:false,lg_prof_sample:16,dirty_decay_ms:1000,background_thread:true';
+export const mallocConf = 'prof:true,prof_active:false,lg_prof_sample:16,dirty_decay_ms:500,background_thread:true';
 
 const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch];
 /** Debian and Ubuntu, Fedora, Arch, and what was built by hand. */

@@ -7,7 +7,7 @@ import { setFlagsFromString } from 'node:v8';
  * (`nodeFlags` of `apps/cli/launch/preload.mjs`).
  */
 export function limitHeapGrowth(): void {
-  // Collected when it has grown by half, not by up to three times.
-  setFlagsFromString('--heap-growing-percent=50');
+  // Collected when it has grown by a third, not by up to three times.
+  setFlagsFromString('--heap-growing-percent=30');
   setFlagsFromString('--max-semi-space-size=8');
 }
