@@ -9,6 +9,7 @@ import type { NodeConfig } from '@binnacle/node-kit/config';
 import { type NodeDefinition, runNode } from '@binnacle/node-kit/run-node';
 import { ProfilingModule } from '@binnacle/profiling/profiling.module';
 import { ProxyModule } from '@binnacle/proxy/proxy.module';
+import { limitHeapGrowth } from '@binnacle/storage/heap-growth';
 import { StorageModule } from '@binnacle/storage/storage.module';
 
 const everyRole: NodeDefinition = {
@@ -20,6 +21,7 @@ const everyRole: NodeDefinition = {
 
 /** Runs every role in this process and tells a person where to find it. */
 export async function start(argv: readonly string[]): Promise<void> {
+  limitHeapGrowth();
   const node = await runNode(everyRole, argv);
   if (node === undefined) return;
   const { config } = node.context;

@@ -117,11 +117,15 @@ describe('the image', () => {
     expect(copied.sort()).toEqual(projects.sort());
   });
 
-  test('preloads jemalloc with profiling compiled in, as `npm start` does', () => {
+  test('starts Node.js and jemalloc, with profiling compiled in, as `npm start` does', () => {
     expect(dockerfile).toContain(imageEnvironment['LD_PRELOAD'] ?? '?');
-    expect(imageEnvironment['MALLOC_CONF']).toBe(profilingMallocConf);
-    expect(text('apps/cli/launch/preload.mjs')).toContain(`'${profilingMallocConf}'`);
+    const conf = imageEnvironment['MALLOC_CONF'] ?? '?';
+    expect(conf.startsWith(`${profilingMallocConf},`)).toBe(true);
+    const launcher = text('apps/cli/launch/preload.mjs');
+    expect(launcher).toContain(`'${conf}'`);
     expect(dockerfile).toMatch(/install .*libjemalloc2/);
+    const [, flags] = /^ENTRYPOINT \["node", (.+)\]$/m.exec(dockerfile) ?? [];
+    expect(launcher).toContain(`nodeFlags = [${flags?.replaceAll('"', "'")}]`);
   });
 
   test('sets only keys that exist, and refuses to start without secrets', () => {

@@ -28,6 +28,19 @@ describe('without a name', () => {
     expect(chooseTarget({ kind: 'role', role: 'gateway' }, undefined, view())).toEqual({ kind: 'own' });
   });
 
+  test('self, or rather a role, is a node of that role, also one that starts when there is no other; without one it is this process', () => {
+    const rather = { kind: 'self', rather: 'storage' } as const;
+    expect(chooseTarget(rather, undefined, view())).toEqual({ kind: 'any', nodes: stores, role: 'storage', subject: undefined });
+    expect(chooseTarget(rather, 'gateway-0', view())).toEqual({ kind: 'own' });
+    expect(chooseTarget(rather, '*', view())).toMatchObject({ kind: 'every', nodes: all });
+    const starting = { ...stores[0], state: 'starting' } as NodeRecord;
+    const of = (...nodes: NodeRecord[]): ClusterView => ({ ...view(), byRole: () => nodes });
+    expect(chooseTarget(rather, undefined, of(starting, stores[1]))).toMatchObject({ kind: 'any', nodes: [stores[1]] });
+    expect(chooseTarget(rather, undefined, of(starting))).toEqual({ kind: 'named', node: starting });
+    expect(chooseTarget(rather, undefined, of())).toEqual({ kind: 'own' });
+    expect(chooseTarget(rather, undefined, of(stores[0], gateway))).toEqual({ kind: 'own' });
+  });
+
   test('a role is any node of it, also when there is none', () => {
     expect(chooseTarget(storage, undefined, view())).toMatchObject({ kind: 'any', nodes: stores });
     expect(chooseTarget({ kind: 'role', role: 'proxy' }, undefined, view())).toMatchObject({ kind: 'any', nodes: [], role: 'proxy' });

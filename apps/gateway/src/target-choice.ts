@@ -51,7 +51,7 @@ export function chooseTarget(rule: TargetRule, named: string | undefined, view: 
 function unnamedTarget(rule: TargetRule, view: ClusterView): Target {
   switch (rule.kind) {
     case 'self':
-      return ownTarget;
+      return rule.rather === undefined ? ownTarget : targetRather(rule.rather, view);
     case 'role':
       return rule.role === 'gateway' ? ownTarget : { kind: 'any', nodes: view.byRole(rule.role), role: rule.role, subject: undefined };
     case 'subject':
@@ -64,6 +64,15 @@ function unnamedTarget(rule: TargetRule, view: ClusterView): Target {
       return owner.id === view.ownId ? ownTarget : { kind: 'owner', node: owner, others: nodes };
     }
   }
+}
+
+/** One that starts is asked only when there is no other: that it starts is the answer then. */
+function targetRather(role: Role, view: ClusterView): Target {
+  const nodes = view.byRole(role);
+  const [first] = nodes;
+  if (first === undefined || nodes.some(({ id }) => id === view.ownId)) return ownTarget;
+  const begun = nodes.filter(({ state }) => state !== 'starting');
+  return begun.length > 0 ? { kind: 'any', nodes: begun, role, subject: undefined } : { kind: 'named', node: first };
 }
 
 function subjectTarget(role: Role, subject: string | undefined, view: ClusterView): Target {

@@ -7,6 +7,7 @@ import { answerText, GatewayUnderTest, TestNode, testRoute, type Handler } from 
 
 const routes = [
   testRoute({ path: '/self', target: { kind: 'self' }, deadlineMs: 1_000 }),
+  testRoute({ path: '/rather', target: { kind: 'self', rather: 'storage' } }),
   testRoute({ path: '/storage', deadlineMs: 1_000 }),
   testRoute({ path: '/storage', method: 'POST', bodyBytesMax: 4_000_000 }),
   testRoute({ path: '/whole', method: 'POST', everyNode: false }),
@@ -40,6 +41,17 @@ describe('one node', () => {
       expect(await get(`/self?node=${id}`)).toBe(`200 ${id} /self`);
     }
     expect(await get('/self')).toBe('200 own');
+  });
+
+  test('of a role answers rather than the gateway, in whatever state it is', async () => {
+    await start();
+    expect(await get('/rather')).toMatch(/^200 storage-[01] \/rather$/);
+    for (const node of gateway.nodes.slice(0, 2)) {
+      node.state = 'starting';
+      await gateway.register(node.record());
+    }
+    expect(await get('/rather')).toBe('200 storage-0 /rather');
+    expect(await get('/rather?node=profiling-0')).toBe('200 profiling-0 /rather');
   });
 
   test('that is stopping is still reached by its name', async () => {

@@ -3,7 +3,7 @@
  * under Node.js 24, after a build:  node --conditions=@binnacle/source apps/storage/bench/snapshot.bench.ts [gigabytes] [writes per second]
  *
  * A node in a process of its own holds rows of 4 kB; 2,000 documents a second are written to it, ten a request, each request on disk before its
- * answer. Told are the longest time without any acknowledgement and the longest that one took. The folder is `$TMPDIR`: choose the disk by
+ * answer. Told are the longest time without any acknowledgement, the longest that one took, and by how much the node's event loop was late. The folder is `$TMPDIR`: choose the disk by
  * it; `/dev/shm` is the other file system.
  */
 import '../test/fixtures/typescript-hooks.mjs';
@@ -25,6 +25,8 @@ const batchSize = 500;
 /** Of no collection: the search index has nothing to do with these rows. */
 const tableId = 1_000;
 const quietMs = 10_000;
+/** The node measures with a timer of that many milliseconds, and counts them. */
+const lagResolutionMs = 10;
 
 async function fill(dataDir: string): Promise<void> {
   const { store } = await openRows(dataDir);
@@ -53,13 +55,21 @@ try {
   writer.start();
   await delay(quietMs);
 
+  /** Since the last time that this was asked, which begins anew. */
+  const eventLoopDelay = async (): Promise<string> => {
+    const { text } = await node.ask('GET', '/metrics');
+    const [p99, max] = ['p99', 'max'].map((which) => Number(new RegExp(`^nodejs_eventloop_lag_${which}_seconds (\\S+)`, 'm').exec(text)?.[1]) * 1_000 - lagResolutionMs);
+    return `p99 ${p99?.toFixed(0)} ms, max ${max?.toFixed(0)} ms`;
+  };
   const measure = async (name: string, work: () => Promise<unknown>): Promise<void> => {
+    await eventLoopDelay();
     const fromMs = performance.now();
     await work();
     const toMs = performance.now();
+    const delays = await eventLoopDelay();
     const { writes, gapMs, slowestMs } = pauses(writer.acknowledged, fromMs, toMs);
     const seconds = (toMs - fromMs) / 1_000;
-    console.log(`${name}: ${seconds.toFixed(1)} s, ${Math.round(writes / seconds)} writes/s, longest pause ${gapMs.toFixed(0)} ms, slowest write ${slowestMs.toFixed(0)} ms`);
+    console.log(`${name}: ${seconds.toFixed(1)} s, ${Math.round(writes / seconds)} writes/s, longest pause ${gapMs.toFixed(0)} ms, slowest write ${slowestMs.toFixed(0)} ms, event loop late by ${delays}`);
   };
   const ask = async (path: string, body?: object): Promise<void> => {
     const { status, text } = await node.ask('POST', path, body);

@@ -1,6 +1,7 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Engine } from './engine/engine.js';
 import type { CommitLog, LogCounters } from './log/commit-log.js';
+import type { WritePace } from './write-pace.js';
 import type { WritePath } from './write-path.js';
 
 /** What is there between the start and the stop of the row store. */
@@ -15,7 +16,7 @@ export class RowStoreMetrics {
   readonly #seconds: Histogram;
   readonly #batchSizes: Histogram;
 
-  constructor(registry: Registry, rows: () => OpenRows | undefined) {
+  constructor(registry: Registry, pace: WritePace, rows: () => OpenRows | undefined) {
     const registers = [registry];
     this.#seconds = new Histogram({
       name: 'binnacle_storage_write_duration_seconds',
@@ -29,7 +30,7 @@ export class RowStoreMetrics {
       buckets: [1, 4, 16, 64, 256, 1_024, 4_096, 16_384],
       registers,
     });
-    const count = (name: string, help: string, value: (counters: LogCounters) => number) =>
+    const countOpen = (name: string, help: string, value: (open: OpenRows) => number) =>
       new Counter({
         name: `binnacle_storage_${name}_total`,
         help,
@@ -37,9 +38,10 @@ export class RowStoreMetrics {
         collect() {
           const open = rows();
           this.reset();
-          this.inc(open === undefined ? 0 : value(open.log.counters));
+          this.inc(open === undefined ? 0 : value(open));
         },
       });
+    const count = (name: string, help: string, value: (counters: LogCounters) => number) => countOpen(name, help, ({ log }) => value(log.counters));
     count('operations', 'Row versions and delete marks written.', ({ operations }) => operations);
     count('operations_not_awaited', 'Those of them that were acknowledged before they were on disk (durability none).', ({ operationsNotAwaited }) => operationsNotAwaited);
     count('log_batches', 'Batches written to the commit log.', ({ batches }) => batches);
@@ -47,6 +49,8 @@ export class RowStoreMetrics {
     count('log_writes', 'Writes those batches went out with.', ({ writes }) => writes);
     count('log_syncs', 'fdatasync calls of the commit log.', ({ syncs }) => syncs);
     count('log_sync_seconds', 'Time spent in them.', ({ syncSeconds }) => syncSeconds);
+    countOpen('writes_slowed_seconds', 'Time that batches of changes were held back because the search index lags.', () => pace.delayedMs / 1000);
+    countOpen('delete_marks_removed', 'Delete marks that nobody needed any more, or whose rows have come back.', ({ engine }) => engine.marks().removed);
     const measure = (name: string, help: string, value: (open: OpenRows) => number) =>
       new Gauge({
         name: `binnacle_storage_${name}`,
@@ -61,6 +65,7 @@ export class RowStoreMetrics {
     measure('log_failed', '1 after the disk failed under the commit log: no writes are taken until the next start.', ({ log }) => (log.failure() === undefined ? 0 : 1));
     measure('durable_version', 'The newest version on disk.', ({ log }) => log.durableVersion());
     measure('applied_version', 'The newest version that reads see.', ({ engine }) => engine.appliedVersion());
+    measure('index_lag_seconds', 'How long the search index would take for everything that is written.', () => pace.lagMs() / 1000);
     measure('pending_bytes', 'Bytes of writes on their way.', ({ writes }) => writes.pendingBytes());
     measure('pending_rows', 'Rows that writes on their way are about.', ({ writes }) => writes.pendingRows());
   }

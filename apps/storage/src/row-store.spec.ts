@@ -5,6 +5,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { FakeClock } from '@binnacle/testing/fake-clock';
 import { exited, guardProcess } from '@binnacle/testing/guarded-process';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { openRows, type TestableRows } from '../test/testable-rows.js';
@@ -135,6 +136,25 @@ describe('running', () => {
     await fill(6);
     await waitUntil(() => oldest() > position + 1);
     await expect(readLog(rows.store.logFolder(), position + 1, rows.store.durableVersion()).next()).rejects.toMatchObject({ name: 'LogTrimmedError' });
+  });
+
+  test('writes wait while somebody who follows them lags too far, in the order in which they came', async () => {
+    const clock = new FakeClock();
+    const rows = await open(folder, undefined, clock);
+    let ms = 100_000;
+    rows.store.paceWritesFor({ lag: () => ({ ms, msPerVersion: 1 }) });
+    const done: string[] = [];
+    const both = ['a', 'b'].map((name) => write(rows, ...Array.from({ length: 100 }, (_, index) => `${name}${index}`)).then(() => done.push(name)));
+    await clock.advance(999);
+    expect([rows.store.durableVersion(), done]).toEqual([0, []]);
+    await clock.advance(1);
+    await waitUntil(() => done.length === 1);
+    ms = 0;
+    await clock.advance(1_000);
+    await Promise.all(both);
+    expect([done, rows.store.count(1)]).toEqual([['a', 'b'], 200]);
+    const text = await rows.metrics.metrics();
+    expect(Number(/writes_slowed_seconds_total ([\d.]+)/.exec(text)?.[1])).toBe(2);
   });
 
   test('a checkpoint is a folder that a node starts from, with everything acknowledged before it', async () => {

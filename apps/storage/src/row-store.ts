@@ -11,6 +11,7 @@ import type { Durability } from './log/commit-log.js';
 import { LogCorruptionError } from './log/log-error.js';
 import { openRows } from './row-recovery.js';
 import { type OpenRows, RowStoreMetrics } from './row-store-metrics.js';
+import { type Follower, WritePace } from './write-pace.js';
 import { type RowChange, type RowResult, WritePath } from './write-path.js';
 
 export type { Decide, Decision, RowChange, RowResult } from './write-path.js';
@@ -32,6 +33,11 @@ const segmentsPerLogMin = 4;
 /** A reader that is behind by this many times the log's limit is left behind: it finds its versions gone and begins anew. */
 const laggardFactor = 4;
 const progressIntervalMs = 2_000;
+/** Delete marks are removed in the background once there are so many, so many at a time (some 60 ms of work in pieces of three). */
+const sweptMarks = 10_000;
+const sweepIntervalMs = 10_000;
+/** While there are more of them. */
+const nextSweepMs = 1_000;
 
 /** The rows of this node: the commit log makes them durable, the engine holds them. Open between `check` and `stop` of the node. */
 @Injectable()
@@ -39,15 +45,22 @@ export class RowStore implements NodePart {
   readonly name = 'row store';
   readonly #folder: string;
   readonly #readers: LogReader[] = [];
+  readonly #markHolders: (() => number)[] = [];
   readonly #durableListeners = new Set<(version: number) => void>();
   readonly #metrics: RowStoreMetrics;
+  readonly #pace: WritePace;
   #open: OpenRows | undefined;
   #trimming: Promise<void> | undefined;
   #logBytesAtTrim = 0;
+  #sweeping: Promise<void> | undefined;
+  #cancelSweep: () => void = () => {};
+  /** Of those written since the start. Nobody has counted the ones from before: there may be enough of them. */
+  #marksSwept = -sweptMarks;
 
   constructor(private readonly node: NodeContext) {
     this.#folder = join(node.config.dataDir, 'storage');
-    this.#metrics = new RowStoreMetrics(node.metrics, () => this.#open);
+    this.#pace = new WritePace(node.clock, node.config.storage.indexLagMsMax);
+    this.#metrics = new RowStoreMetrics(node.metrics, this.#pace, () => this.#open);
     node.addPart(this);
   }
 
@@ -81,11 +94,13 @@ export class RowStore implements NodePart {
     const writes = new WritePath(engine, log, {
       clock: this.node.clock,
       pendingBytesMax: pendingWriteMegabytesMax * mebibyte,
+      pace: this.#pace,
       onApplied: () => this.#trim(),
       onApplyFailure: (error) => this.node.log.error({ err: error }, 'the engine does not take writes in; it is asked again'),
     });
     log.onDurable((version) => this.#durableListeners.forEach((listener) => listener(version)));
     this.#open = { engine, log, writes };
+    this.#sweepAfter(sweepIntervalMs);
     const seconds = Math.round(performance.now() - startedAt) / 1000;
     this.node.log.info({ version: engine.appliedVersion(), replayedOperations, tornBytes: log.tornBytes, seconds }, 'rows recovered');
   }
@@ -95,9 +110,11 @@ export class RowStore implements NodePart {
     const open = this.#open;
     if (open === undefined) return;
     this.#open = undefined;
+    this.#cancelSweep();
     try {
       await open.writes.close();
       await this.#trimming;
+      await this.#sweeping;
       await open.log.close();
     } finally {
       await open.engine.close();
@@ -185,9 +202,28 @@ export class RowStore implements NodePart {
     this.#readers.push(reader);
   }
 
-  /** Rewrites the tables without what was overwritten or dropped, while reads and writes go on. */
+  /** Writes are slowed down while it lags too far. */
+  paceWritesFor(follower: Follower): void {
+    this.#pace.add(follower);
+  }
+
+  /** Delete marks stay for whoever still has to learn of the deletes: `neededFrom` tells the oldest version whose mark it needs, and only grows. */
+  keepMarks(neededFrom: () => number): void {
+    this.#markHolders.push(neededFrom);
+  }
+
+  /** Marks of older versions may go. */
+  marksNeededFrom(): number {
+    return Math.min(this.appliedVersion() + 1, ...this.#markHolders.map((neededFrom) => neededFrom()));
+  }
+
+  /** Removes the delete marks nobody needs, and rewrites the tables without what was overwritten, deleted or dropped; reads and writes go on. */
   async compact(signal: AbortSignal): Promise<void> {
-    await this.#opened().engine.compact(signal);
+    const { engine } = this.#opened();
+    const neededFrom = this.marksNeededFrom();
+    do signal.throwIfAborted();
+    while ((await engine.removeMarks(neededFrom, sweptMarks)) === sweptMarks);
+    await engine.compact(signal);
   }
 
   /** Of the rows on disk; the log is not counted. */
@@ -224,6 +260,31 @@ export class RowStore implements NodePart {
     const shortage = this.node.resources.resourceError() ?? (open.writes.applyFailure() && 'OUT_OF_DISK');
     if (shortage !== undefined) throw new BinnacleError(shortage, `Rejecting write: running out of resource type: ${shortage}`);
     return open;
+  }
+
+  #sweepAfter(delayMs: number): void {
+    this.#cancelSweep = this.node.clock.after(delayMs, () => {
+      this.#sweeping = this.#sweep()
+        .catch((error: unknown) => {
+          this.node.log.warn({ err: error }, 'delete marks could not be removed; it is tried again');
+          return sweepIntervalMs;
+        })
+        .then((nextMs) => {
+          if (this.#open !== undefined) this.#sweepAfter(nextMs);
+        });
+    });
+  }
+
+  /** Resolves to when to look again. */
+  async #sweep(): Promise<number> {
+    const { engine } = this.#opened();
+    const { written } = engine.marks();
+    if (written - this.#marksSwept < sweptMarks) return sweepIntervalMs;
+    const neededFrom = this.marksNeededFrom();
+    const isHeld = neededFrom <= engine.appliedVersion();
+    const swept = await engine.removeMarks(neededFrom, sweptMarks);
+    this.#marksSwept = swept === sweptMarks || isHeld ? this.#marksSwept + swept : written;
+    return swept === sweptMarks ? nextSweepMs : sweepIntervalMs;
   }
 
   /** In the background, once the log is over its limit and has grown by a segment since the last time. */

@@ -83,6 +83,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     { provide: Merger, useFactory: (node: NodeContext, remote: RemoteStore, uploader: Uploader) => new Merger({ node, remote, uploader }), inject: [NodeContext, RemoteStore, Uploader] },
     Compute,
     WriteNodes,
+    DocumentCounts,
     LargeDocuments,
     DocumentWriter,
     MatchingRows,

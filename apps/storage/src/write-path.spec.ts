@@ -10,6 +10,7 @@ import type { Row } from './engine/row.js';
 import type { CommitLog } from './log/commit-log.js';
 import { LogSegment } from './log/log-segment.js';
 import { openRows } from './row-recovery.js';
+import { WritePace } from './write-pace.js';
 import { type RowChange, WritePath } from './write-path.js';
 
 let folder: string;
@@ -22,7 +23,7 @@ const failures: Error[] = [];
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'binnacle-writes-'));
   ({ engine, log } = await openRows(folder, { segmentBytesMax: 2 ** 20, onTakenBack: (version) => writes.takeBack(version) }, () => undefined));
-  writes = new WritePath(engine, log, { clock, pendingBytesMax: 10_000, onApplied: () => undefined, onApplyFailure: (error) => failures.push(error) });
+  writes = new WritePath(engine, log, { clock, pace: new WritePace(clock, 1_000), pendingBytesMax: 10_000, onApplied: () => undefined, onApplyFailure: (error) => failures.push(error) });
 });
 
 afterEach(async () => {

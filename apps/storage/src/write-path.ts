@@ -4,6 +4,7 @@ import type { AppliedBatch, Engine } from './engine/engine.js';
 import { type FoundRow, type Row, tableIdMax } from './engine/row.js';
 import type { CommitLog, Durability } from './log/commit-log.js';
 import type { LogOperation } from './log/log-record.js';
+import type { WritePace } from './write-pace.js';
 import { type KnownRow, type RowInFlight, RowOverlay } from './row-overlay.js';
 
 /** What becomes of a row: a new document, a delete mark, nothing, or nothing and an error for whoever asked. */
@@ -24,6 +25,8 @@ export interface WritePathOptions {
   readonly clock: Clock;
   /** Taken in and not applied yet; further writes wait beyond it. */
   readonly pendingBytesMax: number;
+  /** Asked for one batch after the other, before it is let in. */
+  readonly pace: Pick<WritePace, 'wait'>;
   /** After each group that was applied. */
   readonly onApplied: () => void;
   readonly onApplyFailure: (error: Error) => void;
@@ -152,6 +155,7 @@ export class WritePath {
   /** First come, first served. */
   async #admit(changes: number): Promise<void> {
     const admitted = this.#admission.then(async () => {
+      if (!this.#closed) await this.options.pace.wait(changes);
       while (!this.#closed && !this.#hasRoom()) await new Promise<void>((resolve) => (this.#roomWaiter = resolve));
       if (this.#closed) throw stopping();
       this.#undecidedChanges += changes;

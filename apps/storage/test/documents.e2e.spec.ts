@@ -133,7 +133,7 @@ describe('an import', () => {
       Buffer.from([0xff, 0xfe]),
       Buffer.from('"}\n{"id":"4","title":7,"year":"8"}'),
     ]);
-    const results = await importLines(body, 'return_id=true');
+    const results = await importLines(body, 'return_id=true&dirty_values=coerce_or_reject');
     expect(results).toEqual([
       { success: true, id: '1' },
       { success: false, code: 400, document: '{"id":"2"}', error: 'Field `title` has been declared in the schema, but is not found in the document.' },
@@ -289,7 +289,11 @@ describe('collections', () => {
       'Schema change is incompatible with the type of documents already stored in this collection. Existing data for field `pages` cannot be coerced into an int32.',
     );
     expect((await alter([{ name: 'pages', type: 'string' }])).body.message).toMatch(/but is not found in the documents already present/);
-    expect((await alter([{ name: 'pages', type: 'string', optional: true }, { name: 'title', drop: true }])).status).toBe(200);
+    const pages = { facet: false, index: true, infix: false, locale: '', name: 'pages', optional: true, sort: false, stem: false, store: true, type: 'string' };
+    expect(await alter([{ name: 'pages', type: 'string', optional: true }, { name: 'title', drop: true }])).toEqual({
+      status: 200,
+      body: { fields: [{ drop: true, name: 'title' }, pages] },
+    });
     expect(await documents('', '{"id":"3","pages":[]}')).toMatchObject({ status: 400 });
     expect(await documents('', '{"id":"3"}')).toMatchObject({ status: 201 });
   });
@@ -302,6 +306,25 @@ describe('collections', () => {
     expect(listed.map((collection) => collection.name)).toEqual([other, name]);
     expect(listed[0]).not.toHaveProperty('fields');
     expect((await ask('GET', '/collections?limit=x')).status).toBe(400);
+    expect(await ask('GET', '/collections?offset=1000')).toEqual({ status: 400, body: { message: 'Invalid offset param.' } });
+  });
+
+  test('keep their metadata and tell it again', async () => {
+    const path = `/collections/${name}-m`;
+    const made = { name: `${name}-m`, fields: [{ name: 'a', type: 'string' }], metadata: { batch: 7, from: { noon: true } } };
+    expect((await ask('POST', '/collections', JSON.stringify(made))).body).toMatchObject({ metadata: made.metadata });
+    expect(await ask('PATCH', path, '{"metadata":{"batch":8}}')).toEqual({ status: 200, body: { metadata: { batch: 8 } } });
+    expect((await ask('GET', path)).body).toMatchObject({ metadata: { batch: 8 }, fields: [{ name: 'a' }] });
+    await ask('PATCH', path, '{"metadata":{}}');
+    expect((await ask('DELETE', path)).body).not.toHaveProperty('metadata');
+  });
+
+  test('take values of other types only when they are told to', async () => {
+    await ask('PATCH', `/collections/${name}`, '{"fields":[{"name":"pages","type":"int32","optional":true}]}');
+    const misfit = { status: 400, body: { message: 'Field `pages` must be an int32.' } };
+    expect(await documents('', '{"id":"1","title":"a","pages":"7"}')).toEqual(misfit);
+    expect(await documents('?dirty_values=coerce_or_reject', '{"id":"1","title":"a","pages":"7"}')).toMatchObject({ status: 201, body: { pages: 7 } });
+    expect(await documents('/1', '{"pages":"8"}', 'PATCH')).toEqual(misfit);
   });
 
   test('with names that need care', async () => {

@@ -1,26 +1,25 @@
 /*
- * An import that is much larger than memory may become:  node apps/storage/test/import-memory.mjs [megabytes] [limit in megabytes]
- * Starts a storage node as it is built, streams lines to it, and prints the resident memory it reached; exits 1 over the limit.
+ * An import that is much larger than memory may become:  node apps/storage/test/import-memory.mjs [megabytes] [limit in megabytes] [length of a text in each line]
+ * Starts a storage node as it is built and as the product starts it, streams lines to it, and prints the resident memory it reached; exits 1 over the limit.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const [megabytes, limitMegabytes] = [Number(process.argv[2] ?? 5_000), Number(process.argv[3] ?? 400)];
+const [megabytes = 5_000, limitMegabytes = 400, textLength = 900] = process.argv.slice(2).map(Number);
+const { nodeFlags, withJemalloc } = await import(new URL('../../cli/launch/preload.mjs', import.meta.url).href);
 const secret = 'the-secret-of-this-trial';
 const folder = mkdtempSync(join(tmpdir(), 'binnacle-import-'));
 const port = await freePort();
-const jemalloc = '/usr/lib/x86_64-linux-gnu/libjemalloc.so.2';
-const node = spawn(process.execPath, [fileURLToPath(new URL('../dist/main.js', import.meta.url))], {
+const node = spawn(process.execPath, [...nodeFlags, fileURLToPath(new URL('../dist/main.js', import.meta.url))], {
   env: {
-    ...process.env,
+    ...withJemalloc(process.env).env,
     NODE_OPTIONS: '',
-    ...(existsSync(jemalloc) && { LD_PRELOAD: jemalloc }),
     BINNACLE_NODE_PORT: String(port),
     BINNACLE_NODE_CLUSTER_SECRET: secret,
     BINNACLE_DATA_DIR: folder,
@@ -37,7 +36,7 @@ try {
   const { num_documents: kept } = JSON.parse(await ask('GET', '/collections/trial'));
   const peak = peakMegabytes();
   const loop = /^nodejs_eventloop_lag_p99_seconds (\S+)$/m.exec(await ask('GET', '/metrics'))?.[1];
-  console.log(JSON.stringify({ megabytes, documents, failures, kept, seconds, documentsPerSecond: Math.round(documents / seconds), peakMegabytes: peak, eventLoopP99S: Number(loop) }));
+  console.log(JSON.stringify({ megabytes, textLength, documents, failures, kept, seconds, documentsPerSecond: Math.round(documents / seconds), peakMegabytes: peak, eventLoopP99S: Number(loop) }));
   if (failures > 0 || kept !== documents || peak > limitMegabytes) process.exitCode = 1;
 } finally {
   node.kill('SIGTERM');
@@ -60,11 +59,12 @@ async function importLines(bytesMax) {
     results += 1;
     if (rest !== '{"success":true}') failures += 1;
   });
+  const text = 'x'.repeat(textLength);
   let documents = 0;
   for (let bytes = 0; bytes < bytesMax; ) {
     let block = '';
     for (let line = 0; line < 500; line++, documents++) {
-      block += `${JSON.stringify({ id: `document-${documents}`, title: `number ${documents} of the trial`, number: documents % 1_000_000, text: 'x'.repeat(100) })}\n`;
+      block += `${JSON.stringify({ id: `document-${documents}`, title: `number ${documents} of the trial`, number: documents % 1_000_000, text })}\n`;
     }
     bytes += block.length;
     if (!sent.write(block)) await once(sent, 'drain');

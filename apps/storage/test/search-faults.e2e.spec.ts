@@ -47,7 +47,7 @@ async function expectWhole(found: TestableSearch, table: Table): Promise<number>
   for await (const { handle, document } of found.rows.store.scan(table.id)) {
     stamps.set(handle.toString(), (JSON.parse(document.toString()) as { stamp: unknown }).stamp);
   }
-  const matching = await found.index.matching(table, 'stamp:>=0', undefined, 1_000_000);
+  const { rows: matching } = await found.index.matching(table, 'stamp:>=0', undefined, 1_000_000);
   expect(matching.length).toBe(stamps.size);
   for (const [id, stamp] of stamps) expect({ id, found: await found.ids(table, { q: '*', filter_by: `id:=${id} && stamp:=${String(stamp)}` }) }).toEqual({ id, found: id });
   const { found: all } = await found.find(table, { q: '*', per_page: 0 });
@@ -149,7 +149,7 @@ test('a changed schema has only its table read in again, and no write meanwhile 
   expect(facets[0]?.counts.length).toBe(10);
   isOver = true;
   await writing;
-  const ids = new Set(await found.index.matching(wider, 'stamp:>=0', undefined, 100_000));
+  const ids = new Set((await found.index.matching(wider, 'stamp:>=0', undefined, 100_000)).rows.map(({ id }) => id));
   const rows = new Set<string>();
   for await (const { handle } of found.rows.store.scan(wider.id)) rows.add(handle.toString());
   expect(ids).toEqual(rows);

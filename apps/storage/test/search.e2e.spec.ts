@@ -55,6 +55,8 @@ describe('a search', () => {
     ['sorted by several fields', { q: '*', sort_by: 'staff:asc, name:desc' }, 'a d c b'],
     ['sorted, those without a value last', { q: '*', sort_by: 'rating:asc' }, 'b c a d'],
     ['in pages', { q: '*', sort_by: 'name:asc', per_page: '2', page: '2' }, 'd a'],
+    ['in pages, the first of which is also 0', { q: '*', sort_by: 'name:desc', per_page: '2', page: '0' }, 'a d'],
+    ['from a place on', { q: '*', sort_by: 'name:asc', limit: '2', offset: '2' }, 'd a'],
     ['from an offset', { q: '*', sort_by: 'name:asc', offset: 1, limit: 2 }, 'c d'],
   ])('finds %s', async (_what, request, expected) => {
     expect(await search.ids(shops, request)).toBe(expected);
@@ -98,9 +100,16 @@ describe('a search', () => {
     expect(await search.find(shops, { q: '*' })).toMatchObject({ found: 3, out_of: 3 });
   });
 
+  test('an answer tells the page, or the offset where that was asked for', async () => {
+    expect(await search.find(shops, { q: '*', page: 0 })).toMatchObject({ page: 1 });
+    const found = await search.find(shops, { q: '*', offset: 1 });
+    expect(found).toMatchObject({ offset: 1 });
+    expect(found).not.toHaveProperty('page');
+  });
+
   test('ids of what matches come in pages, by their bytes', async () => {
-    expect(await search.index.matching(shops, 'staff:>0', undefined, 3)).toEqual(['a', 'b', 'c']);
-    expect(await search.index.matching(shops, 'staff:>0', 'c', 3)).toEqual(['d']);
+    expect((await search.index.matching(shops, 'staff:>0', undefined, 3)).rows.map(({ id }) => id)).toEqual(['a', 'b', 'c']);
+    expect((await search.index.matching(shops, 'staff:>0', 'c', 3)).rows.map(({ id }) => id)).toEqual(['d']);
   });
 
   test.each([
@@ -110,9 +119,11 @@ describe('a search', () => {
     [{ q: 'x', query_by: 'staff' }, 'BAD_REQUEST', 'Field `staff` should be a string or a string array.'],
     [{ q: '*', facet_by: 'name' }, 'NOT_FOUND', 'Could not find a facet field named `name` in the schema.'],
     [{ q: '*', sort_by: 'about:asc' }, 'NOT_FOUND', 'Could not find a field named `about` in the schema for sorting.'],
-    [{ q: '*', sort_by: 'staff' }, 'BAD_REQUEST', 'Order for field `staff` should be either ASC or DESC.'],
-    [{ q: '*', per_page: 251 }, 'BAD_REQUEST', 'Only upto 250 hits can be fetched per page.'],
-    [{ q: '*', page: 0 }, 'BAD_REQUEST', 'Page must be an integer of value greater than 0.'],
+    [{ q: 'x', query_by: 'id' }, 'BAD_REQUEST', 'Cannot use `id` as a query by field.'],
+    [{ q: '*', sort_by: 'staff' }, 'BAD_REQUEST', 'Parameter `sort_by` is malformed.'],
+    [{ q: '*', sort_by: 'staff:up' }, 'BAD_REQUEST', 'Order for field` staff` should be either ASC or DESC.'],
+    [{ q: '*', sort_by: 'staff:asc,name:asc,rating:asc,open:asc' }, 'BAD_REQUEST', 'Only upto 3 sort fields are allowed.'],
+    [{ q: '*', per_page: 251 }, 'LIMIT_EXCEEDED', 'Only upto 250 hits can be fetched per page.'],
     [{ q: '*', per_page: '1; DROP' }, 'BAD_REQUEST', 'Parameter `per_page` must be an unsigned integer.'],
     [{ q: '*', filter_by: 'x:1' }, 'BAD_REQUEST', 'Could not find a filter field named `x` in the schema.'],
     [{ q: '*', group_by: 'city' }, 'BAD_REQUEST', '`group_by` is not supported.'],

@@ -1,4 +1,4 @@
-import { systemClock } from '@binnacle/cluster-state/clock';
+import { type Clock, systemClock } from '@binnacle/cluster-state/clock';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { pino } from 'pino';
@@ -20,7 +20,7 @@ export interface TestableRows {
 }
 
 /** A started row store with only what it needs of a node. */
-export async function openRows(dataDir: string, change: (config: NodeConfig) => void = () => {}): Promise<TestableRows> {
+export async function openRows(dataDir: string, change: (config: NodeConfig) => void = () => {}, clock: Clock = systemClock): Promise<TestableRows> {
   const config = new NodeConfig();
   config.dataDir = dataDir;
   change(config);
@@ -29,7 +29,7 @@ export async function openRows(dataDir: string, change: (config: NodeConfig) => 
   const rows = { metrics, lines, shortage: undefined } as Omit<TestableRows, 'store'>;
   const node = {
     config,
-    clock: systemClock,
+    clock,
     metrics,
     log: pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as TestableRows['lines'][number]) }),
     resources: { resourceError: () => rows.shortage },

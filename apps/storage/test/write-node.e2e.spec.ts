@@ -91,11 +91,19 @@ test('nothing is passed on twice', async () => {
 });
 
 test('while the write node is away its tables say so, and what is known without it is answered', async () => {
+  await ask(other, 'POST', documents, '{"id":"1","title":"a"}');
+  expect((await ask(other, 'GET', '/collections/books')).json()).toMatchObject({ num_documents: 1 });
+  // After the last time that it was asked.
+  expect((await ask(writer, 'POST', '/collections', '{"name":"films","fields":[{"name":"title","type":"string"}]}')).status).toBe(201);
   await writer.stop();
   await waitUntil(() => other.running.context.directory.byId('writer') === undefined);
   const away = '{"message":"Node writer, which holds collection `books`, is away."}';
   expect(await ask(other, 'POST', documents, '{"title":"a"}')).toMatchObject({ status: 503, text: away });
-  expect(await ask(other, 'GET', '/collections/books')).toMatchObject({ status: 503, text: away });
+  expect((await ask(other, 'GET', '/collections/books')).json()).toMatchObject({ name: 'books', num_documents: 1 });
+  const list = await other.fetch('/collections', { headers: { [dialectHeader]: 'typesense' } });
+  expect([list.status, list.headers.get('x-binnacle-counts-not-current')]).toEqual([200, 'writer']);
+  const [films, books] = (await list.json()) as Record<string, unknown>[];
+  expect([books?.['num_documents'], films?.['name'], 'num_documents' in (films ?? {})]).toEqual([1, 'films', false]);
   expect((await ask(other, 'GET', '/aliases')).json()).toEqual({ aliases: [] });
   expect((await ask(other, 'POST', '/collections', '{"name":"b","fields":[{"name":"a","type":"string"}]}')).status).toBe(201);
   expect((await ask(other, 'POST', '/collections/b/documents', '{"id":"1","a":"x"}')).status).toBe(201);

@@ -18,6 +18,8 @@ const statusByCode = {
   TOO_MANY_ATTEMPTS: 429,
   BAD_REQUEST: 400,
   BODY_TOO_LARGE: 413,
+  /** More is asked for at once than there may be: hits of a page. */
+  LIMIT_EXCEEDED: 422,
   /** The client took too long to send its request. */
   REQUEST_TIMEOUT: 408,
   /** No live node serves this. */

@@ -66,7 +66,7 @@ function operationId(route: Route): string {
 function targetText(target: TargetRule): string {
   switch (target.kind) {
     case 'self':
-      return 'Answered by the gateway itself, or by the named node.';
+      return `Answered by ${target.rather ? `a node of the role ${target.rather}, without one by ` : ''}the gateway itself, or by the named node.`;
     case 'role':
       return `Answered by any live node of the role ${target.role}, or by the named one.`;
     case 'lease-owner':

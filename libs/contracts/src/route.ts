@@ -9,7 +9,8 @@ export type Role = (typeof roles)[number];
 /**
  * Which node serves a request, and what `?node=` (or `X-Binnacle-Node`) does to it.
  *
- * - `self`: every node can answer for itself; the gateway does unless another node is named.
+ * - `self`: every node can answer for itself; the gateway does unless another node is named. With `rather` a node of that role does, as long as
+ *   there is one, whatever its state.
  * - `role`: any live node of the role, or the named one. For the role `gateway` that is the gateway that took the request in.
  * - `lease-owner`: the owner of a lease, or the named node; while nobody owns it, any node of the role.
  * - `subject`: any live node of the role serves it; the named node is what the operation is about and is passed on as `?node=`.
@@ -19,7 +20,7 @@ export type Role = (typeof roles)[number];
  * answers once for all of them. With `mayHaveLeft` the named node need not be registered any more: what is kept of it can be asked for.
  */
 export type TargetRule =
-  | { readonly kind: 'self' }
+  | { readonly kind: 'self'; readonly rather?: Role }
   | { readonly kind: 'role'; readonly role: Role }
   | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role }
   | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any'; readonly together?: true; readonly mayHaveLeft?: true };

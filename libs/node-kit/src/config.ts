@@ -215,6 +215,12 @@ export class StorageConfig {
   @Max(600_000)
   searchWaitMs = 15_000;
 
+  @Key('Writes are slowed down to the speed of the search index while it would take longer than this to catch up. Formula: the wait allowed to a search, less a second.')
+  @IsInt()
+  @Min(100)
+  @Max(600_000)
+  indexLagMsMax = 2_000;
+
   @Key('A search that runs longer than this is ended; with the wait, less than the 30 s after which the gateway gives up.')
   @IsInt()
   @Min(10)

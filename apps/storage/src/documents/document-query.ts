@@ -20,8 +20,9 @@ export function actionOf(query: Query): WriteAction {
   return known;
 }
 
+/** As in Typesense, whose default is another one only for collections that detect types. */
 export function dirtyValuesOf(query: Query): DirtyValues {
-  const value = (given(query, 'dirty_values') ?? 'coerce_or_reject').toLowerCase();
+  const value = (given(query, 'dirty_values') ?? 'reject').toLowerCase();
   const known = dirtyValues.find((candidate) => candidate === value);
   if (known === undefined) throw new BinnacleError('BAD_REQUEST', `Parameter \`dirty_values\` must be a ${dirtyValues.join('|')}.`);
   return known;

@@ -90,7 +90,7 @@ export class DocumentRoutes implements OnModuleInit {
   async #serve(request: FastifyRequest, reply: FastifyReply, handler: Handler): Promise<unknown> {
     const { collection = '', document: id } = request.params as Record<string, string>;
     if (id !== undefined) checkId(id);
-    const table = await this.catalog.lookUp(collection);
+    const table = this.catalog.find(collection) ?? (await this.catalog.lookUp(collection));
     const body = request.body instanceof Readable ? request.body : undefined;
     await this.own.arrived(table);
     const handle = Buffer.from(id ?? '');
@@ -98,7 +98,17 @@ export class DocumentRoutes implements OnModuleInit {
       await this.writeNodes.forward(this.own.regionOf(table, handle).writeNode, table, request, reply, body);
       return reply;
     }
-    return handler({ request, table, id: id ?? '', query: request.query as Query, body: body ?? Readable.from([]), reply });
+    return handler({
+      request,
+      table,
+      id: id ?? '',
+      query: request.query as Query,
+      // An empty stream costs as much as reading a row: only who asks for a body gets one.
+      get body() {
+        return body ?? Readable.from([]);
+      },
+      reply,
+    });
   }
 
   async #create(request: DocumentRequest): Promise<FastifyReply> {

@@ -20,6 +20,8 @@ export interface PreparedWrite {
   readonly patch?: ParsedDocument | Buffer;
   /** The row as it is to be where there is none; an error where the patch is no whole document. Of a small patch it is found out when needed. */
   readonly whole?: Buffer | BinnacleError;
+  /** Whether the row is one that is meant; one that is not counts as none. May throw what is then the result. */
+  readonly isMeant?: (current: Row) => boolean;
 }
 
 type Put = Exclude<Decision, string>;
@@ -93,7 +95,7 @@ export class DocumentWriter {
       const { patch } = write;
       const bytes = Buffer.isBuffer(patch) ? patch : jsonBytes((patch as ParsedDocument).document);
       for (let attempt = 0; attempt < patchAttemptsMax; attempt++) {
-        const current = await this.rows.get(table.id, handle);
+        const current = meant(write, await this.rows.get(table.id, handle));
         const now = this.catalog.newest(table);
         const put = current === undefined ? recheckedFor(now, write, absent(write)) : { put: await this.large.patch(now, bytes, write.request, current.document) };
         if (put instanceof BinnacleError) return put;
@@ -135,10 +137,11 @@ class Batch {
     return { handle: Buffer.from(write.id), decide: (current) => this.#decide(write, current) };
   }
 
-  #decide(write: PreparedWrite, current: Row | undefined): Decision {
+  #decide(write: PreparedWrite, present: Row | undefined): Decision {
     const table = this.catalog.newest(write.table);
     if (this.deferred.has(write.id)) return this.#defer(write);
     const { action } = write.request;
+    const current = meant(write, present);
     if (current === undefined || action === 'upsert') return recheckedFor(table, write, absent(write));
     if (action === 'create') return new BinnacleError('CONFLICT', `A document with id ${write.id} already exists.`);
     const { patch } = write;
@@ -154,6 +157,10 @@ class Batch {
     this.deferred.set(write.id, (this.deferred.get(write.id) ?? 0) + 1);
     return 'keep';
   }
+}
+
+function meant({ isMeant }: PreparedWrite, current: Row | undefined): Row | undefined {
+  return current === undefined || isMeant?.(current) === false ? undefined : current;
 }
 
 /** What becomes of a write where there is no document. */

@@ -53,7 +53,7 @@ test('while nothing can be written, no more is read than a few batches', async (
   await waitUntil(() => writer.writes.length === 4);
   for (let index = 0; index < 50; index++) await turn();
   expect(writer.writes.length).toBe(4);
-  expect(readBytes).toBeLessThan(6 * 1024 * 1024);
+  expect(readBytes).toBeLessThan(3 * 1024 * 1024);
 
   const finishing = setInterval(() => writer.writes.splice(0).forEach(({ finish }) => finish()), 1);
   await running;

@@ -17,8 +17,8 @@ export interface ImportOptions extends WriteOptions {
   readonly returnId: boolean;
 }
 
-/** Memory of an import, formula: lines of the batches on their way, each up to 1 MiB or one document, and the batch being read. */
-const batchBytesMax = 1024 * 1024;
+/** Memory of an import, formula: lines of the batches on their way, each up to 512 KiB or one document, and the batch being read; four times, as each is copied on its way. */
+const batchBytesMax = 512 * 1024;
 const batchesUnderWayMax = 4;
 const bytesUnderWayMax = 32 * 1024 * 1024;
 /** Lines are read for that long at most before others get their turn. */

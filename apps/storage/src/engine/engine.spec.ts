@@ -98,6 +98,19 @@ describe('rows', () => {
     expect([seen.length, new Set(seen)]).toEqual([500, new Set(['old'])]);
   });
 
+  test('that are large are not read ahead: a scan holds some megabytes of them, also after a restart', async () => {
+    const large = 'x'.repeat(2 ** 20);
+    await apply(await open(), ...Array.from({ length: 96 }, (_, index) => put(String(index).padStart(3, '0'), index < 32 ? 'small' : large)));
+    await closeAll();
+    const engine = await open();
+    const before = process.memoryUsage().external;
+    const scan = engine.scan(1);
+    await scan.next();
+    const readBytes = process.memoryUsage().external - before;
+    await scan.return(undefined);
+    expect(readBytes).toBeLessThan(8 * large.length);
+  });
+
   test('and the version they were brought to survive a restart; versions above 2^32 too', async () => {
     const engine = await open();
     const version = 2 ** 40 + 3;

@@ -5,10 +5,35 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import RocksDB, { type RangeIterator, type ReadBatch } from 'rocksdb-native';
-import type { LogBatch, LogOperation } from '../log/log-record.js';
+import RocksDB, { type ReadBatch } from 'rocksdb-native';
+import type { LogBatch } from '../log/log-record.js';
 import { linkEngineFiles, syncFiles } from './checkpoint-files.js';
-import { appliedVersionKey, countKey, countKeys, decodeFound, decodeRow, decodeVersion, encodeKey, type FoundRow, keyHeadBytes, readVersion, type Row, type RowVersion, tableIdMax, tableIdOfCountKey, valueHeadBytes, writeKey, writeValue, writeVersion } from './row.js';
+import { DeleteMarks } from './delete-marks.js';
+import {
+  appliedVersionKey,
+  countKey,
+  countKeys,
+  decodeFigures,
+  decodeFound,
+  decodeRow,
+  decodeVersion,
+  encodeFigures,
+  encodeKey,
+  type FoundRow,
+  keyHeadBytes,
+  readVersion,
+  type Row,
+  type RowVersion,
+  type TableFigures,
+  tableIdMax,
+  tableIdOfCountKey,
+  valueHeadBytes,
+  writeKey,
+  writeValue,
+  writeVersion,
+} from './row.js';
+import { scanPages } from './scan-pages.js';
+import { figuresAfter, isDrop, presenceKey } from './table-figures.js';
 
 export interface ScanRange {
   /** Rows with greater handles only. */
@@ -27,8 +52,14 @@ export class EngineUnusableError extends Error {
   override readonly name = 'EngineUnusableError';
 }
 
-/** Rows that an iterator reads ahead: few, because a row may have megabytes. */
-const rowsAheadMax = 64;
+/** What a scan reads at once: so many rows, or fewer, so that those of the size of the table's largest document fit into the bytes. */
+const rowsAheadMax = 256;
+const bytesAheadMax = 4 * 2 ** 20;
+/** Delete marks removed together; writes wait meanwhile, for some two milliseconds. */
+const marksTogetherMax = 500;
+
+/** Newest rows, held in memory until they are written as a table: two of these at most. More do not make an import faster. */
+const writeBufferBytes = 16 * 2 ** 20;
 
 /** Work of RocksDB's own threads, each property a number of jobs or 0 and 1. */
 const background = ['rocksdb.num-running-compactions', 'rocksdb.compaction-pending', 'rocksdb.num-running-flushes'];
@@ -44,26 +75,30 @@ export class Engine {
   #gets: ReadBatch | undefined;
   /** Ends with the last compaction or checkpoint. */
   #maintenance: Promise<unknown> = Promise.resolve();
-  readonly #iterators = new Set<RangeIterator>();
+  /** Ends with the last write, whether it brings rows or removes marks: one at a time, so that what was read for it still holds. */
+  #writing: Promise<unknown> = Promise.resolve();
+  readonly #marks: DeleteMarks;
 
   private constructor(
     private readonly folder: string,
     private readonly db: RocksDB,
     private applied: number,
-    /** Rows by table id, of every table that ever had one. */
-    private readonly counts: Map<number, number>,
-  ) {}
+    /** By table id, of every table that ever had a row. */
+    private readonly figures: Map<number, TableFigures>,
+  ) {
+    this.#marks = new DeleteMarks(db);
+  }
 
   /** Takes the folder's lock. Rejects with the files' names when they are damaged, and when another process has them open. */
   static async open(folder: string): Promise<Engine> {
     await mkdir(folder, { recursive: true });
-    const db = new RocksDB(folder);
+    const db = new RocksDB(folder, { writeBufferSize: writeBufferBytes });
     try {
       await db.ready();
       const applied = await db.get(appliedVersionKey);
-      const counts = new Map<number, number>();
-      for await (const { key, value } of db.iterator(countKeys, { capacity: 64 })) counts.set(tableIdOfCountKey(key), readVersion(value));
-      return new Engine(folder, db, applied === null ? 0 : readVersion(applied), counts);
+      const figures = new Map<number, TableFigures>();
+      for await (const { key, value } of db.iterator(countKeys, { capacity: 64 })) figures.set(tableIdOfCountKey(key), decodeFigures(value));
+      return new Engine(folder, db, applied === null ? 0 : readVersion(applied), figures);
     } catch (error) {
       await db.close().catch(() => undefined);
       const reason = (error as Error).message;
@@ -80,12 +115,17 @@ export class Engine {
 
   /** Rows of the table, as of `appliedVersion`. */
   count(tableId: number): number {
-    return this.counts.get(tableId) ?? 0;
+    return this.figures.get(tableId)?.rows ?? 0;
+  }
+
+  /** Delete marks since the start. */
+  marks(): { readonly written: number; readonly removed: number } {
+    return this.#marks;
   }
 
   /** Of the tables that ever had a row; 0 when there was none. */
   largestTableId(): number {
-    return Math.max(0, ...this.counts.keys());
+    return Math.max(0, ...this.figures.keys());
   }
 
   get(tableId: number, handle: Buffer): Promise<Row | undefined> {
@@ -120,7 +160,7 @@ export class Engine {
     return this.#gets.get(key);
   }
 
-  /** The rows as they are now, whatever is written meanwhile, ordered by handle; memory for `rowsAheadMax` of them. */
+  /** The rows as they are now, whatever is written meanwhile, ordered by handle; memory for `bytesAheadMax` of them, or for one. */
   scan(tableId: number, range: ScanRange = {}): AsyncGenerator<Row> {
     return this.#scan(tableId, range, decodeRow);
   }
@@ -132,39 +172,42 @@ export class Engine {
 
   async *#scan<T>(tableId: number, { after, limit = Infinity }: ScanRange, decode: (handle: Buffer, value: Buffer) => T | undefined): AsyncGenerator<T> {
     if (limit <= 0) return;
-    const from = after === undefined ? { gte: tableStart(tableId) } : { gt: encodeKey(tableId, after) };
-    const iterator = this.db.iterator({ ...from, lt: tableStart(tableId + 1) }, { capacity: Math.min(limit, rowsAheadMax) });
-    this.#iterators.add(iterator);
+    // No row of this moment is larger: the figure only grows, and is written with the rows.
+    const largestBytes = Math.max(1, this.figures.get(tableId)?.largestBytes ?? 0);
+    const together = Math.max(1, Math.min(rowsAheadMax, limit, Math.floor(bytesAheadMax / largestBytes)));
     let left = limit;
-    try {
-      for await (const { key, value } of iterator) {
-        const row = decode(key.subarray(keyHeadBytes), value);
-        if (row === undefined) continue;
-        yield row;
-        left -= 1;
-        if (left === 0) return;
-      }
-    } finally {
-      this.#iterators.delete(iterator);
-      iterator.destroy();
+    const from = after === undefined ? { gte: tableStart(tableId) } : { gt: encodeKey(tableId, after) };
+    for await (const { key, value } of scanPages(this.db, { ...from, lt: tableStart(tableId + 1) }, together)) {
+      const row = decode(key.subarray(keyHeadBytes), value);
+      if (row === undefined) continue;
+      yield row;
+      left -= 1;
+      if (left === 0) return;
     }
   }
 
   /** Applies batches in their order, all or none, with the version they reach and the numbers of rows they lead to. */
   async apply(batches: readonly AppliedBatch[]): Promise<void> {
-    const last = batches.at(-1);
-    if (last === undefined) return;
-    const counts = await this.#countsAfter(batches);
+    if (batches.length > 0) await this.#inTurn(() => this.#apply(batches));
+  }
+
+  async #apply(batches: readonly AppliedBatch[]): Promise<void> {
+    const present = await this.#presentRows(batches.filter(({ rowsAdded }) => rowsAdded === undefined));
+    const figures = figuresAfter(batches, this.figures, present);
     let bytes = valueHeadBytes;
-    let count = 1 + counts.size;
+    let count = 1 + figures.size;
     for (const { operations } of batches) {
       count += operations.length;
-      for (const { handle, document } of operations) bytes += keyHeadBytes + handle.length + valueHeadBytes + (document?.length ?? 0);
+      for (const { handle, document } of operations) {
+        bytes += keyHeadBytes + handle.length + valueHeadBytes + (document?.length ?? 0);
+        if (document === undefined) count += 1;
+      }
     }
     // One allocation for everything: many small ones would cost more than RocksDB does.
     const slab = Buffer.allocUnsafeSlow(bytes);
     const write = this.db.write({ capacity: count, autoDestroy: true });
     let offset = 0;
+    let marks = 0;
     for (const { firstVersion, operations } of batches) {
       let version = firstVersion;
       for (const { tableId, handle, document } of operations) {
@@ -173,37 +216,48 @@ export class Engine {
         } else {
           const keyEnd = writeKey(slab, offset, tableId, handle);
           const valueEnd = writeValue(slab, keyEnd, version, document);
-          write.tryPut(slab.subarray(offset, keyEnd), slab.subarray(keyEnd, valueEnd));
+          const key = slab.subarray(offset, keyEnd);
+          write.tryPut(key, slab.subarray(keyEnd, valueEnd));
           offset = valueEnd;
+          if (document === undefined) {
+            this.#marks.list(write, version, key);
+            marks += 1;
+          }
         }
         version += 1;
       }
     }
+    const last = batches.at(-1) as AppliedBatch;
     const applied = last.firstVersion + last.operations.length - 1;
     write.tryPut(appliedVersionKey, numberValue(applied));
-    for (const [tableId, rows] of counts) write.tryPut(countKey(tableId), numberValue(rows));
+    for (const [tableId, ofTable] of figures) write.tryPut(countKey(tableId), encodeFigures(ofTable));
+    // Before the rows can be read: whoever scans goes by it.
+    for (const [tableId, { largestBytes }] of figures) this.figures.set(tableId, { rows: this.count(tableId), largestBytes });
     await write.flush();
     this.applied = applied;
-    for (const [tableId, rows] of counts) this.counts.set(tableId, rows);
+    this.#marks.written += marks;
+    for (const [tableId, ofTable] of figures) this.figures.set(tableId, ofTable);
   }
 
-  /** Of the tables that the batches write to. */
-  async #countsAfter(batches: readonly AppliedBatch[]): Promise<Map<number, number>> {
-    const counts = new Map<number, number>();
-    const present = await this.#presentRows(batches.filter(({ rowsAdded }) => rowsAdded === undefined));
-    for (const { operations, rowsAdded } of batches) {
-      const [first] = operations;
-      if (first === undefined) continue;
-      const { tableId } = first;
-      const before = counts.get(tableId) ?? this.count(tableId);
-      if (isDrop(first)) {
-        counts.set(tableId, 0);
-        for (const key of present) if (key.startsWith(`${tableId} `)) present.delete(key);
-      } else {
-        counts.set(tableId, before + (rowsAdded ?? addedTo(present, operations)));
-      }
+  /**
+   * Removes delete marks of versions before `neededFrom`, the oldest first and `limit` at most; writes go on in between. Resolves to how many
+   * were looked at: fewer than `limit`, and there are no more of them. It is not in the log: a replay brings back a mark at most.
+   */
+  async removeMarks(neededFrom: number, limit: number): Promise<number> {
+    let seen = 0;
+    while (seen < limit) {
+      const together = Math.min(marksTogetherMax, limit - seen);
+      const taken = await this.#inTurn(() => this.#marks.remove(Math.min(neededFrom, this.applied + 1), together));
+      seen += taken;
+      if (taken < together) break;
     }
-    return counts;
+    return seen;
+  }
+
+  #inTurn<T>(write: () => Promise<T>): Promise<T> {
+    const done = this.#writing.then(write);
+    this.#writing = done.catch(() => undefined);
+    return done;
   }
 
   /** Which of the rows that the batches write are there now. */
@@ -276,31 +330,10 @@ export class Engine {
     return done;
   }
 
-  /** Ends the scans that still run. */
+  /** Scans that still run end with an error. */
   async close(): Promise<void> {
-    for (const iterator of this.#iterators) iterator.destroy();
     await this.db.close();
   }
-}
-
-function isDrop({ handle, document }: Pick<LogOperation, 'handle' | 'document'>): boolean {
-  return handle.length === 0 && document === undefined;
-}
-
-/** By how many rows the operations make the table larger, whose rows are in `present` before and after. */
-function addedTo(present: Set<string>, operations: readonly LogOperation[]): number {
-  let added = 0;
-  for (const { tableId, handle, document } of operations) {
-    const key = presenceKey(tableId, handle);
-    added += Number(document !== undefined) - Number(present.has(key));
-    if (document === undefined) present.delete(key);
-    else present.add(key);
-  }
-  return added;
-}
-
-function presenceKey(tableId: number, handle: Buffer): string {
-  return `${tableId} ${handle.toString('latin1')}`;
 }
 
 function numberValue(number: number): Buffer {

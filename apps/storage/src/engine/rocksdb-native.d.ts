@@ -2,6 +2,7 @@
 declare module 'rocksdb-native' {
   export interface WriteBatch {
     tryPut(key: Uint8Array, value: Uint8Array): void;
+    tryDelete(key: Uint8Array): void;
     tryDeleteRange(start: Uint8Array, end: Uint8Array): void;
     flush(): Promise<void>;
   }
@@ -11,8 +12,21 @@ declare module 'rocksdb-native' {
     tryFlush(): void;
   }
 
-  export interface RangeIterator extends AsyncIterable<{ key: Buffer; value: Buffer }> {
-    destroy(): void;
+  export interface Range {
+    gt?: Uint8Array;
+    gte?: Uint8Array;
+    lt?: Uint8Array;
+  }
+
+  export interface Entry {
+    key: Buffer;
+    value: Buffer;
+  }
+
+  /** What there was at one moment, until it is closed. */
+  export interface Snapshot {
+    iterator(range: Range, options: { capacity: number; limit?: number }): AsyncIterable<Entry>;
+    close(): Promise<void>;
   }
 
   export default class RocksDB {
@@ -25,7 +39,8 @@ declare module 'rocksdb-native' {
     read(options: { capacity: number; autoDestroy: true }): ReadBatch;
     write(options: { capacity: number; autoDestroy: true }): WriteBatch;
     get(key: Uint8Array): Promise<Buffer | null>;
-    iterator(range: { gt?: Uint8Array; gte?: Uint8Array; lt?: Uint8Array }, options: { capacity: number }): RangeIterator;
+    snapshot(): Snapshot;
+    iterator(range: Range, options: { capacity: number; limit?: number }): AsyncIterable<Entry>;
     flush(): Promise<void>;
     compactRange(): Promise<void>;
     currentWalFile(): Promise<{ path: string }>;

@@ -22,7 +22,14 @@ const countKeyHead = Buffer.from('\0\0\0\0count', 'latin1');
 export const countKeys = { gte: countKeyHead, lt: Buffer.from('\0\0\0\0counu', 'latin1') };
 export const tableIdMax = 2 ** 32 - 2;
 
-/** Where the engine keeps how many rows a table has; the value is encoded as a version. */
+/** What the engine keeps of a table. */
+export interface TableFigures {
+  readonly rows: number;
+  /** Of the largest document it ever had. */
+  readonly largestBytes: number;
+}
+
+/** Where the engine keeps the figures of a table: u64 rows | u32 largest document. */
 export function countKey(tableId: number): Buffer {
   const key = Buffer.concat([countKeyHead, Buffer.alloc(4)]);
   key.writeUInt32BE(tableId, countKeyHead.length);
@@ -31,6 +38,37 @@ export function countKey(tableId: number): Buffer {
 
 export function tableIdOfCountKey(key: Buffer): number {
   return key.readUInt32BE(countKeyHead.length);
+}
+
+export function encodeFigures({ rows, largestBytes }: TableFigures): Buffer {
+  const value = Buffer.alloc(12);
+  writeVersion(value, 0, rows);
+  value.writeUInt32LE(largestBytes, 8);
+  return value;
+}
+
+export function decodeFigures(value: Buffer): TableFigures {
+  return { rows: readVersion(value), largestBytes: value.readUInt32LE(8) };
+}
+
+const markKeyHead = Buffer.from('\0\0\0\0mark', 'latin1');
+
+/** The list of delete marks, in the order of their versions; a value is the key of the row. What it lists may be no mark any more. */
+export function markKey(version: number): Buffer {
+  const key = Buffer.allocUnsafe(markKeyHead.length + 8);
+  markKeyHead.copy(key);
+  key.writeUInt32BE(Math.floor(version / 2 ** 32), markKeyHead.length);
+  key.writeUInt32BE(version % 2 ** 32, markKeyHead.length + 4);
+  return key;
+}
+
+export function versionOfMarkKey(key: Buffer): number {
+  return key.readUInt32BE(markKeyHead.length) * 2 ** 32 + key.readUInt32BE(markKeyHead.length + 4);
+}
+
+/** Whether it is the value of the mark that was written with this version. */
+export function isMarkOf(version: number, value: Buffer | null): boolean {
+  return value !== null && value[8] === deleteMark && readVersion(value) === version;
 }
 
 export function encodeKey(tableId: number, handle: Uint8Array): Buffer {

@@ -50,6 +50,7 @@ export class LateRows implements NodePart {
     this.own.onFormer(() => this.#run());
     // The commit log is where they are, deletes among them.
     this.rows.keepLogFor({ position: () => (this.own.former().length > 0 ? 0 : Infinity) });
+    this.rows.keepMarks(() => (this.own.former().length > 0 ? 0 : Infinity));
     this.#run();
   }
 
@@ -132,9 +133,9 @@ export class LateRows implements NodePart {
       }
     } catch (error) {
       if (!(error instanceof LogTrimmedError)) throw error;
-      // The log was cut back for want of room: the rows are here, but for those deleted since.
+      // The log was cut back for want of room: the rows are here, and marks of those deleted.
       let together: LoggedRow[] = [];
-      for await (const { handle, version, document } of this.rows.scan(tableId)) {
+      for await (const { handle, version, document } of this.rows.scanVersions(tableId)) {
         if (version <= after || version > toPosition || !isIn(handle, index, regionCount)) continue;
         if (together.push({ handle, version: versionBase + version, document }) < sentRowsMax) continue;
         await inParts(together, send);

@@ -68,6 +68,7 @@ function uploadsOf(name: string, store: ObjectStore): { uploads: TestableUploads
     writtenBytes: () => given.writtenBytes(),
     onDurable: () => () => undefined,
     keepLogFor: () => undefined,
+    keepMarks: () => undefined,
   };
   const uploads = new TestableUploads({ dataDir: join(folder, name), clock: new FakeClock(), rows: upTo, store, tables: [table], regionCount: 1, mergeLimits });
   return { uploads, setEnd: (version) => (durable = version) };

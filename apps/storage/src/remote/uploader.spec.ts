@@ -158,6 +158,7 @@ function bound(given: TestableRows['store']): UploadsOptions['rows'] {
     writtenBytes: () => given.writtenBytes(),
     onDurable: (listener) => given.onDurable(listener),
     keepLogFor: (reader) => given.keepLogFor(reader),
+    keepMarks: (neededFrom) => given.keepMarks(neededFrom),
   };
 }
 

@@ -22,7 +22,7 @@ export interface RemoteTier {
   store(): ObjectStore;
 }
 
-export type UploadedRows = Pick<RowStore, 'logFolder' | 'firstLogVersion' | 'scanVersions' | 'durableVersion' | 'appliedVersion' | 'writtenBytes' | 'onDurable' | 'keepLogFor'>;
+export type UploadedRows = Pick<RowStore, 'logFolder' | 'firstLogVersion' | 'scanVersions' | 'durableVersion' | 'appliedVersion' | 'writtenBytes' | 'onDurable' | 'keepLogFor' | 'keepMarks'>;
 
 export interface UploaderParts {
   readonly node: NodeContext;
@@ -81,6 +81,7 @@ export class Uploader implements NodePart {
     this.#isStarted = true;
     this.#thread.start();
     this.parts.rows.keepLogFor({ position: () => this.position() });
+    this.parts.rows.keepMarks(() => this.position() + 1);
     this.#unlisten = this.parts.rows.onDurable(() => {
       this.#state.written();
       if (this.#state.failuresInRow === 0 && this.#isMoreToDo()) this.#begin();

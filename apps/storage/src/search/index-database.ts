@@ -29,7 +29,8 @@ interface OpenTable extends TableState {
   readonly statements: Statements;
 }
 
-interface Statements {
+/** On the tables of one layout. */
+export interface Statements {
   readonly versionOf: StatementSync;
   readonly deleteRow: StatementSync;
   readonly insertRow: StatementSync;
@@ -42,7 +43,8 @@ const schema = `
   CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS tables (id INTEGER PRIMARY KEY, layout TEXT NOT NULL, ready INTEGER NOT NULL,
     last_version INTEGER NOT NULL, row_count INTEGER NOT NULL) STRICT;`;
-const cacheKibibytes = 32_768;
+/** More does not help who mostly appends; the operating system has the rest of the file. */
+const cacheKibibytes = 16_384;
 /** Of the write-ahead file, once it has been taken over into the other one. */
 const walBytesKept = 64 * 2 ** 20;
 /** Threads lock each other out for moments only: when one opens the file. */
@@ -240,7 +242,7 @@ export class IndexDatabase {
   }
 }
 
-function prepared(database: DatabaseSync, layout: TableLayout): Statements {
+export function prepared(database: DatabaseSync, layout: TableLayout): Statements {
   const { rowTable, wordTable, columns } = layout;
   const texts = columns.filter(({ words }) => words !== '');
   const marks = (count: number): string => ', ?'.repeat(count);

@@ -4,11 +4,12 @@ import type { Logger } from 'pino';
 import type { RowStore } from '../row-store.js';
 import type { RunningTask, Tasks } from '../tasks.js';
 import type { IndexedChange } from './index-database.js';
+import { IndexLag } from './index-lag.js';
 import type { FromIndexThread, IndexThreadOptions, TableProgress, ToIndexThread } from './index-messages.js';
 import type { TableLayout } from './table-layout.js';
 
 /** What of the row store the index needs. */
-export type IndexedRows = Pick<RowStore, 'logFolder' | 'scan' | 'count' | 'durableVersion' | 'appliedVersion' | 'onDurable' | 'keepLogFor'>;
+export type IndexedRows = Pick<RowStore, 'logFolder' | 'scan' | 'count' | 'durableVersion' | 'appliedVersion' | 'onDurable' | 'keepLogFor' | 'paceWritesFor'>;
 
 interface Waiter {
   readonly isDone: () => boolean;
@@ -30,6 +31,7 @@ export class IndexThread {
   readonly #layouts = new Map<number, TableLayout>();
   readonly #tables = new Map<number, TableProgress>();
   readonly #waiters = new Set<Waiter>();
+  readonly #lag = new IndexLag();
   #worker: Worker | undefined;
   #position = 0;
   #neededFrom = 0;
@@ -55,6 +57,7 @@ export class IndexThread {
 
   start(): void {
     this.rows.keepLogFor({ position: () => this.#neededFrom });
+    this.rows.paceWritesFor({ lag: () => ({ ms: this.#lag.lagMs(this.rows.durableVersion()), msPerVersion: 1 / this.#lag.versionsPerMs() }) });
     this.#unlisten = this.rows.onDurable(() => this.#durableMoved());
     this.#begin();
   }
@@ -173,6 +176,7 @@ export class IndexThread {
     if (this.#isNew) this.onBegun();
     this.#isNew = false;
     this.#position = position;
+    this.#lag.progressed(position, performance.now());
     this.#neededFrom = neededFrom;
     for (const table of tables) this.#tables.set(table.tableId, table);
     for (const waiter of this.#waiters) {
@@ -188,6 +192,7 @@ export class IndexThread {
     void worker.terminate();
     this.#tables.clear();
     this.#position = 0;
+    this.#lag.begunAnew();
     for (const stop of this.#scans.values()) stop(false);
     // What fails twice in a row may fail because of what lies in the file.
     if (++this.#failures > 1) this.#discard = true;
@@ -204,7 +209,9 @@ export class IndexThread {
   #announce(): void {
     clearTimeout(this.#gathering);
     this.#gathering = undefined;
-    this.#post({ kind: 'durable', version: this.rows.durableVersion() });
+    const version = this.rows.durableVersion();
+    this.#lag.announced(version, performance.now());
+    this.#post({ kind: 'durable', version });
   }
 
   /** To a thread that is not there, nothing: the next one begins with everything there is to know. */

@@ -28,11 +28,11 @@ export function searchBody(query: SearchQuery, { collection, hits, found, outOf,
   if (bytes > pageBytesMax) {
     throw new BinnacleError('BAD_REQUEST', `The documents of this page have ${bytes} bytes, more than ${pageBytesMax}: ask for fewer with \`per_page\`.`);
   }
-  const { q, page, perPage } = query;
+  const { q, page, offset, perPage } = query;
   const head = JSON.stringify({ facet_counts: facets.map(facetCounts), found }).slice(0, -1);
   const tail = JSON.stringify({
     out_of: outOf,
-    page,
+    ...(page === undefined ? { offset } : { page }),
     request_params: { collection_name: collection, first_q: q, per_page: perPage, q },
     // A search that takes too long is refused as a whole.
     search_cutoff: false,

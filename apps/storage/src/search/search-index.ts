@@ -10,6 +10,7 @@ import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { Tasks } from '../tasks.js';
 import { parseFilter } from './filter.js';
+import { FilterMatch } from './filter-match.js';
 import type { ResultRow, Statement } from './index-messages.js';
 import { IndexThread } from './index-thread.js';
 import { ResultCache } from './result-cache.js';
@@ -24,6 +25,14 @@ export interface SearchAnswer {
   readonly body: Buffer;
   /** Undefined for a search that did not ask for the cache. */
   readonly cache?: 'hit' | 'miss';
+}
+
+/** Some of the rows that a filter selects. */
+export interface Matches {
+  /** Ascending by the UTF-8 bytes of their ids. The version is the one for which the index says so. */
+  readonly rows: readonly { readonly id: string; readonly version: number }[];
+  /** Tells of other versions. Close it. */
+  readonly filter: FilterMatch;
 }
 
 interface KnownTable {
@@ -80,13 +89,14 @@ export class SearchIndex implements NodePart {
     return this.cache.answer(key, query.cacheTtlS, search);
   }
 
-  /** Ids of documents that match, ascending by their UTF-8 bytes, after `after`; at most `limit`. Errors as of `search`. */
-  async matching(table: Table, filterBy: string, after: string | undefined, limit: number): Promise<string[]> {
+  /** Those with ids after `after`; at most `limit`. Errors as of `search`. */
+  async matching(table: Table, filterBy: string, after: string | undefined, limit: number): Promise<Matches> {
     const { table: newest, layout } = this.#know(table);
     const filter = parseFilter(filterBy, newest);
     await this.#reached(layout);
     const [rows = []] = await this.#run([matchingStatement(filter, layout, after === undefined ? undefined : Buffer.from(after), limit)]);
-    return rows.map(([handle]) => asBuffer(handle as Uint8Array).toString());
+    const matching = rows.map(([handle, version]) => ({ id: asBuffer(handle as Uint8Array).toString(), version: Number(version) }));
+    return { rows: matching, filter: new FilterMatch(filter, layout) };
   }
 
   /** The commit log is needed from the version after this one. */

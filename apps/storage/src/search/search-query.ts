@@ -19,7 +19,8 @@ export interface SearchQuery {
   readonly queryBy: readonly string[];
   readonly filter: Filter;
   readonly sortBy: readonly SortKey[];
-  readonly page: number;
+  /** Undefined where the client counts in hits, by `offset`. */
+  readonly page: number | undefined;
   readonly perPage: number;
   readonly offset: number;
   readonly facetBy: readonly string[];
@@ -79,19 +80,17 @@ export function isEverything(q: string): boolean {
 function pageOf(request: SearchRequest): Pick<SearchQuery, 'page' | 'perPage' | 'offset'> {
   const sizeName = request['per_page'] === undefined && request['limit'] !== undefined ? 'limit' : 'per_page';
   const perPage = integerOf(request, sizeName, { absent: 10, min: 0, max: integerMax });
-  if (perPage > perPageMax) throw refused(`Only upto ${perPageMax} hits can be fetched per page.`);
-  if (request['offset'] !== undefined && request['page'] === undefined) {
-    const offset = integerOf(request, 'offset', { absent: 0, min: 0, max: integerMax });
-    return { page: perPage === 0 ? 1 : Math.floor(offset / perPage) + 1, perPage, offset };
-  }
-  const page = integerOf(request, 'page', { absent: 1, min: 0, max: integerMax });
-  if (page === 0) throw refused('Page must be an integer of value greater than 0.');
+  if (perPage > perPageMax) throw new BinnacleError('LIMIT_EXCEEDED', `Only upto ${perPageMax} hits can be fetched per page.`);
+  const offset = integerOf(request, 'offset', { absent: 0, min: 0, max: integerMax });
+  const asked = integerOf(request, 'page', { absent: 0, min: 0, max: integerMax });
+  if (asked === 0 && offset > 0) return { page: undefined, perPage, offset };
+  const page = Math.max(1, asked);
   return { page, perPage, offset: (page - 1) * perPage };
 }
 
 function sortKeys(request: SearchRequest, table: Table, everything: boolean): SortKey[] {
   const keys = listOf(request, 'sort_by').map((text) => sortKey(text, table));
-  if (keys.length > sortKeysMax) throw refused(`Only upto ${sortKeysMax} sort_by fields can be specified.`);
+  if (keys.length > sortKeysMax) throw refused(`Only upto ${sortKeysMax} sort fields are allowed.`);
   if (keys.length > 0) return keys;
   const relevance = everything ? [] : [{ field: '_text_match', descending: true }];
   return table.defaultSortingField === '' ? relevance : [...relevance, { field: table.defaultSortingField, descending: true }];
@@ -99,12 +98,14 @@ function sortKeys(request: SearchRequest, table: Table, everything: boolean): So
 
 function sortKey(text: string, table: Table): SortKey {
   const colon = text.lastIndexOf(':');
-  const field = (colon < 0 ? text : text.slice(0, colon)).trim();
-  const order = colon < 0 ? '' : text.slice(colon + 1).trim().toLowerCase();
-  if (order !== 'asc' && order !== 'desc') throw refused(`Order for field \`${field}\` should be either ASC or DESC.`);
+  const field = text.slice(0, colon).trim();
+  const order = text.slice(colon + 1).trim().toLowerCase();
+  if (colon < 0 || order === '') throw refused('Parameter `sort_by` is malformed.');
   if (field !== '_text_match' && !isSortable(indexedField(table, field))) {
     throw missing(`Could not find a field named \`${field}\` in the schema for sorting.`);
   }
+  // Typesense's text, backtick and all.
+  if (order !== 'asc' && order !== 'desc') throw refused(`Order for field\` ${field}\` should be either ASC or DESC.`);
   return { field, descending: order === 'desc' };
 }
 
@@ -115,6 +116,7 @@ function isSortable(field: Field | undefined): boolean {
 }
 
 function checkQueryField(table: Table, name: string): void {
+  if (name === 'id') throw refused('Cannot use `id` as a query by field.');
   const field = table.fields.find((candidate) => candidate.name === name);
   if (field === undefined) throw missing(`Could not find a field named \`${name}\` in the schema.`);
   if (!field.index) throw refused(`Field \`${name}\` is marked as a non-indexed field in the schema.`);

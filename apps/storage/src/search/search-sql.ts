@@ -41,11 +41,11 @@ export function searchStatements(query: SearchQuery, layout: TableLayout): Searc
   };
 }
 
-/** Handles of rows that pass the filter, ascending. */
+/** Handle and version of rows that pass the filter, ascending by handle. */
 export function matchingStatement(filter: Filter, layout: TableLayout, after: Buffer | undefined, limit: number): Statement {
   const conditions = [...guarded('version', filterSql(filter, layout)), ...(after === undefined ? [] : [{ sql: 'handle > ?', parameters: [after] }])];
   return {
-    sql: `SELECT handle FROM ${layout.rowTable} WHERE ${conditions.map(({ sql }) => sql).join(' AND ')} ORDER BY handle LIMIT ?`,
+    sql: `SELECT handle, version FROM ${layout.rowTable} WHERE ${conditions.map(({ sql }) => sql).join(' AND ')} ORDER BY handle LIMIT ?`,
     parameters: [...conditions.flatMap(({ parameters }) => parameters), limit],
   };
 }

@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { emptyCatalog, parseCatalog, withAlias, withFields, withoutDropped, withoutTable, withTable, type CatalogDocument } from './catalog-document.js';
+import { emptyCatalog, parseCatalog, withAlias, withFields, withMetadata, withoutDropped, withoutTable, withTable, type CatalogDocument } from './catalog-document.js';
 import { parseNewTable } from './schema-check.js';
 import type { Table } from './schema.js';
 
@@ -54,6 +54,12 @@ test('a name belongs to one collection or alias', () => {
 test('changing the fields raises the version of the schema', () => {
   const one = add(emptyCatalog, 'a');
   expect(withFields(one, 1, ({ fields: before }) => before).tables[0]?.schemaVersion).toBe(2);
+});
+
+test('metadata is replaced and leaves the version of the schema alone: nothing is indexed again', () => {
+  const once = withMetadata(add(emptyCatalog, 'a'), 1, { batch: 7, at: 'noon' });
+  expect(withMetadata(once, 1, { batch: 8 }).tables[0]).toMatchObject({ schemaVersion: 1, metadata: { batch: 8 } });
+  expect(() => withMetadata(once, 2, {})).toThrow('Collection not found');
 });
 
 test('a catalog that would not fit into cluster state is refused with what to do', () => {

@@ -1,6 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { regionId, writeNodesOf } from '../regions/region.js';
-import type { Alias, Field, Table } from './schema.js';
+import type { Alias, Field, Metadata, Table } from './schema.js';
 
 /** Key of the catalog in cluster state. */
 export const catalogKey = 'tables';
@@ -53,7 +53,7 @@ export function tableNamed(catalog: CatalogDocument, name: string): Table | unde
 }
 
 /** What a client says of a new table. */
-export type NewTable = Pick<Table, 'name' | 'fields' | 'defaultSortingField' | 'enableNestedFields' | 'tokenSeparators'>;
+export type NewTable = Pick<Table, 'name' | 'fields' | 'defaultSortingField' | 'enableNestedFields' | 'tokenSeparators' | 'metadata'>;
 
 export interface NewTableFacts {
   readonly createdAtS: number;
@@ -78,8 +78,17 @@ export function withTable(catalog: CatalogDocument, table: NewTable, { createdAt
 }
 
 export function withFields(catalog: CatalogDocument, tableId: number, change: (table: Table) => readonly Field[]): CatalogDocument {
-  const changed = (table: Table): Table => ({ ...table, fields: change(table), schemaVersion: table.schemaVersion + 1 });
-  return checkedSize({ ...catalog, tables: catalog.tables.map((table) => (table.id === tableId ? changed(table) : table)) });
+  return withChanged(catalog, tableId, (table) => ({ ...table, fields: change(table), schemaVersion: table.schemaVersion + 1 }));
+}
+
+export function withMetadata(catalog: CatalogDocument, tableId: number, metadata: Metadata): CatalogDocument {
+  return withChanged(catalog, tableId, (table) => ({ ...table, metadata }));
+}
+
+/** Throws NOT_FOUND when the table is gone. */
+function withChanged(catalog: CatalogDocument, tableId: number, change: (table: Table) => Table): CatalogDocument {
+  if (!catalog.tables.some((table) => table.id === tableId)) throw new BinnacleError('NOT_FOUND', 'Collection not found');
+  return checkedSize({ ...catalog, tables: catalog.tables.map((table) => (table.id === tableId ? change(table) : table)) });
 }
 
 export function withoutTable(catalog: CatalogDocument, { id }: Table): CatalogDocument {

@@ -9,6 +9,7 @@ import {
   tableNamed,
   withAlias,
   withFields,
+  withMetadata,
   withoutAlias,
   withoutDropped,
   withoutTable,
@@ -18,7 +19,7 @@ import {
   type NewTable,
   type NewTableFacts,
 } from './catalog-document.js';
-import type { Alias, Field, Table } from './schema.js';
+import type { Alias, Field, Metadata, Table } from './schema.js';
 
 /**
  * The tables of the cluster: one document in cluster state, changed by compare-and-set, the same on every node within a second.
@@ -123,16 +124,17 @@ export class Catalog implements NodePart {
 
   /** `change` may be called several times, each time with the table as it is stored then. */
   async alter(tableId: number, change: (table: Table) => readonly Field[]): Promise<Table> {
-    const catalog = await this.#document.update((current) => {
-      if (!current.tables.some((table) => table.id === tableId)) throw new BinnacleError('NOT_FOUND', 'Collection not found');
-      return withFields(current, tableId, change);
-    });
+    const catalog = await this.#document.update((current) => withFields(current, tableId, change));
     return catalog.tables.find((table) => table.id === tableId) as Table;
   }
 
   /** Changes who has which region; `change` may be called several times, and returns what it was given where there is nothing to change. */
   async assign(change: (tables: readonly Table[]) => readonly Table[]): Promise<void> {
     await this.#document.update((current) => ({ ...current, tables: change(current.tables) }));
+  }
+
+  async setMetadata(tableId: number, metadata: Metadata): Promise<void> {
+    await this.#document.update((current) => withMetadata(current, tableId, metadata));
   }
 
   async drop(table: Table): Promise<void> {

@@ -8,11 +8,15 @@ import { OwnRegions } from '../regions/own-regions.js';
 import { Placement } from '../regions/placement.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from './catalog.js';
-import { collectionView } from './collection-view.js';
-import { parseNewTable } from './schema-check.js';
+import { collectionView, fieldView } from './collection-view.js';
 import { DocumentCounts } from './document-counts.js';
+import { parseNewTable } from './schema-check.js';
 import { type Fit, type FitQuestion, SchemaChange } from './schema-change.js';
+import type { Table } from './schema.js';
 import { WriteNodes } from './write-nodes.js';
+
+/** Ids of nodes that are away: how many documents they have is what they told last. */
+const countsNotCurrentHeader = 'x-binnacle-counts-not-current';
 
 /** Typesense's `/collections`, which any node answers: what is about rows it asks of their write nodes. */
 @Controller()
@@ -38,21 +42,29 @@ export class CollectionsController {
   }
 
   @Get('/collections')
-  async list(@Query() query: ParsedQuery): Promise<unknown[]> {
+  async list(@Query() query: ParsedQuery, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown[]> {
     const offset = whole(query, 'offset') ?? 0;
     const limit = whole(query, 'limit') ?? Infinity;
     const excluded = namesOf(query, 'exclude_fields');
+    const all = this.catalog.all();
+    if (offset > 0 && offset >= all.length) throw new BinnacleError('BAD_REQUEST', 'Invalid offset param.');
     // The youngest first, as Typesense has them.
-    const tables = this.catalog.all().toReversed().slice(offset, offset + limit);
-    const counts = await this.counts.ofAll(tables);
-    const views = tables.map((table) => collectionView(table, counts.get(table.id) ?? 0));
+    const tables = all.toReversed().slice(offset, offset + limit);
+    const views = await this.#views(tables, reply);
     return excluded.length === 0 ? views : views.map((view) => Object.fromEntries(Object.entries(view).filter(([name]) => !excluded.includes(name))));
   }
 
   @Get('/collections/:collection')
-  async get(@Param('collection') name: string): Promise<unknown> {
-    const table = await this.catalog.lookUp(name);
-    return collectionView(table, await this.counts.of(table));
+  async get(@Param('collection') name: string, @Res({ passthrough: true }) reply: FastifyReply): Promise<unknown> {
+    const [view] = await this.#views([await this.catalog.lookUp(name)], reply);
+    return view;
+  }
+
+  /** The catalog is on every node, so the tables are shown also while those that hold their rows are away. */
+  async #views(tables: readonly Table[], reply: FastifyReply): Promise<Record<string, unknown>[]> {
+    const { documents, silent } = await this.counts.of(tables);
+    if (silent.length > 0) void reply.header(countsNotCurrentHeader, silent.join(','));
+    return tables.map((table) => collectionView(table, documents.get(table.id)));
   }
 
   @Patch('/collections/:collection')
@@ -65,9 +77,9 @@ export class CollectionsController {
     // One node decides about changes of a table, so that there is one at a time.
     const [{ writeNode } = { writeNode: '' }] = table.regions;
     if (writeNode !== this.node.id) return this.writeNodes.forward(writeNode, table, request, reply, request.rawBody);
-    const body = bodyObject(request);
-    await this.schemaChange.apply(table, body);
-    return body;
+    const { dropped, added, metadata } = await this.schemaChange.apply(table, bodyObject(request));
+    const fields = [...dropped.map((dropping) => ({ drop: true, name: dropping })), ...added.map(fieldView)];
+    return { ...(fields.length > 0 && { fields }), ...(metadata && { metadata }) };
   }
 
   @Delete('/collections/:collection')
@@ -76,9 +88,9 @@ export class CollectionsController {
       if (!(error instanceof BinnacleError) || error.code !== 'NOT_FOUND') throw error;
       throw new BinnacleError('NOT_FOUND', `No collection with name \`${name}\` found.`);
     });
-    const documents = await this.counts.of(table);
+    const { documents } = await this.counts.of([table]);
     await this.catalog.drop(table);
-    return collectionView(table, documents);
+    return collectionView(table, documents.get(table.id));
   }
 
   @Get('/operations/schema_changes')

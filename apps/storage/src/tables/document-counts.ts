@@ -1,4 +1,3 @@
-import { BinnacleError } from '@binnacle/contracts/errors';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
@@ -7,11 +6,22 @@ import { writeNodesOf } from '../regions/region.js';
 import { RowStore } from '../row-store.js';
 import type { Table } from './schema.js';
 
-const countsTimeoutMs = 5_000;
+export interface TableCounts {
+  /** By table id. Of nodes that do not answer it is what they told last; a table of which one of them never told anything is absent. */
+  readonly documents: ReadonlyMap<number, number>;
+  /** Ids of the nodes that did not answer. */
+  readonly silent: readonly string[];
+}
+
+/** A node that takes longer is away, for this purpose. */
+const timeoutMs = 5_000;
 
 /** How many documents tables have: each write node knows its own. */
 @Injectable()
 export class DocumentCounts {
+  /** By node: what it told last, by table id. */
+  readonly #told = new Map<string, Readonly<Record<string, number>>>();
+
   constructor(
     private readonly node: NodeContext,
     private readonly ownRegions: OwnRegions,
@@ -19,24 +29,17 @@ export class DocumentCounts {
     private readonly agents: AgentClient,
   ) {}
 
-  /** Rejects with NO_TARGET when a node that has rows of the table is away. */
-  async of(table: Table): Promise<number> {
-    if (this.ownRegions.ownsAll(table)) return this.rows.count(table.id);
-    return (await this.ofAll([table])).get(table.id) ?? 0;
-  }
-
-  /** By table id. */
-  async ofAll(tables: readonly Table[]): Promise<ReadonlyMap<number, number>> {
-    const counts = new Map<number, number>();
-    const asked = new Map<string, Table[]>();
+  async of(tables: readonly Table[]): Promise<TableCounts> {
+    const others = new Set(tables.flatMap((table) => writeNodesOf(table)));
+    others.delete(this.node.id);
+    const asked = await Promise.all([...others].map(async (nodeId) => ({ nodeId, answered: await this.#ask(nodeId) })));
+    const silent = asked.filter(({ answered }) => !answered).map(({ nodeId }) => nodeId);
+    const documents = new Map<number, number>();
     for (const table of tables) {
-      for (const nodeId of writeNodesOf(table)) {
-        if (nodeId === this.node.id) add(counts, table.id, this.rows.count(table.id));
-        else asked.set(nodeId, [...(asked.get(nodeId) ?? []), table]);
-      }
+      const counts = writeNodesOf(table).map((nodeId) => (nodeId === this.node.id ? this.rows.count(table.id) : this.#lastTold(table.id, nodeId, silent)));
+      if (counts.every((count) => count !== undefined)) documents.set(table.id, counts.reduce((sum, count) => sum + count, 0));
     }
-    await Promise.all([...asked].map(([nodeId, held]) => this.#addCountsOf(nodeId, held, counts)));
-    return counts;
+    return { documents, silent };
   }
 
   /** Of the tables that have rows here. */
@@ -44,19 +47,22 @@ export class DocumentCounts {
     return [...new Set(this.ownRegions.assigned().map(({ table }) => table.id))].map((id) => [id, this.rows.count(id)]);
   }
 
-  async #addCountsOf(nodeId: string, tables: readonly Table[], counts: Map<number, number>): Promise<void> {
-    const record = this.node.directory.byId(nodeId);
-    if (record === undefined) {
-      const [only, ...others] = tables;
-      const held = others.length === 0 ? `collection \`${only?.name}\`` : 'some of the collections';
-      throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds ${held}, is away.`, { retryAfterS: 1 });
-    }
-    const { status, body } = await this.agents.request(record, { method: 'GET', path: '/agent/v1/tables/counts', timeoutMs: countsTimeoutMs });
-    if (status !== 200) throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} does not tell how many documents it has.`);
-    for (const { id } of tables) add(counts, id, (body as Record<string, number>)[id] ?? 0);
+  #lastTold(tableId: number, nodeId: string, silent: readonly string[]): number | undefined {
+    // A node that answers and does not name the table has not heard of it yet: there is nothing in it.
+    return this.#told.get(nodeId)?.[tableId] ?? (silent.includes(nodeId) ? undefined : 0);
   }
-}
 
-function add(counts: Map<number, number>, id: number, count: number): void {
-  counts.set(id, (counts.get(id) ?? 0) + count);
+  async #ask(nodeId: string): Promise<boolean> {
+    const record = this.node.directory.byId(nodeId);
+    if (record === undefined) return false;
+    try {
+      const { status, body } = await this.agents.request(record, { method: 'GET', path: '/agent/v1/tables/counts', timeoutMs });
+      if (status !== 200) return false;
+      this.#told.set(nodeId, body as Record<string, number>);
+      return true;
+    } catch (error) {
+      this.node.log.info({ err: error, nodeId }, 'a node does not tell how many documents it has');
+      return false;
+    }
+  }
 }

@@ -8,7 +8,7 @@ import { RowStore } from '../row-store.js';
 import { Catalog } from './catalog.js';
 import { checkDocument } from './document-check.js';
 import { isJsonObject, parseJson } from './json.js';
-import { changedFields, parseFieldChanges, type FieldChanges } from './schema-check.js';
+import { changedFields, parseTableChanges, type FieldChanges, type TableChanges } from './schema-check.js';
 import type { Field, Table } from './schema.js';
 
 /** Documents are read for that long at most before others get their turn. */
@@ -55,20 +55,22 @@ export class SchemaChange {
    * another change of the table runs. Added fields are checked twice: before they are in the schema, so that a misfit changes nothing, and
    * for what was written meanwhile.
    */
-  async apply(table: Table, body: unknown): Promise<Table> {
+  async apply(table: Table, body: unknown): Promise<TableChanges> {
     if (this.#underWay.has(table.id)) throw new BinnacleError('CONFLICT', 'Another collection update operation is in progress.');
     this.#underWay.add(table.id);
     try {
-      const changes = parseFieldChanges(body, table);
-      changedFields(table, changes);
-      await this.#checkEverywhere(table, changes.added);
-      return await this.#commit(table, changes);
+      const changes = parseTableChanges(body, table);
+      if (changes.added.length + changes.dropped.length > 0) await this.#changeFields(table, changes);
+      if (changes.metadata !== undefined) await this.catalog.setMetadata(table.id, changes.metadata);
+      return changes;
     } finally {
       this.#underWay.delete(table.id);
     }
   }
 
-  async #commit(table: Table, changes: FieldChanges): Promise<Table> {
+  async #changeFields(table: Table, changes: FieldChanges): Promise<void> {
+    changedFields(table, changes);
+    await this.#checkEverywhere(table, changes.added);
     const changed = await this.catalog.alter(table.id, (current) => changedFields(current, changes));
     try {
       await this.#checkEverywhere(changed, changes.added, changed.schemaVersion);
@@ -76,7 +78,6 @@ export class SchemaChange {
       await this.catalog.alter(table.id, () => table.fields);
       throw error;
     }
-    return changed;
   }
 
   /** For the node that changes the table. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from '@jest/globals';
-import { changedFields, parseFieldChanges, parseNewTable } from './schema-check.js';
+import { changedFields, parseNewTable, parseTableChanges } from './schema-check.js';
 import type { Table } from './schema.js';
 
 const title = { name: 'title', type: 'string' };
@@ -54,6 +54,8 @@ describe('a new collection', () => {
     [{ name: 'a', fields: [title], default_sorting_field: 'title' }, 'Default sorting field `title` must be a single valued numerical field.'],
     [{ name: 'a', fields: [{ ...year, optional: true }], default_sorting_field: 'year' }, 'Default sorting field `year` cannot be an optional field.'],
     [{ name: 'a', fields: [title], enable_nested_fields: 'yes' }, '`enable_nested_fields` should be a boolean.'],
+    [{ name: 'a', fields: [title], metadata: 'x' }, 'The `metadata` value should be an object.'],
+    [{ name: 'a', fields: [title], metadata: null }, 'The `metadata` value should be an object.'],
     [{ name: 'a', fields: [title], token_separators: ['--'] }, '`token_separators` should be an array of character symbols.'],
     [{ name: 'a', fields: Array.from({ length: 501 }, (_, index) => ({ name: `f${index}`, type: 'string' })) }, 'A collection has at most 500 fields.'],
   ])('%.60j is refused', (body, message) => {
@@ -80,7 +82,7 @@ describe('a new collection', () => {
 
 describe('a change of fields', () => {
   const table = { ...parseNewTable({ name: 'a', fields: [title, year], default_sorting_field: 'year' }), id: 1 } as Table;
-  const changed = (fields: unknown) => changedFields(table, parseFieldChanges({ fields }, table)).map(({ name, type }) => `${name}:${type}`);
+  const changed = (fields: unknown) => changedFields(table, parseTableChanges({ fields }, table)).map(({ name, type }) => `${name}:${type}`);
 
   test('adds, drops, and does both to one field', () => {
     expect(changed([{ name: 'tags', type: 'string[]' }, { name: 'title', drop: true }])).toEqual(['year:int32', 'tags:string[]']);
@@ -97,5 +99,20 @@ describe('a change of fields', () => {
     ['x', 'The `fields` value should be an array of objects containing the field `name` and other properties.'],
   ])('%j is refused', (fields, message) => {
     expect(refusal(() => changed(fields))).toBe(message);
+  });
+
+  test('may come with metadata, or be nothing else', () => {
+    expect(parseTableChanges({ metadata: { batch: 7 } }, table)).toEqual({ dropped: [], added: [], metadata: { batch: 7 } });
+    expect(parseTableChanges({ metadata: {}, fields: [{ name: 'title', drop: true }] }, table)).toEqual({ dropped: ['title'], added: [], metadata: {} });
+  });
+
+  test.each<[unknown, string]>([
+    [[], 'Bad JSON.'],
+    [{}, 'Alter payload is empty.'],
+    [{ name: 'b' }, 'Only `fields` and `metadata` can be updated at the moment.'],
+    [{ fields: [{ name: 'title', drop: true }], default_sorting_field: 'x' }, 'Only `fields` and `metadata` can be updated at the moment.'],
+    [{ metadata: [] }, 'The `metadata` value should be an object.'],
+  ])('%j is no change', (body, message) => {
+    expect(refusal(() => parseTableChanges(body, table))).toBe(message);
   });
 });

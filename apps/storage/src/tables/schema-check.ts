@@ -1,6 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { NewTable } from './catalog-document.js';
-import { fieldTypes, isNumeric, isObject, type Field, type FieldType, type Table } from './schema.js';
+import { fieldTypes, isNumeric, isObject, type Field, type FieldType, type Metadata, type Table } from './schema.js';
 
 /** Formula: a field takes about 100 bytes in the catalog, which has 1 MiB for all tables. */
 export const fieldsMax = 500;
@@ -41,7 +41,13 @@ export function parseNewTable(body: unknown): NewTable {
   const fields = parseFields(body.fields, enableNestedFields);
   const tokenSeparators = characters(body, 'token_separators');
   if (characters(body, 'symbols_to_index').length > 0) throw notSupported('`symbols_to_index`: letters and digits are indexed, nothing else');
-  return { name, fields, defaultSortingField: defaultSortingField(body, fields), enableNestedFields, tokenSeparators };
+  const metadata = metadataOf(body);
+  return { name, fields, defaultSortingField: defaultSortingField(body, fields), enableNestedFields, tokenSeparators, ...(metadata && { metadata }) };
+}
+
+function metadataOf({ metadata }: Properties): Metadata | undefined {
+  if (metadata !== undefined && !isObjectBody(metadata)) throw badRequest('The `metadata` value should be an object.');
+  return metadata;
 }
 
 function defaultSortingField(body: Properties, fields: readonly Field[]): string {
@@ -65,16 +71,29 @@ function characters(body: Properties, name: string): readonly string[] {
 }
 
 /** What a PATCH of a collection asks for. */
+export interface TableChanges extends FieldChanges {
+  readonly metadata: Metadata | undefined;
+}
+
 export interface FieldChanges {
   readonly dropped: readonly string[];
   readonly added: readonly Field[];
 }
 
+const changeable: ReadonlySet<string> = new Set(['fields', 'metadata']);
+
 /** The body of `PATCH /collections/:collection` for the table as it is now. Throws BAD_REQUEST in Typesense's words. */
-export function parseFieldChanges(body: unknown, table: Table): FieldChanges {
+export function parseTableChanges(body: unknown, table: Table): TableChanges {
   if (!isObjectBody(body)) throw badRequest('Bad JSON.');
-  const list = body.fields;
-  if (!Array.isArray(list) || list.length === 0 || Object.keys(body).length > 1) {
+  const names = Object.keys(body);
+  if (names.length === 0) throw badRequest('Alter payload is empty.');
+  if (names.some((name) => !changeable.has(name))) throw badRequest('Only `fields` and `metadata` can be updated at the moment.');
+  const changes = body.fields === undefined ? { dropped: [], added: [] } : parseFieldChanges(body.fields, table);
+  return { ...changes, metadata: metadataOf(body) };
+}
+
+function parseFieldChanges(list: unknown, table: Table): FieldChanges {
+  if (!Array.isArray(list) || list.length === 0) {
     throw badRequest('The `fields` value should be an array of objects containing the field `name` and other properties.');
   }
   const dropped = list.filter(isDrop).map((item) => droppedName(item, table));

@@ -31,6 +31,8 @@ export interface Field {
   readonly sort: boolean;
 }
 
+export type Metadata = Readonly<Record<string, unknown>>;
+
 /** A table, known to Typesense's clients as a collection. */
 export interface Table {
   /** 1 to 2^32 - 1; never used again, not even after the table is dropped. */
@@ -44,6 +46,8 @@ export interface Table {
   readonly enableNestedFields: boolean;
   /** Kept for the client and otherwise without effect here: every character but letters and digits separates tokens. */
   readonly tokenSeparators: readonly string[];
+  /** What the client wants to be told again; absent where it said nothing. */
+  readonly metadata?: Metadata;
   readonly createdAtS: number;
   /** Grows with each change of the fields. */
   readonly schemaVersion: number;

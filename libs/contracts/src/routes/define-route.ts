@@ -32,6 +32,8 @@ export function defineRoute(dialects: readonly Dialect[], method: HttpMethod, pa
 }
 
 export const self: TargetRule = { kind: 'self' };
+/** What programs ask TiFlash of itself: the gateway is not what they mean. */
+export const selfOfStorage: TargetRule = { kind: 'self', rather: 'storage' };
 export const anyGateway: TargetRule = { kind: 'role', role: 'gateway' };
 export const anyStorage: TargetRule = { kind: 'role', role: 'storage' };
 export const anyProxy: TargetRule = { kind: 'role', role: 'proxy' };

@@ -13,6 +13,7 @@ import {
   profiledTogether,
   secondMs,
   self,
+  selfOfStorage,
   type RouteFacts,
 } from './define-route.js';
 
@@ -163,7 +164,7 @@ const profiles: readonly Route[] = [
 const status: readonly Route[] = [
   get('/tiflash/store-status', {
     summary: 'Idle, Ready, Running, Stopping or Terminated',
-    target: self,
+    target: selfOfStorage,
     action: 'status:get',
     state: 'served',
     produces: text,
