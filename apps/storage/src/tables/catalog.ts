@@ -2,6 +2,7 @@ import { WatchedDocument } from '@binnacle/cluster-state/watched-document';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
+import { RemoteStore } from '../remote/remote-store.js';
 import {
   catalogKey,
   emptyCatalog,
@@ -30,7 +31,10 @@ export class Catalog implements NodePart {
   /** Of the document as it was when last asked. */
   #lookup = new Lookup(emptyCatalog);
 
-  constructor(private readonly node: NodeContext) {
+  constructor(
+    private readonly node: NodeContext,
+    private readonly remote: RemoteStore,
+  ) {
     this.#document = new WatchedDocument<CatalogDocument>(node.state, node.clock, {
       key: catalogKey,
       initial: emptyCatalog,
@@ -136,12 +140,12 @@ export class Catalog implements NodePart {
   }
 
   async drop(table: Table): Promise<void> {
-    await this.#document.update((current) => withoutTable(current, table));
+    await this.#document.update((current) => withoutTable(current, table, this.remote.isOn()));
   }
 
-  /** The rows of these dropped tables have been removed here. */
-  async forgetDropped(ids: ReadonlySet<number>): Promise<void> {
-    await this.#document.update((current) => withoutDropped(current, ids, this.node.id));
+  /** The rows of these dropped tables have been removed here, or in the remote store. */
+  async forgetDropped(ids: ReadonlySet<number>, holder = this.node.id): Promise<void> {
+    await this.#document.update((current) => withoutDropped(current, ids, holder));
   }
 
   async setAlias(alias: Alias): Promise<void> {
