@@ -7,13 +7,14 @@ import { Counter } from 'prom-client';
 import { defaultMergeLimits, type MergeLimits, nextMerge, type PlannedMerge, withMerged } from './merge-policy.js';
 import type { Segment } from './manifest.js';
 import type { RegionState } from './region-uploads.js';
+import type { RemoteStore } from './remote-store.js';
 import { columnsOf } from './segment-columns.js';
 import { SegmentThread } from './segment-thread.js';
-import type { RemoteTier, Uploader } from './uploader.js';
+import type { Uploader } from './uploader.js';
 
 export interface MergerParts {
   readonly node: NodeContext;
-  readonly remote: RemoteTier;
+  readonly remote: Pick<RemoteStore, 'isOn' | 'store'>;
   readonly uploader: Uploader;
   readonly limits?: MergeLimits;
 }

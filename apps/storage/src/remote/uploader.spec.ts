@@ -104,6 +104,17 @@ test('a manifest tells of each segment what lies in it and where', async () => {
   expect((chunks.at(-1)?.offset ?? 0) + (chunks.at(-1)?.length ?? 0)).toBe(segment.metaOffset);
 });
 
+test('rows lie in a segment in the order of their ids by bytes, whatever they were written in', async () => {
+  const { uploader } = await start({ regionCount: 1 });
+  const ids = ['\u{1F600}', '\uFF5E', 'é', 'z', 'a', ...Array.from({ length: 6_000 }, (_, index) => `row ${(index * 7_919) % 6_007}`)];
+  await put(ids.map((id) => ({ id })));
+  await uploader.uploadNow();
+  const [manifest] = await manifestsOf(store, 1);
+  const stored = (await query(`SELECT _handle FROM read_parquet('${folder}/bucket/${manifest?.segments[0]?.key}')`)).map(([id]) => String(id));
+  expect(stored).toEqual(ids.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+  expect(manifest?.segments).toMatchObject([{ minHandle: 'a', maxHandle: '\u{1F600}' }]);
+});
+
 test('an upload comes every 30 s, and before that when enough has come together', async () => {
   const { uploader } = await start({ change: (config) => (config.storage.uploadMegabytes = 1) });
   await put([{ id: 'a' }]);

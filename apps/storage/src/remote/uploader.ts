@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import type { NodeContext, NodePart } from '@binnacle/node-kit/node-context';
-import type { ObjectStore } from '@binnacle/object-store/object-store';
 import { LogTrimmedError } from '../log/log-error.js';
 import { regionsPerTableMax } from '../regions/region.js';
 import type { RowStore } from '../row-store.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
+import type { Segment } from './manifest.js';
+import type { RemoteStore } from './remote-store.js';
 import { eachOf, RegionUploads, type RegionState } from './region-uploads.js';
 import { RowScanUpload } from './row-scan-upload.js';
 import { columnsOf } from './segment-columns.js';
+import type { SegmentFile } from './segment-file.js';
 import type { SliceRegion } from './segment-job.js';
 import { SegmentThread } from './segment-thread.js';
 import { UploadMetrics } from './upload-metrics.js';
@@ -17,17 +19,12 @@ import type { UploadStatus } from './upload-status.js';
 
 export type { UploadedRegion, UploadedRegions } from './upload-regions.js';
 
-export interface RemoteTier {
-  isOn(): boolean;
-  store(): ObjectStore;
-}
-
 export type UploadedRows = Pick<RowStore, 'logFolder' | 'firstLogVersion' | 'scanVersions' | 'durableVersion' | 'appliedVersion' | 'writtenBytes' | 'onDurable' | 'keepLogFor'>;
 
 export interface UploaderParts {
   readonly node: NodeContext;
   readonly rows: UploadedRows;
-  readonly remote: RemoteTier;
+  readonly remote: Pick<RemoteStore, 'isOn' | 'store'>;
   readonly manifests: ManifestStore;
   readonly regions: UploadedRegions;
 }
@@ -252,7 +249,7 @@ export class Uploader implements NodePart {
     }
   }
 
-  async #put(...[state, file]: [RegionState, Parameters<RegionUploads['put']>[1]]): ReturnType<RegionUploads['put']> {
+  async #put(state: RegionState, file: SegmentFile): Promise<Segment> {
     const segment = await this.uploads.put(state, file, 0, this.parts.node.clock.nowMs(), { signal: this.#stopping.signal });
     this.#metrics.uploaded(segment);
     return segment;
