@@ -35,7 +35,7 @@ const dirtyValues: QueryParameter = {
 const durability: QueryParameter = {
   name: 'durability',
   type: 'string',
-  description: 'fsync (if absent): answered once it is on disk; none: answered before.',
+  description: 'fsync (if absent): answered once it is on disk; none: answered before; remote: once the remote store has it, too.',
 };
 const fieldChoice: readonly QueryParameter[] = [
   { name: 'include_fields', type: 'string', description: 'Only these fields, separated by commas.' },
