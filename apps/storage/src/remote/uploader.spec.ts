@@ -185,3 +185,16 @@ test('whoever lost a region to a newer term publishes nothing more in it, and go
   expect([fenced, first?.writeNode, second?.writeNode, uploader.position()]).toEqual([[lost], 'n2', 'n1', 21]);
   expect([first?.uploadedVersion, second?.uploadedVersion]).toEqual([1, 21]);
 });
+
+test('a document whose fields take more memory than there is is uploaded without them, and keeps nobody back', async () => {
+  const { uploader } = await start({ regionCount: 1, tables: [{ ...books, fields: [field('n', 'int32'), field('numbers', 'int64[]')] }] });
+  const monster = `{"id":"b","n":2,"numbers":[${'1,'.repeat(7_500_000)}1]}`;
+  await put([{ id: 'a', n: 1, numbers: [1] }]);
+  await rows.store.write(1, [{ handle: Buffer.from('b'), put: Buffer.from(monster) }], { durability: 'fsync' });
+  await put([{ id: 'c', n: 3, numbers: [3] }]);
+  await uploader.uploadNow();
+  const [first, second, third] = await readBucket('_handle, n, list_sum(numbers)::INTEGER, length(_document)');
+  expect([first?.slice(0, 3), third?.slice(0, 3)]).toEqual([['a', 1, 1], ['c', 3, 3]]);
+  expect([second?.[0], Number(second?.[3])]).toEqual(['b', monster.length]);
+  expect(second?.slice(1, 3)).toEqual([null, null]);
+}, 120_000);

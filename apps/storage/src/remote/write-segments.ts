@@ -50,7 +50,7 @@ async function writeRows(connection: DuckDBConnection, folder: string, region: S
   let [count, bytes] = [0, 0];
   const write = async (staged: RowStaging): Promise<void> => {
     const path = join(folder, `${randomUUID()}.parquet`);
-    await writeSegment(connection, await staged.end(), path, count, bytes);
+    await staged.end((query) => writeSegment(connection, query, path, count, bytes));
     await staged.drop();
     const file = await describeSegment(connection, path, columns, schemaVersion);
     if (file?.rows !== count) throw new Error(`a segment of ${count} rows was written, and has ${file?.rows}: ${handleColumn} ${file?.minHandle}`);
