@@ -23,7 +23,11 @@ import { OwnRegions } from './regions/own-regions.js';
 import { RegionLeader } from './regions/region-leader.js';
 import { RegionRows } from './regions/region-rows.js';
 import { Merger } from './remote/merger.js';
+import { Collector } from './remote/collector.js';
+import { RegionLagView } from './remote/region-lag.js';
 import { RemoteStore } from './remote/remote-store.js';
+import { RemoteController } from './remote/remote.controller.js';
+import { SyncController } from './remote/sync.controller.js';
 import { Placement } from './regions/placement.js';
 import { Uploader } from './remote/uploader.js';
 import { RowStore } from './row-store.js';
@@ -58,7 +62,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
 
 /** Tables of documents: the rows of this node, the catalog of all tables, the search index, and the election of who decides about them. */
 @Module({
-  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, SqlController, FreshRowsController, OperationsController, CacheController, TasksController],
+  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, SqlController, FreshRowsController, OperationsController, CacheController, RemoteController, SyncController, TasksController],
   providers: [
     // Parts start in this order: rows are recovered before anything asks for them.
     RowStore,
@@ -82,6 +86,8 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     { provide: Uploader, useFactory: uploaderOf, inject: [NodeContext, RowStore, RemoteStore, OwnRegions] },
     { provide: Merger, useFactory: (node: NodeContext, remote: RemoteStore, uploader: Uploader) => new Merger({ node, remote, uploader }), inject: [NodeContext, RemoteStore, Uploader] },
     Compute,
+    Collector,
+    RegionLagView,
     WriteNodes,
     LargeDocuments,
     DocumentWriter,

@@ -3,7 +3,7 @@ import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { Catalog } from '../tables/catalog.js';
-import { catalogKey, emptyCatalog, parseCatalog, remoteStoreHolder } from '../tables/catalog-document.js';
+import { remoteStoreHolder } from '../tables/catalog-document.js';
 import { Collection, type CollectionResult, OwnershipLost, stateOf } from './collection.js';
 import { CollectorMetrics } from './collector-metrics.js';
 import { findGarbage, type KnownTables } from './garbage.js';
@@ -135,8 +135,7 @@ export class Collector implements NodePart {
   }
 
   async #tables(): Promise<KnownTables> {
-    const { document } = await this.node.state.readDocument(catalogKey);
-    const { tables, dropped } = document === undefined ? emptyCatalog : parseCatalog(document.value);
+    const { tables, dropped } = await this.catalog.stored();
     return { live: new Set(tables.map(({ id }) => id)), dropped: new Set(dropped.map(({ id }) => id)) };
   }
 

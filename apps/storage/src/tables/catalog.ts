@@ -59,12 +59,12 @@ export class Catalog implements NodePart {
 
   /** As `byName`, but a name this node does not know is asked of cluster state: another node may just have made the table. */
   async lookUp(name: string): Promise<Table> {
-    return this.find(name) ?? found(new Lookup(await this.#stored()).resolve(name), 'Collection not found');
+    return this.find(name) ?? found(new Lookup(await this.stored()).resolve(name), 'Collection not found');
   }
 
   /** The alias of that name. Throws NOT_FOUND. */
   async lookUpAlias(name: string): Promise<Alias> {
-    return this.#current().aliases.get(name) ?? found(new Lookup(await this.#stored()).aliases.get(name), 'Not Found');
+    return this.#current().aliases.get(name) ?? found(new Lookup(await this.stored()).aliases.get(name), 'Not Found');
   }
 
   #current(): Lookup {
@@ -73,14 +73,15 @@ export class Catalog implements NodePart {
     return this.#lookup;
   }
 
-  async #stored(): Promise<CatalogDocument> {
+  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`. */
+  async stored(): Promise<CatalogDocument> {
     const { document } = await this.node.state.readDocument(catalogKey);
     return document === undefined ? emptyCatalog : parseCatalog(document.value);
   }
 
   /** As cluster state has it now. Rejects with `ClusterStateUnavailable`. */
   async storedNextTableId(): Promise<number> {
-    return (await this.#stored()).nextTableId;
+    return (await this.stored()).nextTableId;
   }
 
   /** The table of that name or alias. A table's own name wins. */
