@@ -172,6 +172,15 @@ function bound(given: TestableRows['store']): UploadsOptions['rows'] {
   };
 }
 
+test('a log that loses its oldest part while it is read is made up for by the rows, too', async () => {
+  const { uploader } = await start({ rows: { ...bound(rows.store), logFolder: () => join(folder, 'bucket') } });
+  await put([{ id: 'a', title: '1' }, { id: 'b', title: '1' }]);
+  await remove('b');
+  await uploader.uploadNow();
+  expect(await readBucket('_handle, title')).toEqual([['a', '1']]);
+  expect(uploader.status()).toMatchObject({ failuresInRow: 0, pendingRows: 0 });
+});
+
 test('whoever lost a region to a newer term publishes nothing more in it, and goes on with the others', async () => {
   const { uploader, manifests, fenced } = await start();
   await put([{ id: 'a' }]);

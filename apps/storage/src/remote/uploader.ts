@@ -195,11 +195,11 @@ export class Uploader implements NodePart {
   /** What goes wrong with one region does not keep the others back. `requestedMs`: also regions without new rows publish that they are complete up to then. */
   async #upload(requestedMs: number | undefined): Promise<void> {
     const { rows, node } = this.parts;
-    const { states: known, failure } = await this.uploads.refresh({ signal: this.#stopping.signal });
+    const { states: all, failure } = await this.uploads.refresh({ signal: this.#stopping.signal });
     const completeToMs = node.clock.nowMs();
     this.#state.captured();
     const toVersion = await this.#durable(rows.appliedVersion());
-    const states = known.filter(({ covered }) => covered <= toVersion);
+    const states = all.filter(({ covered }) => covered <= toVersion);
     for (let live = states; ; ) {
       live = live.filter(({ own, known }) => this.uploads.known(own.region.id) === known);
       const trimmed = live.filter(({ covered }) => covered < toVersion && covered + 1 < rows.firstLogVersion());
@@ -214,7 +214,7 @@ export class Uploader implements NodePart {
       await this.uploads.publish(state, { segments: [], uploadedVersion: toVersion, completeToMs }, { signal: this.#stopping.signal });
     });
     if (failure !== undefined) throw failure;
-    refuseLostRows(known, toVersion);
+    refuseLostRows(all, toVersion);
   }
 
   /** Resolves when everything acknowledged so far is on disk, to the newest version that is. */
@@ -245,8 +245,9 @@ export class Uploader implements NodePart {
       });
       await this.#thread.discard();
     } catch (error) {
-      // The log was trimmed while it was read: the next look at it says so.
+      // It was trimmed while it was read.
       if (!(error instanceof LogTrimmedError)) throw error;
+      await this.#scan(regions, completeToMs);
     }
   }
 
