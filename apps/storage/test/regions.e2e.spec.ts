@@ -69,6 +69,14 @@ test('requests through any node reach the rows of all, and what is about many is
   expect((await cluster.node('c').ask('PATCH', `${documents}?filter_by=n:>=1000`, { other: 'new' })).text).toBe('{"num_updated":3}');
   expect((await cluster.node('b').ask('DELETE', `${documents}?filter_by=n:<100`)).text).toBe('{"num_deleted":100}');
   expect((await cluster.node('a').ask('DELETE', `${documents}?truncate=true`)).text).toBe('{"num_deleted":203}');
+
+  const owners = await Promise.all(Array.from({ length: 300 }, async (_, n) => (await cluster.regionOf('t', `id-${n}`)).writeNode));
+  await cluster.end('a', 'SIGKILL');
+  const partly = await cluster.node('b').ask('POST', `${documents}/import?action=upsert`, lines.toSpliced(100, 2).join('\n'));
+  const told = partly.text.split('\n').map((line) => JSON.parse(line) as { success: boolean; code?: number; error?: string });
+  expect(told.map(({ success }) => success)).toEqual(owners.map((owner) => owner !== 'a'));
+  expect(told.find(({ success }) => !success)).toMatchObject({ code: 503, error: 'Node a, which holds collection `t`, is away.' });
+  expect((await cluster.node('b').ask('DELETE', `${documents}?filter_by=n:<100`)).status).toBe(503);
 }, 60_000);
 
 test('with durability remote nothing that was acknowledged is lost with its node, and others go on with its regions soon', async () => {
