@@ -48,7 +48,7 @@ export class SearchController {
     const isHere = this.own.ownsAll(table);
     const remote = this.compute.search();
     if (!isHere && remote === undefined) return this.writeNodes.forward(this.compute.nodeFor(table), table, request, reply, undefined);
-    const answer = await (isHere || remote === undefined ? this.index.search(table, query) : remote.search(table, query, untilClientGone(reply)));
+    const answer = await (isHere || remote === undefined ? this.#here(table, query) : remote.search(table, query, untilClientGone(reply)));
     tellCache([answer], reply);
     void reply.type(jsonType);
     return answer.body;
@@ -80,8 +80,16 @@ export class SearchController {
     const { collection } = search;
     if (typeof collection !== 'string') throw new BinnacleError('BAD_REQUEST', 'Parameter `collection` is required.');
     const table = await this.catalog.lookUp(collection);
-    if (this.own.ownsAll(table)) return this.index.search(table, search);
+    if (this.own.ownsAll(table)) return this.#here(table, search);
     return this.compute.search()?.search(table, search, gone) ?? this.#elsewhere(table, search);
+  }
+
+  /** Rejects with NOT_READY while rows of the table are being loaded. */
+  async #here(table: Table, search: SearchRequest): Promise<SearchAnswer> {
+    await this.own.arrived(table);
+    const refusal = this.own.refusalOfAny(table);
+    if (refusal !== undefined) throw refusal;
+    return this.index.search(table, search);
   }
 
   /** As a multi_search of its own at a node that has the whole table, whose own error, if any, is a part of the answer. */
