@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { pathToFileURL } from 'node:url';
@@ -174,4 +174,25 @@ describe('the remote tier through the TiFlash dialect', () => {
   test('leaks lists what lies about and nobody references, and nothing else', async () => {
     expect(await json('/api/v1/remote/leaks')).toMatchObject({ counts: { due: { objects: 0 }, kept: { objects: 0 } }, leaks: [], isComplete: true });
   });
+
+  test('every data folder and Redis lost: the cluster starts from the bucket alone', async () => {
+    await waitUntil(() => existsSync(join(bucket, 'catalog.json')) && readFileSync(join(bucket, 'catalog.json'), 'utf8').includes('shops'), { what: 'the catalog in the bucket' });
+    await Promise.all([...nodes.values()].map((node) => node.stop('SIGKILL')));
+    await redis.stop();
+    for (const id of nodes.keys()) rmSync(join(folder.path, id), { recursive: true, force: true });
+    nodes.clear();
+    redis = await startRedis();
+    start('gateway', 'gateway-0');
+    start('cluster', 'cluster-0');
+    // One of the write nodes does not come back: what was its goes to the other one.
+    for (const [id, mode] of storageNodes.filter(([id]) => id !== 'w1')) startStorage(id, mode);
+    await untilRunning(5);
+    const found = async () => ((await (await fetch(gateway('/collections/shops'))).json()) as { num_documents?: number }).num_documents;
+    await waitUntil(async () => (await found()) === 200, { timeoutMs: 30_000, what: 'all documents of both regions' });
+    const document = await fetch(gateway('/collections/shops/documents/shop-42'));
+    expect([document.status, await document.json()]).toEqual([200, { id: 'shop-42', city: 'Basel', staff: 42 }]);
+    expect(await query('SELECT count(*) AS shops, sum(staff) AS staff FROM shops')).toMatchObject({ status: 200, body: expect.stringMatching(/200\D+19900/) });
+    expect((await post('/collections', JSON.stringify({ name: 'more', fields: [{ name: 'n', type: 'int32' }] }))).status).toBe(201);
+    expect((await curl('/tiflash/sync-status/2')).status).toBe(200);
+  }, 120_000);
 });

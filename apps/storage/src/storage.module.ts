@@ -23,10 +23,12 @@ import { OwnRegions } from './regions/own-regions.js';
 import { RegionLeader } from './regions/region-leader.js';
 import { RegionRows } from './regions/region-rows.js';
 import { Merger } from './remote/merger.js';
+import { CatalogUpload } from './remote/catalog-upload.js';
 import { Collector } from './remote/collector.js';
 import { RegionLagView } from './remote/region-lag.js';
 import { RemoteStore } from './remote/remote-store.js';
 import { RemoteController } from './remote/remote.controller.js';
+import { RestoredCatalog } from './remote/restored-catalog.js';
 import { SyncController } from './remote/sync.controller.js';
 import { Placement } from './regions/placement.js';
 import { Uploader } from './remote/uploader.js';
@@ -70,6 +72,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     { provide: FileCache, useFactory: openFileCache, inject: [NodeContext, RemoteStore] },
     // Before the catalog reads it.
     RestoredState,
+    RestoredCatalog,
     Catalog,
     OwnRegions,
     RegionRows,
@@ -86,6 +89,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     { provide: Uploader, useFactory: uploaderOf, inject: [NodeContext, RowStore, RemoteStore, OwnRegions] },
     { provide: Merger, useFactory: (node: NodeContext, remote: RemoteStore, uploader: Uploader) => new Merger({ node, remote, uploader }), inject: [NodeContext, RemoteStore, Uploader] },
     Compute,
+    CatalogUpload,
     Collector,
     RegionLagView,
     WriteNodes,

@@ -3,6 +3,7 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { RemoteStore } from '../remote/remote-store.js';
+import { RestoredCatalog } from '../remote/restored-catalog.js';
 import {
   catalogKey,
   emptyCatalog,
@@ -34,6 +35,7 @@ export class Catalog implements NodePart {
   constructor(
     private readonly node: NodeContext,
     private readonly remote: RemoteStore,
+    private readonly restored: RestoredCatalog,
   ) {
     this.#document = new WatchedDocument<CatalogDocument>(node.state, node.clock, {
       key: catalogKey,
@@ -79,9 +81,11 @@ export class Catalog implements NodePart {
     return document === undefined ? emptyCatalog : parseCatalog(document.value);
   }
 
-  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`. */
+  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`, and as long as the remote store may have tables that cluster state has not heard of. */
   async storedNextTableId(): Promise<number> {
-    return (await this.stored()).nextTableId;
+    const { document } = await this.node.state.readDocument(catalogKey);
+    if (document === undefined && this.remote.isOn()) throw new BinnacleError('NOT_READY', 'it is not known which tables there are');
+    return (document === undefined ? emptyCatalog : parseCatalog(document.value)).nextTableId;
   }
 
   /** The table of that name or alias. A table's own name wins. */
@@ -121,6 +125,7 @@ export class Catalog implements NodePart {
 
   /** Throws CONFLICT when the name is taken. */
   async create(table: NewTable, facts: Omit<NewTableFacts, 'createdAtS'>): Promise<Table> {
+    if (this.#document.version() === 0) await this.restored.known();
     const createdAtS = Math.floor(this.node.clock.nowMs() / 1_000);
     const catalog = await this.#document.update((current) => withTable(current, table, { createdAtS, ...facts }));
     return tableNamed(catalog, table.name) as Table;
