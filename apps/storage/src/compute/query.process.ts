@@ -47,9 +47,9 @@ for await (const { bytes } of framesOf(process.stdin)) {
 await session?.close();
 
 async function answerTo(request: QueryRequest): Promise<unknown> {
-  if (request.op === 'open' || request.op === 'close') {
+  if (request.op === 'open') {
     await session?.close();
-    session = request.op === 'open' ? await DuckSession.open(request) : undefined;
+    session = await DuckSession.open(request);
     return {};
   }
   if (session === undefined) return none;
