@@ -51,7 +51,7 @@ const operations: readonly Route[] = [
     everyNode: true,
     deadlineMs: 30 * minuteMs,
     query: [
-      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root; with node=* each node makes one of its name in it.', required: true },
+      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root, or `remote:NAME` in the remote store; with node=* each node makes one of its name in it.', required: true },
     ],
   }),
   route('POST', '/operations/db/compact', {
