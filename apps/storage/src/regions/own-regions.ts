@@ -14,7 +14,7 @@ import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { HeldRegion } from './held-region.js';
 import { RegionAcquirer, retryMsMax } from './region-acquirer.js';
-import { type FormerRegion, RegionFile } from './region-file.js';
+import { type FormerRegion, type LoadedRegion, RegionFile } from './region-file.js';
 import { type LogOwner, readChain, type RegionLog, RegionLogFenced } from './region-log.js';
 import { RemoteLogMetrics } from './remote-log-metrics.js';
 import { type Region, regionOf } from './region.js';
@@ -25,7 +25,9 @@ export interface OwnRegion extends UploadedRegion {
 }
 
 /** A node starts without regions that take longer to load. */
-const startWaitMsMax = 1_000;
+const startWaitMsMax = 3_000;
+/** How long the remote store is waited for by a region whose rows are here. */
+const claimPatienceMs = 5_000;
 /** A table that another node knows of already arrives here within a second. */
 const arrivalMsMax = 3_000;
 const arrivalPollMs = 10;
@@ -171,7 +173,8 @@ export class OwnRegions implements NodePart, UploadedRegions {
 
   /** A table that this node has just heard of: resolves once its own regions take writes, or a moment was not enough for that. */
   async arrived(table: Table): Promise<void> {
-    if (this.#whole.get(table.id) === table.regions || table.id < this.#newTablesFrom || !this.ownsSome(table)) return;
+    const isOld = table.id < this.#newTablesFrom && this.#newTablesFrom !== Infinity;
+    if (isOld || this.#whole.get(table.id) === table.regions || !this.ownsSome(table)) return;
     const untilMs = this.node.clock.monotonicMs() + arrivalMsMax;
     while (this.refusalOfAny(table) !== undefined && this.node.clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => this.node.clock.after(arrivalPollMs, resolve));
@@ -290,6 +293,23 @@ export class OwnRegions implements NodePart, UploadedRegions {
     for (const listener of this.#formerListeners) listener();
   }
 
+  /**
+   * The folder has the region. The remote store is asked first whether it has more of it, as it does after an older copy of the folder was put back:
+   * what was taken in before that is known would be lost. While the store does not answer, nobody waits for it.
+   */
+  #trust(held: HeldRegion, entry: LoadedRegion): void {
+    held.loaded = entry;
+    held.isReady = !this.remote.isOn();
+    if (held.isReady) return;
+    held.onAbort(
+      this.node.clock.after(claimPatienceMs, () => {
+        if (held.loaded !== entry) return;
+        held.isReady = true;
+        this.#findWhole();
+      }),
+    );
+  }
+
   #findWhole(): void {
     this.#whole.clear();
     for (const table of this.catalog.all()) this.#checkWhole(table);
@@ -306,10 +326,7 @@ export class OwnRegions implements NodePart, UploadedRegions {
     this.#held.set(region.id, held);
     const file = this.#file as RegionFile;
     const entry = file.loaded.get(region.id);
-    if (entry?.term === region.term) {
-      held.loaded = entry;
-      held.isReady = true;
-    }
+    if (entry?.term === region.term) this.#trust(held, entry);
     this.#acquirer?.begin(held);
   }
 

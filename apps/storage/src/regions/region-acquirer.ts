@@ -81,16 +81,16 @@ export class RegionAcquirer {
     try {
       // What is here from an earlier term has to be known as such before anything is loaded over it.
       await this.becomeFormer(held.owner);
-      if (!held.isReady && (await this.#beginsHere(held))) await this.#ready(held);
+      if (held.loaded === undefined && (await this.#beginsHere(held))) await this.#ready(held, beganHere(held));
       if (!this.parts.remote.isOn() || held.isOver) return;
-      if (held.isReady) await this.#claim(held);
+      if (held.loaded !== undefined) await this.#claim(held);
       else await this.#take(held);
     } catch (error) {
       if (error instanceof FencedError || error instanceof RegionLogFenced) return this.parts.fenced(held.owner.regionId, error instanceof FencedError ? error.newer : { term: 0, writeNode: '' });
       if (held.isOver || this.#isStopped) return;
       const delayMs = Math.min(retryMsMin * 2 ** attempt, retryMsMax);
       this.parts.node.log.warn({ err: error, regionId: held.owner.regionId, delayMs }, 'a region could not be claimed or loaded; it is tried again');
-      held.retry = this.parts.node.clock.after(delayMs, () => this.#work(() => this.#acquire(held, attempt + 1)));
+      held.onAbort(this.parts.node.clock.after(delayMs, () => this.#work(() => this.#acquire(held, attempt + 1))));
     }
   }
 
@@ -102,15 +102,19 @@ export class RegionAcquirer {
     return manifest === undefined || (manifest.term === owner.term && manifest.writeNode === owner.node);
   }
 
-  async #ready(held: HeldRegion): Promise<void> {
-    const { owner, place, loaded } = held;
-    const { file } = this.parts;
-    held.loaded = loaded ?? { tableId: owner.tableId, ...place, term: owner.term, segmentsEnd: 0, loadedTo: 0, uploadedBefore: 0 };
-    file.loaded.set(owner.regionId, held.loaded);
-    await file.save();
+  /** Serves once the folder says that the region is in it: without that, the next start would load it over what was acknowledged meanwhile. */
+  async #ready(held: HeldRegion, loaded: LoadedRegion): Promise<void> {
+    const { tableId, regionId } = held.owner;
+    const { file, onChange } = this.parts;
+    file.loaded.set(regionId, loaded);
+    await file.save().catch((error: unknown) => {
+      file.loaded.delete(regionId);
+      throw error;
+    });
     if (held.isOver) return;
+    held.loaded = loaded;
     held.isReady = true;
-    this.parts.onChange(owner.tableId);
+    onChange(tableId);
   }
 
   async #claim(held: HeldRegion): Promise<void> {
@@ -122,12 +126,17 @@ export class RegionAcquirer {
     // The bucket has what this node has lost: an older copy of the data folder, or a power cut. What is here beyond it is not newer.
     if (versionBase + this.parts.rows.appliedVersion() < uploadedVersion || versionBase > (loaded.versionBase ?? versionBase)) {
       held.isReady = false;
+      held.loaded = undefined;
       this.parts.onChange(owner.tableId);
       this.parts.file.loaded.delete(owner.regionId);
       await this.parts.file.save();
       return this.#take(held);
     }
     this.#claimedAs(held, known);
+    if (!held.isReady && !held.isOver) {
+      held.isReady = true;
+      this.parts.onChange(owner.tableId);
+    }
     if (loaded.versionBase !== undefined) return;
     held.loaded = { ...loaded, versionBase };
     this.parts.file.loaded.set(owner.regionId, held.loaded);
@@ -149,8 +158,8 @@ export class RegionAcquirer {
     };
     const { loaded, claimed, chain, origins } = await takeOver({ rows, store: remote.store(), manifests, folder, check }, held.owner, held.place);
     check();
-    Object.assign(held, { loaded, origins, log: this.logOf(held, loaded.versionBase, chain) });
-    await this.#ready(held);
+    Object.assign(held, { origins, log: this.logOf(held, loaded.versionBase, chain) });
+    await this.#ready(held, loaded);
     const loadedRows = claimed.manifest.segments.reduce((sum, segment) => sum + segment.rows, 0);
     this.parts.node.log.info({ ...held.owner, rows: loadedRows, objects: chain.objects.length, ms: Math.round(performance.now() - startedAtMs) }, 'region taken over');
     await this.#claim(held);
@@ -177,4 +186,8 @@ export class RegionAcquirer {
     this.#leaving.set(regionId, leaving);
     return leaving;
   }
+}
+
+function beganHere({ owner: { tableId, term }, place }: HeldRegion): LoadedRegion {
+  return { tableId, ...place, term, segmentsEnd: 0, loadedTo: 0, uploadedBefore: 0 };
 }
