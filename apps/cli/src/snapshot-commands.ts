@@ -1,4 +1,7 @@
-import { restoreSnapshot } from '@binnacle/storage/snapshot/restore-snapshot';
+import { loadConfig } from '@binnacle/node-kit/load-config';
+import { openRemoteStore } from '@binnacle/storage/remote/open-remote-store';
+import { remoteSnapshotName, verifyRemoteSnapshot } from '@binnacle/storage/snapshot/remote-snapshot';
+import { restoreRemoteSnapshot, restoreSnapshot } from '@binnacle/storage/snapshot/restore-snapshot';
 import { verifySnapshot } from '@binnacle/storage/snapshot/verify-snapshot';
 import type { Command } from 'commander';
 
@@ -13,30 +16,41 @@ export function addSnapshotCommands(program: Command): void {
     .description('look at snapshots; one is made by POST /operations/snapshot?snapshot_path=PATH')
     .command('verify')
     .description('compare every byte of a snapshot with its manifest')
-    .argument('<dir>', 'folder of the snapshot')
-    .action((folder: string) => orFail(() => verify(folder)));
+    .argument('<snapshot>', 'its folder, or remote:NAME')
+    .action((snapshot: string) => orFail(() => verify(snapshot)));
   program
     .command('restore')
     .description('make an empty folder the data folder that a snapshot was taken of')
-    .argument('<dir>', 'folder of the snapshot')
+    .argument('<snapshot>', 'its folder, or remote:NAME')
     .requiredOption('--data-dir <folder>', 'empty, or not there yet')
-    .action((folder: string, { dataDir }: { dataDir: string }) => orFail(() => restore(folder, dataDir)));
+    .action((snapshot: string, { dataDir }: { dataDir: string }) => orFail(() => restore(snapshot, dataDir)));
 }
 
-async function verify(folder: string): Promise<void> {
+async function verify(snapshot: string): Promise<void> {
   const progress = new ProgressLine();
-  const { manifest, problems } = await verifySnapshot(folder, (done, total) => progress.show('verified', done, total));
+  const show = (done: number, total: number): void => progress.show('verified', done, total);
+  const name = remoteSnapshotName(snapshot);
+  const { manifest, problems } = name === undefined ? await verifySnapshot(snapshot, show) : await withRemoteStore((store) => verifyRemoteSnapshot(store, name, show));
   progress.end();
-  if (problems.length > 0) throw new Error(`${folder} is damaged:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
+  if (problems.length > 0) throw new Error(`${snapshot} is damaged:\n${problems.map((problem) => `  ${problem}`).join('\n')}`);
   const { node, createdAt, version, files } = manifest;
-  console.log(`${folder} is good: node ${node}, ${createdAt}, version ${version}, ${files.length} files, ${inMegabytes(files.reduce((sum, { bytes }) => sum + bytes, 0))} MB`);
+  console.log(`${snapshot} is good: node ${node}, ${createdAt}, version ${version}, ${files.length} files, ${inMegabytes(files.reduce((sum, { bytes }) => sum + bytes, 0))} MB`);
 }
 
-async function restore(folder: string, dataDir: string): Promise<void> {
+async function restore(snapshot: string, dataDir: string): Promise<void> {
   const progress = new ProgressLine();
-  await restoreSnapshot(folder, dataDir, (what, done, total) => progress.show(what, done, total));
+  const show = (what: string, done: number, total: number): void => progress.show(what, done, total);
+  const name = remoteSnapshotName(snapshot);
+  if (name === undefined) await restoreSnapshot(snapshot, dataDir, show);
+  else await withRemoteStore((store) => restoreRemoteSnapshot(store, name, dataDir, show));
   progress.end();
   console.log(`${dataDir} is restored: start a node on it with BINNACLE_DATA_DIR=${dataDir}`);
+}
+
+/** The one the nodes of this machine have: by the environment, and the file that BINNACLE_CONFIG names. */
+async function withRemoteStore<T>(work: (store: Awaited<ReturnType<typeof openRemoteStore>>) => Promise<T>): Promise<T> {
+  const store = await openRemoteStore(loadConfig({ argv: [], env: process.env }));
+  return work(store).finally(() => store.close());
 }
 
 async function orFail(work: () => Promise<void>): Promise<void> {

@@ -64,7 +64,7 @@ describe('every role in one process', () => {
   });
 
   test('a path whose domain is not built yet says so', async () => {
-    const response = await fetch(url('/tiflash/remote/upload'));
+    const response = await fetch(url('/v2/raw'), { method: 'POST' });
     expect(response.status).toBe(501);
     expect(response.headers.get('content-type')).toContain('application/json');
   });

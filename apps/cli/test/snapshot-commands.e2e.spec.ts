@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { spawnSync } from 'node:child_process';
-import { cpSync, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { Client } from 'typesense';
@@ -16,7 +16,7 @@ const post = async (path: string): Promise<[number, unknown]> => {
 };
 
 function binnacle(...args: string[]): { code: number | null; output: string; errors: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, ['apps/cli/dist/main.js', ...args], { cwd: root, encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '' } });
+  const { status, stdout, stderr } = spawnSync(process.execPath, ['apps/cli/dist/main.js', ...args], { cwd: root, encoding: 'utf8', env: { ...process.env, NODE_OPTIONS: '', BINNACLE_DATA_DIR: dataDir } });
   return { code: status, output: stdout, errors: stderr };
 }
 
@@ -59,6 +59,33 @@ describe('snapshots of the product', () => {
     const tasks = (await (await fetch(`http://127.0.0.1:${ports.gateway}/api/v1/tasks`)).json()) as { tasks: { kind: string }[] };
     expect(tasks.tasks.map(({ kind }) => kind)).toEqual(['compaction', 'snapshot', 'snapshot']);
   });
+
+  test('in the remote store, too: made, verified, found damaged, and restored', async () => {
+    expect(await client.operations.perform('snapshot', { snapshot_path: 'remote:first' })).toEqual({ success: true });
+    expect(await post('/operations/snapshot?snapshot_path=remote:first')).toEqual([400, { message: expect.stringMatching(/replaces nothing/) }]);
+    expect(await post('/operations/snapshot?snapshot_path=remote:../first')).toEqual([400, { message: expect.stringMatching(/The name of a snapshot/) }]);
+    const [status, body] = await post('/operations/snapshot?node=*&snapshot_path=remote:all');
+    const [id = ''] = Object.keys((body as { nodes: object }).nodes);
+    expect([status, body]).toEqual([201, { success: true, nodes: { [id]: { success: true, snapshot_path: `remote:all/${id}`, version: 1, bytes: expect.any(Number) } } }]);
+    for (const name of ['remote:first', `remote:all/${id}`]) {
+      expect(binnacle('snapshot', 'verify', name)).toEqual({ code: 0, output: expect.stringMatching(/^remote:\S+ is good: node \S+, 20\S+Z, version 1, \d+ files, 0\.\d MB\n$/), errors: '' });
+    }
+    const restored = join(folder.path, 'restored-from-remote');
+    expect(binnacle('restore', 'remote:first', '--data-dir', restored)).toEqual({ code: 0, output: expect.stringMatching(/is restored/), errors: '' });
+    for (const name of ['storage', 'cluster-state.db']) expect(existsSync(join(restored, name))).toBe(true);
+    expect(binnacle('restore', 'remote:first', '--data-dir', restored).errors).toMatch(/is not empty/);
+    expect(binnacle('restore', 'remote:none', '--data-dir', join(folder.path, 'nothing'))).toMatchObject({ code: 1, errors: expect.stringMatching(/there is no snapshot remote:none/) });
+
+    const files = join(dataDir, 'remote/snapshots/first');
+    const database = join(files, readdirSync(files).find((name) => name.startsWith('files-')) ?? '', 'cluster-state.db');
+    const bytes = readFileSync(database);
+    bytes[100] = (bytes[100] as number) ^ 1;
+    writeFileSync(database, bytes);
+    expect(binnacle('snapshot', 'verify', 'remote:first')).toEqual({ code: 1, output: '', errors: expect.stringMatching(/cluster-state\.db is damaged: its checksum/) });
+    const refused = join(folder.path, 'refused');
+    expect(binnacle('restore', 'remote:first', '--data-dir', refused)).toMatchObject({ code: 1, errors: expect.stringMatching(/nothing was restored: the checksum of cluster-state\.db/) });
+    expect(readdirSync(refused)).toEqual([]);
+  }, 60_000);
 
   test('the command line verifies one, finds a flipped bit, and restores the good one into an empty folder that a node starts on', async () => {
     expect(binnacle('snapshot', 'verify', snapshot)).toEqual({ code: 0, output: expect.stringMatching(/first is good: node \S+, 20\S+Z, version 1, \d+ files, 0\.\d MB\n$/), errors: '' });

@@ -1,9 +1,11 @@
 import type { Availability, Lease, NodeRecord, Tenure } from '@binnacle/cluster-state/cluster-state';
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { storeIdOf } from '@binnacle/contracts/store-id';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { lagOf } from './lag.js';
+import { type RegionLags, RegionLagsOfNodes } from './region-lags.js';
 
 export interface OwnerView {
   readonly nodeId: string;
@@ -36,6 +38,10 @@ export interface NodeView {
   readonly eventLoopDelayMs: number;
   readonly resourceError: NodeRecord['resourceError'] | null;
   readonly labels: Readonly<Record<string, string>>;
+  /** Of a storage node: its number in TiFlash's dialect (`/tiflash/remote/info`). */
+  readonly storeId?: number;
+  /** Of a storage node that said so in time: how far its replicas of regions are behind. */
+  readonly regionLag?: RegionLags;
 }
 
 export interface TenureView {
@@ -78,6 +84,7 @@ export function nodeView(node: NodeRecord, committedRevision: number): NodeView 
     eventLoopDelayMs: node.eventLoopDelayMs,
     resourceError: node.resourceError ?? null,
     labels: node.labels,
+    ...(node.roles.includes('storage') && { storeId: storeIdOf(node.id) }),
   };
 }
 
@@ -109,17 +116,24 @@ const byId = (a: { id: string }, b: { id: string }): number => (a.id < b.id ? -1
 /** What `/api/v1/cluster` and `/api/v1/leases` show. */
 @Injectable()
 export class ClusterView {
-  constructor(private readonly node: NodeContext) {}
+  constructor(
+    private readonly node: NodeContext,
+    private readonly lags: RegionLagsOfNodes,
+  ) {}
 
   /** Answers while the cluster state is away, too, with what is still known. */
   async whole(): Promise<WholeView> {
     const { state, directory, settings } = this.node;
-    const known = await this.#committedAndLeases();
+    const [known, lags] = await Promise.all([this.#committedAndLeases(), this.lags.all()]);
+    const withLag = (view: NodeView): NodeView => {
+      const regionLag = lags.get(view.id);
+      return regionLag === undefined ? view : { ...view, regionLag };
+    };
     const committedRevision = known?.revision ?? settings.appliedRevision();
     return {
       clusterState: clusterStateView(state.kind, state.availability()),
       committedRevision,
-      nodes: directory.all().map((node) => nodeView(node, committedRevision)).toSorted(byId),
+      nodes: directory.all().map((node) => withLag(nodeView(node, committedRevision))).toSorted(byId),
       leases: known?.leases ?? [],
     };
   }

@@ -4,6 +4,7 @@ import { ClusterSnapshot, type ClusterSnapshotAnswer } from './cluster-snapshot.
 import { ClusterView, type LeaseView, type TenureView, type WholeView } from './cluster-view.js';
 import { type OwnerAnswer, RemoteGcOwner } from './owner.js';
 import { historyLimitOf, leaseNameOf, nodeIdOf, type Query as ParsedQuery } from './query.js';
+import { RemoteUpload } from './remote-upload.js';
 import { Vote, type VoteAnswer } from './vote.js';
 
 @Controller()
@@ -13,6 +14,7 @@ export class ClusterController {
     private readonly owner: RemoteGcOwner,
     private readonly vote: Vote,
     private readonly snapshot: ClusterSnapshot,
+    private readonly upload: RemoteUpload,
   ) {}
 
   @Get('/api/v1/cluster')
@@ -39,6 +41,12 @@ export class ClusterController {
   @Get('/tiflash/remote/owner/resign')
   async ownerResign(@Query() query: ParsedQuery, @Res({ passthrough: true }) reply: FastifyReply): Promise<OwnerAnswer['body']> {
     return answer(reply, await this.owner.resign(nodeIdOf(query)));
+  }
+
+  /** `?node=*` is what no name is: every write node. */
+  @Get('/tiflash/remote/upload')
+  async remoteUpload(@Query() query: ParsedQuery, @Res({ passthrough: true }) reply: FastifyReply): Promise<OwnerAnswer['body']> {
+    return answer(reply, await this.upload.request(query.node === '*' ? undefined : nodeIdOf(query)));
   }
 
   @Post('/operations/vote')

@@ -10,6 +10,8 @@ import type { ClusterChange } from './events/change.js';
 import { ClusterWatch } from './events/cluster-watch.js';
 import { EventsController } from './events/events.controller.js';
 import { RemoteGcOwner } from './owner.js';
+import { RegionLagsOfNodes } from './region-lags.js';
+import { RemoteUpload } from './remote-upload.js';
 import { Vote } from './vote.js';
 
 /** 1,000 changes of about 300 bytes: a rolling restart of 100 nodes with room to spare. */
@@ -23,6 +25,8 @@ const streamLimits = { streamsMax: 100, bufferedBytesMax: 512 * 1024, heartbeatM
   providers: [
     ClusterView,
     RemoteGcOwner,
+    RemoteUpload,
+    RegionLagsOfNodes,
     Vote,
     ClusterSnapshot,
     ClusterWatch,

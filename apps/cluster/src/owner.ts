@@ -24,7 +24,7 @@ export function modeWithoutOwnership(node: NodeRecord): string | undefined {
 }
 
 /** The original's answer in the wrong role: HTTP 200, which clients rely on. */
-export function wrongModeAnswer(stem: 'can not get gc owner' | 'can not resign gc owner', mode: string): OwnerAnswer {
+export function wrongModeAnswer(stem: 'can not get gc owner' | 'can not resign gc owner' | 'can not sync remote store', mode: string): OwnerAnswer {
   return { body: { message: `${stem}, disagg_mode=${mode}` }, wrongMode: mode };
 }
 

@@ -22,6 +22,20 @@ const leader = { kind: 'lease-owner', lease: 'leader', role: 'storage' } as cons
 const profiled = { kind: 'subject', role: 'profiling', subjectRole: 'any' } as const;
 const aboutStorage = { kind: 'subject', role: 'profiling', subjectRole: 'storage' } as const;
 
+test('of storage nodes one that has the mode is chosen, and any where none has it', () => {
+  const labelled = (id: string, mode: string) => ({ ...node(id, 'storage'), labels: { 'disagg-mode': mode } });
+  const nodes = [labelled('w', 'Storage'), labelled('c', 'Compute'), labelled('b', 'Both')];
+  const chosen = (mode: 'write' | 'compute', among: NodeRecord[]) => {
+    const target = chooseTarget({ kind: 'role', role: 'storage', mode }, undefined, { ...view(), byRole: () => among });
+    return target.kind === 'any' ? target.nodes.map(({ id }) => id) : target;
+  };
+  expect(chosen('write', nodes)).toEqual(['w', 'b']);
+  expect(chosen('compute', nodes)).toEqual(['c', 'b']);
+  expect(chosen('compute', nodes.slice(0, 1))).toEqual(['w']);
+  const owner = { kind: 'lease-owner', lease: 'remote-gc', role: 'storage', mode: 'write' } as const;
+  expect(chooseTarget(owner, undefined, { ...view(), byRole: () => nodes })).toMatchObject({ kind: 'any', nodes: [{ id: 'w' }, { id: 'b' }] });
+});
+
 describe('without a name', () => {
   test('self, and the role gateway, are this process', () => {
     expect(chooseTarget(self, undefined, view())).toEqual({ kind: 'own' });

@@ -1,6 +1,6 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import type { Role, TargetRule } from '@binnacle/contracts/route';
+import type { Role, StorageMode, TargetRule } from '@binnacle/contracts/route';
 
 /** What target choice knows of the cluster. */
 export interface ClusterView {
@@ -53,13 +53,13 @@ function unnamedTarget(rule: TargetRule, view: ClusterView): Target {
     case 'self':
       return rule.rather === undefined ? ownTarget : targetRather(rule.rather, view);
     case 'role':
-      return rule.role === 'gateway' ? ownTarget : { kind: 'any', nodes: view.byRole(rule.role), role: rule.role, subject: undefined };
+      return rule.role === 'gateway' ? ownTarget : { kind: 'any', nodes: inMode(view.byRole(rule.role), rule.mode), role: rule.role, subject: undefined };
     case 'subject':
       return subjectTarget(rule.role, undefined, view);
     case 'lease-owner': {
       const ownerId = view.leaseOwnerId(rule.lease);
       const owner = ownerId === undefined ? undefined : view.byId(ownerId);
-      const nodes = view.byRole(rule.role);
+      const nodes = inMode(view.byRole(rule.role), rule.mode);
       if (owner === undefined) return { kind: 'any', nodes, role: rule.role, subject: undefined };
       return owner.id === view.ownId ? ownTarget : { kind: 'owner', node: owner, others: nodes };
     }
@@ -73,6 +73,14 @@ function targetRather(role: Role, view: ClusterView): Target {
   if (first === undefined || nodes.some(({ id }) => id === view.ownId)) return ownTarget;
   const begun = nodes.filter(({ state }) => state !== 'starting');
   return begun.length > 0 ? { kind: 'any', nodes: begun, role, subject: undefined } : { kind: 'named', node: first };
+}
+
+/** Those of the mode; all of them where none is: they say why they do not answer. */
+function inMode(nodes: readonly NodeRecord[], mode: StorageMode | undefined): readonly NodeRecord[] {
+  if (mode === undefined) return nodes;
+  const word = mode === 'write' ? 'Storage' : 'Compute';
+  const fit = nodes.filter(({ labels }) => labels['disagg-mode'] === word || labels['disagg-mode'] === 'Both');
+  return fit.length > 0 ? fit : nodes;
 }
 
 function subjectTarget(role: Role, subject: string | undefined, view: ClusterView): Target {

@@ -1,4 +1,4 @@
-import { mkdir } from 'node:fs/promises';
+import { copyFile, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { ConfigError } from '@binnacle/node-kit/config-error';
@@ -25,6 +25,9 @@ export interface LogReader {
   /** The newest version it has read. */
   position(): number;
 }
+
+/** What the folder has of which regions; see `RegionFile`. */
+export const regionsFile = 'regions.json';
 
 const mebibyte = 2 ** 20;
 const segmentBytesMax = 64 * mebibyte;
@@ -238,8 +241,16 @@ export class RowStore implements NodePart {
   async checkpoint(folder: string): Promise<number> {
     const { engine } = this.#opened();
     await mkdir(join(folder, 'log'), { recursive: true });
+    // Before the rows: a region that is named there has its rows in the engine by then.
+    const isCopied = await copyFile(join(this.#folder, regionsFile), join(folder, regionsFile)).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => {
+        if (error.code === 'ENOENT') return false;
+        throw error;
+      },
+    );
     const version = await engine.hardLinkTo(join(folder, 'engine'));
-    await syncFiles(folder, []);
+    await syncFiles(folder, isCopied ? [regionsFile] : []);
     return version;
   }
 

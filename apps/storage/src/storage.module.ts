@@ -23,7 +23,13 @@ import { OwnRegions } from './regions/own-regions.js';
 import { RegionLeader } from './regions/region-leader.js';
 import { RegionRows } from './regions/region-rows.js';
 import { Merger } from './remote/merger.js';
+import { CatalogUpload } from './remote/catalog-upload.js';
+import { Collector } from './remote/collector.js';
+import { RegionLagView } from './remote/region-lag.js';
 import { RemoteStore } from './remote/remote-store.js';
+import { RemoteController } from './remote/remote.controller.js';
+import { RestoredCatalog } from './remote/restored-catalog.js';
+import { SyncController } from './remote/sync.controller.js';
 import { Placement } from './regions/placement.js';
 import { Uploader } from './remote/uploader.js';
 import { RowStore } from './row-store.js';
@@ -58,7 +64,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
 
 /** Tables of documents: the rows of this node, the catalog of all tables, the search index, and the election of who decides about them. */
 @Module({
-  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, SqlController, FreshRowsController, OperationsController, CacheController, TasksController],
+  controllers: [CollectionsController, AliasesController, SearchController, SnapshotController, SqlController, FreshRowsController, OperationsController, CacheController, RemoteController, SyncController, TasksController],
   providers: [
     // Parts start in this order: rows are recovered before anything asks for them.
     RowStore,
@@ -66,6 +72,7 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     { provide: FileCache, useFactory: openFileCache, inject: [NodeContext, RemoteStore] },
     // Before the catalog reads it.
     RestoredState,
+    RestoredCatalog,
     Catalog,
     OwnRegions,
     RegionRows,
@@ -82,6 +89,9 @@ function uploaderOf(node: NodeContext, rows: RowStore, remote: RemoteStore, regi
     { provide: Uploader, useFactory: uploaderOf, inject: [NodeContext, RowStore, RemoteStore, OwnRegions] },
     { provide: Merger, useFactory: (node: NodeContext, remote: RemoteStore, uploader: Uploader) => new Merger({ node, remote, uploader }), inject: [NodeContext, RemoteStore, Uploader] },
     Compute,
+    CatalogUpload,
+    Collector,
+    RegionLagView,
     WriteNodes,
     DocumentCounts,
     LargeDocuments,

@@ -5,10 +5,12 @@ import { openClusterState } from '@binnacle/cluster-state/open-cluster-state';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import { type RedisServer, startRedis } from '@binnacle/testing/redis-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
-import { type Region, regionOf } from '../src/regions/region.js';
+import { FolderStore } from '@binnacle/object-store/folder-store';
+import { type Region, regionOf, tableIdOfRegion } from '../src/regions/region.js';
 import { catalogKey, parseCatalog } from '../src/tables/catalog-document.js';
 import { Folders } from './snapshot-node.js';
 import { StorageProcess } from './storage-process.js';
+import { manifestsOf } from './testable-uploads.js';
 
 export const leaseMs = 1_500;
 
@@ -73,6 +75,18 @@ export class RegionCluster {
   async regions(table: string): Promise<readonly Region[]> {
     const { document } = await this.state.readDocument(catalogKey);
     return parseCatalog(document?.value ?? '').tables.find(({ name }) => name === table)?.regions ?? [];
+  }
+
+  /** In the segments of all its regions, delete marks and older versions included. */
+  async uploadedRows(table: string): Promise<number> {
+    const store = await FolderStore.open(this.bucket, { timeoutMs: 10_000 });
+    try {
+      const [region] = await this.regions(table);
+      const manifests = await manifestsOf(store, tableIdOfRegion(region?.id ?? 0));
+      return manifests.flatMap(({ segments }) => segments).reduce((sum, { rows }) => sum + rows, 0);
+    } finally {
+      await store.close();
+    }
   }
 
   async regionOf(table: string, id: string): Promise<Region> {

@@ -69,6 +69,14 @@ test('requests through any node reach the rows of all, and what is about many is
   expect((await cluster.node('c').ask('PATCH', `${documents}?filter_by=n:>=1000`, { other: 'new' })).text).toBe('{"num_updated":3}');
   expect((await cluster.node('b').ask('DELETE', `${documents}?filter_by=n:<100`)).text).toBe('{"num_deleted":100}');
   expect((await cluster.node('a').ask('DELETE', `${documents}?truncate=true`)).text).toBe('{"num_deleted":203}');
+
+  const owners = await Promise.all(Array.from({ length: 300 }, async (_, n) => (await cluster.regionOf('t', `id-${n}`)).writeNode));
+  await cluster.end('a', 'SIGKILL');
+  const partly = await cluster.node('b').ask('POST', `${documents}/import?action=upsert`, lines.toSpliced(100, 2).join('\n'));
+  const told = partly.text.split('\n').map((line) => JSON.parse(line) as { success: boolean; code?: number; error?: string });
+  expect(told.map(({ success }) => success)).toEqual(owners.map((owner) => owner !== 'a'));
+  expect(told.find(({ success }) => !success)).toMatchObject({ code: 503, error: 'Node a, which holds collection `t`, is away.' });
+  expect((await cluster.node('b').ask('DELETE', `${documents}?filter_by=n:<100`)).status).toBe(503);
 }, 60_000);
 
 test('with durability remote nothing that was acknowledged is lost with its node, and others go on with its regions soon', async () => {
@@ -134,6 +142,32 @@ test('an owner that was stopped past its lease acknowledges nothing with durabil
   expect([writeNode === 'a', term]).toEqual([false, 2]);
 }, 120_000);
 
+test('what was uploaded is there once others have the regions, deletes included, and again on the node when it comes back', async () => {
+  const lines = Array.from({ length: 6_000 }, (_, n) => JSON.stringify({ id: `id-${n}`, n }));
+  const imported = await cluster.node('a').ask('POST', `${documents}/import?action=upsert`, lines.join('\n'));
+  expect(imported.text.split('\n').filter((line) => line !== '{"success":true}')).toEqual([]);
+  const upload = async (): Promise<void> => {
+    const answers = await Promise.all(cluster.running().map((id) => cluster.node(id).ask('POST', '/agent/v1/remote/upload', {})));
+    expect(answers.every(({ status }) => status < 300)).toBe(true);
+  };
+  await upload();
+  await waitUntil(async () => (await cluster.uploadedRows('t')) >= 6_000, { timeoutMs: 30_000 });
+  expect((await cluster.node('c').ask('DELETE', `${documents}?filter_by=n:<1000`)).text).toBe('{"num_deleted":1000}');
+  await upload();
+  await waitUntil(async () => (await cluster.uploadedRows('t')) >= 7_000, { timeoutMs: 30_000 });
+  const count = async (node: StorageProcess): Promise<number> => (JSON.parse((await node.ask('GET', '/collections/t')).text) as { num_documents: number }).num_documents;
+  const ids = await idsOn('a', 50);
+
+  await cluster.end('a', 'SIGKILL');
+  await waitUntil(async () => (await regionsOn('a')) === 0, { timeoutMs: movedWithinMs });
+  await untilServed(cluster.node('b'), ids);
+  await waitUntil(async () => (await count(cluster.node('b'))) === 5_000, { timeoutMs: 10_000 });
+  for (const id of ids) expect(await read(cluster.node('c'), id)).toBe(Number(id.slice(3)) < 1_000 ? undefined : Number(id.slice(3)));
+  await cluster.startNode('a');
+  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { timeoutMs: 20_000 });
+  expect(await count(cluster.node('a'))).toBe(5_000);
+}, 120_000);
+
 test('a node that starts on an empty folder has its rows again from the remote store', async () => {
   const ids = await idsOn('c', 20);
   for (const [n, id] of ids.entries()) expect((await put(cluster.node('a'), id, n, 'remote')).status).toBe(201);
@@ -165,7 +199,7 @@ test('through a series of kills nothing that was acknowledged is lost: remote at
     await cluster.end(id, round === 2 ? 'SIGTERM' : 'SIGKILL');
     await waitUntil(async () => (await regionsOn(id)) === 0, { timeoutMs: movedWithinMs });
     await cluster.startNode(id);
-    if (round === 1) await cluster.node('c').ask('POST', '/tiflash/remote/upload');
+    if (round === 1) await cluster.node('c').ask('POST', '/agent/v1/remote/upload', {});
   }
   await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { timeoutMs: 30_000, what: 'the rows are handed over' });
   isOver = true;

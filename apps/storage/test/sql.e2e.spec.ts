@@ -118,6 +118,20 @@ test('the lag of a replica is 0 when it shows everything, and the age of the old
   await waitUntil(() => follower.lagMs(id) === 0);
 });
 
+test('Typesense\'s search and export of a compute node are those of the write node', async () => {
+  await put([{ id: 'note-1', counter: 1, note: 'The old sea' }, { id: 'note-2', counter: 2, note: 'The séance' }]);
+  const asked = ['search?q=the%20se&query_by=note&sort_by=counter:desc', 'export?filter_by=note:sea', 'search?q=*&filter_by=id:note-1&exclude_fields=note'];
+  for (const path of asked) {
+    const answers = await Promise.all([compute, writer].map(async (node) => (await node.fetch(`/collections/pairs/documents/${path}`)).text()));
+    const [remote, own] = answers.map((text) => text.replace(/"search_time_ms":\d+/, ''));
+    expect(remote).toBe(own);
+    expect(remote).toContain('note-1');
+  }
+  const body = JSON.stringify({ searches: [{ collection: 'pairs', q: 'sea', query_by: 'note', prefix: 'false' }, { collection: 'pairs', q: 'sea', query_by: 'nothing' }] });
+  const multi = await compute.fetch('/multi_search', { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+  expect(await multi.json()).toMatchObject({ results: [{ found: 1, hits: [{ document: { id: 'note-1' } }] }, { code: 404 }] });
+}, 30_000);
+
 test('a query ends with its client', async () => {
   const abort = new AbortController();
   const { processes } = compute.running.app.get(Compute);

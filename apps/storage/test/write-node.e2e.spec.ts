@@ -85,6 +85,13 @@ test('searches are answered by the nodes of their tables, together those of seve
   });
 });
 
+test('without a remote store nothing can be as durable as there', async () => {
+  const text = '{"message":"Parameter `durability` cannot be remote: this cluster has no remote store (remote.url)."}';
+  expect(await ask(other, 'POST', `${documents}?durability=remote`, '{"id":"1","title":"a"}')).toMatchObject({ status: 400, text });
+  expect(await ask(writer, 'POST', `${documents}/import?durability=remote`, '{"id":"1","title":"a"}')).toMatchObject({ status: 400, text });
+  expect((await ask(writer, 'GET', `${documents}/1`)).status).toBe(404);
+});
+
 test('nothing is passed on twice', async () => {
   const answer = await ask(other, 'GET', `${documents}/1`, undefined, { [forwardedByHeader]: 'writer' });
   expect(answer).toMatchObject({ status: 503, text: '{"message":"The nodes do not agree yet on who holds collection `books`."}' });

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
@@ -17,6 +18,11 @@ export async function writeBackup(state: ClusterState, dataDir: string): Promise
   const documents = await state.documents();
   // For this user alone: it holds digests of keys.
   await writeFile(join(dataDir, documentsFile), `${JSON.stringify({ documents }, undefined, 2)}\n`, { mode: 0o600, flag: 'wx' });
+}
+
+/** Whether the data folder has a backup that `restoreBackup` has not taken yet. */
+export function hasBackup(dataDir: string): boolean {
+  return existsSync(join(dataDir, documentsFile));
 }
 
 /**

@@ -47,7 +47,7 @@ test('each operation has an id of its own, a tag per dialect and the target para
 test('public operations need no key and planned ones announce 501', () => {
   expect(paths['/health']?.['get']?.security).toEqual([]);
   expect(paths['/keys']?.['get']?.security).toBeUndefined();
-  expect(paths['/tiflash/remote/gc']?.['get']?.responses['501']).toEqual({ $ref: '#/components/responses/NOT_BUILT' });
+  expect(paths['/v2/raw']?.['post']?.responses['501']).toEqual({ $ref: '#/components/responses/NOT_BUILT' });
   expect(paths['/operations/vote']?.['post']?.responses).not.toHaveProperty('501');
 });
 

@@ -68,7 +68,7 @@ function targetText(target: TargetRule): string {
     case 'self':
       return `Answered by ${target.rather ? `a node of the role ${target.rather}, without one by ` : ''}the gateway itself, or by the named node.`;
     case 'role':
-      return `Answered by any live node of the role ${target.role}, or by the named one.`;
+      return `Answered by any live node of the role ${target.role}${target.mode === undefined ? '' : ` in the mode ${target.mode}`}, or by the named one.`;
     case 'lease-owner':
       return `Answered by the owner of the lease ${target.lease}, or by the named node.`;
     case 'subject':

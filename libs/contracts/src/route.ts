@@ -6,6 +6,9 @@ export type Dialect = (typeof dialects)[number];
 export const roles = ['gateway', 'profiling', 'storage', 'cluster', 'health', 'ingest', 'proxy'] as const;
 export type Role = (typeof roles)[number];
 
+/** What a storage node may do: take rows in and upload them, or answer queries from the remote store. */
+export type StorageMode = 'write' | 'compute';
+
 /**
  * Which node serves a request, and what `?node=` (or `X-Binnacle-Node`) does to it.
  *
@@ -15,14 +18,16 @@ export type Role = (typeof roles)[number];
  * - `lease-owner`: the owner of a lease, or the named node; while nobody owns it, any node of the role.
  * - `subject`: any live node of the role serves it; the named node is what the operation is about and is passed on as `?node=`.
  *
+ * With `mode` only storage nodes of that mode are chosen from, as long as there is one: the others would say that it is not theirs to answer.
+ *
  * `?node=*`, where the route allows it, asks every node that could be named (of `role`, or for `subject` of `subjectRole`) and answers by node id.
  * A `subjectRole` of `any` is every node there is: any node can be profiled. With `together` one node of the role gets the `*` itself and
  * answers once for all of them. With `mayHaveLeft` the named node need not be registered any more: what is kept of it can be asked for.
  */
 export type TargetRule =
   | { readonly kind: 'self'; readonly rather?: Role }
-  | { readonly kind: 'role'; readonly role: Role }
-  | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role }
+  | { readonly kind: 'role'; readonly role: Role; readonly mode?: StorageMode }
+  | { readonly kind: 'lease-owner'; readonly lease: string; readonly role: Role; readonly mode?: StorageMode }
   | { readonly kind: 'subject'; readonly role: Role; readonly subjectRole: Role | 'any'; readonly together?: true; readonly mayHaveLeft?: true };
 
 export type HttpMethod = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';

@@ -135,6 +135,26 @@ const served = [
   'GET /health',
   'GET /tiflash/remote/owner/info',
   'GET /tiflash/remote/owner/resign',
+  'GET /tiflash/cache/evict/mark',
+  'GET /tiflash/cache/evict/minmax',
+  'GET /tiflash/remote/cache/info',
+  'GET /tiflash/remote/cache/evict',
+  'GET /tiflash/remote/cache/evict/:type',
+  'GET /tiflash/remote/cache/evict/size/:size',
+  'GET /tiflash/remote/cache/evict/type/:type',
+  'GET /tiflash/remote/gc',
+  'GET /tiflash/remote/upload',
+  'GET /tiflash/remote/info',
+  'GET /tiflash/remote/info/:stores',
+  'GET /tiflash/sync-status/:table',
+  'GET /tiflash/sync-status/keyspace/:keyspace/table/:table',
+  'GET /tiflash/sync-region/keyspace/:keyspace',
+  'GET /tiflash/sync-schema/keyspace/:keyspace/table/:table',
+  'GET /tiflash/sync-status',
+  'GET /tiflash/sync-status/keyspace/:keyspace',
+  'GET /tiflash/sync-region',
+  'GET /tiflash/sync-region/keyspace',
+  'GET /api/v1/remote/leaks',
   'POST /operations/vote',
   'POST /operations/snapshot',
   'POST /operations/db/compact',
@@ -331,7 +351,7 @@ describe('every row', () => {
     expect(every.filter((route) => route.produces === 'text/event-stream')).toEqual([]);
   });
 
-  test('is about all nodes together where profiles merge, and where a snapshot is of the whole cluster', () => {
+  test('is about all nodes together where profiles merge, and where a snapshot or an upload is of the whole cluster', () => {
     const together = routes.filter(({ target }) => target.kind === 'subject' && target.together).map((route) => `${named(route)} ${route.dialects.join('+')}`);
     expect(together.sort()).toEqual([
       'GET /api/debug/pprof/heap tiproxy',
@@ -343,6 +363,7 @@ describe('every row', () => {
       'GET /debug/pprof/heap tiproxy',
       'GET /debug/pprof/profile gostatsd+tiproxy',
       'GET /debug/pprof/profile tiflash',
+      'GET /tiflash/remote/upload tiflash',
       'POST /operations/snapshot typesense',
     ]);
   });

@@ -109,6 +109,7 @@ export class FileCache {
     await this.#reclaimer.drained();
     this.#reclaimer.stop();
     if (this.isEnabled()) await this.#indexFile.close();
+    await this.#spare.leave();
   }
 
   /**

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import type { RemoteStore } from '../remote/remote-store.js';
 import type { FileCacheLimits } from './cache-types.js';
@@ -11,7 +11,8 @@ export function openFileCache(node: NodeContext, remote: RemoteStore): FileCache
   const { fileCacheFolder, fileCacheMegabytes, modes } = node.config.storage;
   const isUsed = remote.isOn() && modes.includes('compute');
   const cache = new FileCache(async (key, range, signal) => remote.store().getRange(key, range, { signal }), node.clock, {
-    folder: fileCacheFolder || join(node.config.dataDir, 'storage', 'cache'),
+    // The paths of pins are given to readers, and the name of its spare folder comes of it: it must not depend on where the process was started.
+    folder: resolve(fileCacheFolder || join(node.config.dataDir, 'storage', 'cache')),
     capacityBytes: isUsed ? fileCacheMegabytes * 2 ** 20 : 0,
     limits: () => limitsOf(node),
     warn: (error, message) => node.log.warn({ err: error }, message),

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, open, rm, rmdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
@@ -69,6 +69,11 @@ export class SpareFiles {
       }
     }
     throw new BinnacleError('OUT_OF_DISK', 'neither the file cache nor a temporary folder has room for what is to be read', { cause, retryAfterS: 5 });
+  }
+
+  /** Removes the folders, unless a reader still has something in them. */
+  async leave(): Promise<void> {
+    for (const folder of this.folders) await rmdir(folder).catch(() => undefined);
   }
 
   /** What a killed process left. */

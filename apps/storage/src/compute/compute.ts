@@ -5,17 +5,21 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
 import { FileCache } from '../cache/file-cache.js';
+import { writeNodesOf } from '../regions/region.js';
 import { OwnRegions } from '../regions/own-regions.js';
 import { RemoteStore } from '../remote/remote-store.js';
 import { Uploader } from '../remote/uploader.js';
 import { RowStore } from '../row-store.js';
+import { LargeDocuments } from '../documents/large-documents.js';
 import { ResultCache } from '../search/result-cache.js';
+import type { Table } from '../tables/schema.js';
 import { Catalog } from '../tables/catalog.js';
 import { decodeFreshAnswer, type FreshAnswer, type FreshRegionQuestion } from './fresh-format.js';
 import { FreshRows } from './fresh-rows.js';
 import { FreshRowsSource } from './fresh-rows-source.js';
 import { ManifestFollower, type PendingQuestion } from './manifest-follower.js';
 import { QueryProcesses } from './query-processes.js';
+import { RemoteSearch } from './remote-search.js';
 import { SegmentFiles } from './segment-files.js';
 import { Sql } from './sql.js';
 import { TableQueries } from './table-query.js';
@@ -35,6 +39,7 @@ export class Compute {
   readonly processes: QueryProcesses;
   readonly queries: TableQueries;
   readonly #sql: Sql;
+  readonly #search: RemoteSearch;
 
   constructor(
     private readonly node: NodeContext,
@@ -46,6 +51,7 @@ export class Compute {
     rows: RowStore,
     uploader: Uploader,
     results: ResultCache,
+    large: LargeDocuments,
   ) {
     const { config, clock, log, state } = node;
     const { freshMegabytesMax, manifestPollMs, sqlMemoryMegabytesMax, sqlQueriesMax, sqlQueueMax, sqlRowsMax, sqlThreads, sqlTimeoutMs, sqlViewTimeoutMs } = config.storage;
@@ -81,13 +87,15 @@ export class Compute {
     const limits = { memoryMegabytes: sqlMemoryMegabytesMax, threads: sqlThreads };
     this.processes = new QueryProcesses({ queriesMax: sqlQueriesMax, waitingMax: sqlQueueMax, ...limits });
     this.queries = new TableQueries({ fresh: this.fresh, files: new SegmentFiles(cache) });
+    const sqlLimits = { rowsMax: sqlRowsMax, timeoutMs: sqlTimeoutMs, viewTimeoutMs: sqlViewTimeoutMs, ...limits };
+    this.#search = new RemoteSearch({ processes: this.processes, queries: this.queries, large, limits: { ...sqlLimits, timeoutMs: config.storage.searchWaitMs + config.storage.searchTimeoutMs } });
     this.#sql = new Sql({
       processes: this.processes,
       queries: this.queries,
       catalog,
       cache: results,
       log,
-      limits: { rowsMax: sqlRowsMax, timeoutMs: sqlTimeoutMs, viewTimeoutMs: sqlViewTimeoutMs, ...limits },
+      limits: sqlLimits,
       fetchedBytes: () => cache.counters.missBytes,
       folder,
       hidden: [folder, ...cache.folders().map((cached) => resolve(cached))],
@@ -108,6 +116,25 @@ export class Compute {
   sql(): Sql {
     this.remote.store();
     return this.#sql;
+  }
+
+  /** Undefined: this node does not answer for rows that are elsewhere. */
+  search(): RemoteSearch | undefined {
+    return this.isCompute() && this.remote.isOn() ? this.#search : undefined;
+  }
+
+  /** The node that answers for all rows of the table, where this one cannot: the only one that has them, or a compute node. Throws NO_TARGET. */
+  nodeFor(table: Pick<Table, 'regions'>): string {
+    const [only, ...others] = writeNodesOf(table);
+    return only !== undefined && others.length === 0 ? only : this.otherNode();
+  }
+
+  /** The compute node with the least to do. Throws NO_TARGET when there is none. */
+  otherNode(): string {
+    const computes = this.node.directory.byRole('storage').filter(({ id, state, labels }) => id !== this.node.id && state === 'running' && ['Compute', 'Both'].includes(labels['disagg-mode'] ?? ''));
+    const [target] = computes.sort((left, right) => left.outstandingRequests - right.outstandingRequests);
+    if (target !== undefined) return target.id;
+    throw new BinnacleError('NO_TARGET', 'No compute node is there: `storage.modes` of at least one storage node has to have `compute`.', { retryAfterS: 1 });
   }
 
   async #ask(nodeId: string, questions: readonly FreshRegionQuestion[], signal: AbortSignal): Promise<FreshAnswer> {

@@ -38,9 +38,7 @@ export class DuckSession {
   /** From here on files of these paths can be read, and nothing else of the machine or of the network; no setting can be changed. */
   async lock(paths: readonly string[]): Promise<void> {
     const list = paths.map((path) => `'${path.replaceAll("'", "''")}'`).join(', ');
-    await this.run(`SET allowed_paths = [${list}]`);
-    await this.run('SET enable_external_access = false');
-    await this.run('SET lock_configuration = true');
+    await this.run(`SET allowed_paths = [${list}]; SET enable_external_access = false; SET lock_configuration = true`);
   }
 
   async run(sql: string): Promise<void> {

@@ -15,11 +15,13 @@ interface PlanNode {
 export async function plannedColumns(session: DuckSession, queries: readonly string[]): Promise<Record<string, string[]> | undefined> {
   const columns = new Map<string, Set<string>>();
   for (const sql of queries) {
-    // Binding says what is wrong with the query in words that point at the place.
-    await session.bind(sql);
     const [[text] = []] = await session.rows(`SELECT json_serialize_plan(${literalOf(sql)}, optimize := true)`).catch(() => [[undefined]]);
     const answer = typeof text === 'string' ? (parseSerialized(text) as { error: boolean; plans?: PlanNode[] }) : undefined;
-    if (answer?.plans === undefined || answer.error) return undefined;
+    if (answer?.plans === undefined || answer.error) {
+      // Binding says what is wrong with the query in words that point at the place; some plans cannot be written down though nothing is.
+      await session.bind(sql);
+      return undefined;
+    }
     for (const plan of answer.plans) collect(plan, columns);
   }
   return Object.fromEntries([...columns].map(([path, names]) => [path, [...names]]));

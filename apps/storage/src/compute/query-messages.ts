@@ -20,8 +20,7 @@ export type QueryRequest =
   | { readonly op: 'prepare'; readonly statements: readonly string[]; readonly paths: readonly string[] }
   /** Which columns of which files the queries read. */
   | { readonly op: 'plan'; readonly sql: readonly string[] }
-  | { readonly op: 'run'; readonly sql: string; readonly values: readonly QueryValue[]; readonly format: ResultFormat; readonly rowsMax: number; readonly file: string }
-  | { readonly op: 'close' };
+  | { readonly op: 'run'; readonly sql: string; readonly values: readonly QueryValue[]; readonly format: ResultFormat; readonly rowsMax: number | null; readonly file: string };
 
 export interface ResultColumn {
   readonly name: string;

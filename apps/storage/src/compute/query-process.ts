@@ -34,6 +34,8 @@ export class QueryProcess {
   readonly #frames: AsyncGenerator<Frame>;
   #stderr = '';
   #isEnded = false;
+  /** Of the last `open`. */
+  opened: Promise<void> = Promise.resolve();
 
   constructor(memoryMegabytes: number) {
     const kibibytes = (memoryMegabytes + uncountedMegabytes) * 1_024;
@@ -83,10 +85,6 @@ export class QueryProcess {
     const first = await this.#next();
     if (first.kind !== dataFrame) throw failureIn(first);
     return { columns: JSON.parse(first.bytes.toString()) as RunAnswer['columns'], data: this.#data() };
-  }
-
-  async close(): Promise<void> {
-    await this.#ask({ op: 'close' });
   }
 
   /** Whatever it does, it does no more. */

@@ -69,13 +69,15 @@ export class QueryProcesses implements NodePart {
   }
 
   async #useOne<T>(signal: AbortSignal, use: (process: QueryProcess) => Promise<T>): Promise<T> {
-    const process = this.#take();
+    const process = await this.#take();
     this.#busy.add(process);
     const kill = (): void => process.kill();
     signal.addEventListener('abort', kill, { once: true });
     let isGood = false;
     try {
-      await process.open(this.limits.memoryMegabytes, this.limits.threads);
+      // It may have come to that while the process was waited for.
+      signal.throwIfAborted();
+      if (this.#isStopped) throw stopping();
       const result = await use(process);
       isGood = true;
       return result;
@@ -88,29 +90,33 @@ export class QueryProcesses implements NodePart {
     } finally {
       signal.removeEventListener('abort', kill);
       this.#busy.delete(process);
-      await this.#giveBack(process, isGood);
+      this.#giveBack(process, isGood);
     }
   }
 
-  #take(): QueryProcess {
+  /** One with a DuckDB that nobody has used. */
+  async #take(): Promise<QueryProcess> {
     for (;;) {
       const idle = this.#idle.pop();
-      if (idle === undefined) return new QueryProcess(this.limits.memoryMegabytes);
-      clearTimeout(idle.end);
-      if (!idle.process.isEnded()) return idle.process;
+      const process = idle?.process ?? this.#open(new QueryProcess(this.limits.memoryMegabytes));
+      clearTimeout(idle?.end);
+      await process.opened;
+      // Of a new one it is told by the first question why it has ended.
+      if (idle === undefined || !process.isEnded()) return process;
     }
+  }
+
+  #open(process: QueryProcess): QueryProcess {
+    process.opened = process.open(this.limits.memoryMegabytes, this.limits.threads).catch(() => process.kill());
+    return process;
   }
 
   /** One whose query was broken off may be in the middle of its answer; a new one costs less than to find out. */
-  async #giveBack(process: QueryProcess, isGood: boolean): Promise<void> {
+  #giveBack(process: QueryProcess, isGood: boolean): void {
     if (!isGood || this.#isStopped || process.isEnded()) return process.kill();
-    try {
-      await process.close();
-    } catch {
-      return process.kill();
-    }
-    const entry = { process, end: setTimeout(() => this.#endIdle(entry.process), idleMs).unref() };
-    this.#idle.push(entry);
+    // For the next query, which need not wait for it then; what this one had is freed by it.
+    this.#open(process);
+    this.#idle.push({ process, end: setTimeout(() => this.#endIdle(process), idleMs).unref() });
   }
 
   #endIdle(process: QueryProcess): void {

@@ -47,9 +47,9 @@ for await (const { bytes } of framesOf(process.stdin)) {
 await session?.close();
 
 async function answerTo(request: QueryRequest): Promise<unknown> {
-  if (request.op === 'open' || request.op === 'close') {
+  if (request.op === 'open') {
     await session?.close();
-    session = request.op === 'open' ? await DuckSession.open(request) : undefined;
+    session = await DuckSession.open(request);
     return {};
   }
   if (session === undefined) return none;
@@ -87,7 +87,7 @@ async function run(opened: DuckSession, { sql, values, format, rowsMax }: Extrac
     const chunk = await opened.next(result);
     if (chunk === undefined) break;
     rows += chunk.rowCount;
-    if (rows > rowsMax) throw new TooManyRows(rowsMax);
+    if (rowsMax !== null && rows > rowsMax) throw new TooManyRows(rowsMax);
     await sendData(writer.rows(chunk));
   }
   await sendData(writer.end());
@@ -95,9 +95,10 @@ async function run(opened: DuckSession, { sql, values, format, rowsMax }: Extrac
 }
 
 async function runToFile(opened: DuckSession, { sql, file, rowsMax }: Extract<QueryRequest, { op: 'run' }>): Promise<RunAnswer> {
+  const limit = rowsMax ?? 0;
   try {
-    const [[rows] = []] = await opened.rows(`COPY (SELECT * FROM (${sql}) LIMIT ${rowsMax + 1}) TO ${literalOf(file)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)`);
-    if (Number(rows) > rowsMax) throw new TooManyRows(rowsMax);
+    const [[rows] = []] = await opened.rows(`COPY (SELECT * FROM (${sql}) LIMIT ${limit + 1}) TO ${literalOf(file)} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false)`);
+    if (Number(rows) > limit) throw new TooManyRows(limit);
     await send(frame(dataFrame, Buffer.from('[]')));
     for await (const chunk of createReadStream(file)) await sendData(chunk as Buffer);
     return { columns: [], rows: Number(rows) };

@@ -46,11 +46,10 @@ export class SegmentFiles {
   }
 
   async #ranges(segment: Segment, columns: readonly string[] | undefined, signal: AbortSignal): Promise<TypedRange[]> {
-    if (segment.bytes < mergedBytesMax || columns === undefined) return [{ offset: 0, length: segment.bytes, type: segment.bytes < mergedBytesMax ? 'Merged' : 'ColData' }];
+    if (segment.bytes < mergedBytesMax) return [{ offset: 0, length: segment.bytes, type: 'Merged' }];
     const meta: TypedRange = { offset: segment.metaOffset, length: segment.bytes - segment.metaOffset, type: 'Meta' };
-    if (columns.length === 0) return [meta];
-    const wanted = new Set(columns);
-    const chunks = (await this.#chunksOf(segment, meta, signal)).filter(({ column }) => wanted.has(column));
+    if (columns?.length === 0) return [meta];
+    const chunks = (await this.#chunksOf(segment, meta, signal)).filter(({ column }) => columns?.includes(column) ?? true);
     return [meta, ...chunks.map(({ offset, length, type }) => ({ offset, length, type }))];
   }
 

@@ -5,10 +5,14 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { bodyText } from '@binnacle/node-kit/request-body';
 import { Controller, HttpCode, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Table } from '../tables/schema.js';
 import { WriteNodes } from '../tables/write-nodes.js';
 import { AnswerStream } from './answer-stream.js';
 import { Compute } from './compute.js';
 import { mediaTypeOf, parseSqlRequest } from './sql-request.js';
+
+/** In what is said when the other node goes away meanwhile. */
+const anyTable = { name: 'of the query' } as Table;
 
 /** SQL over the tables of a keyspace. Compute nodes answer it; another storage node passes it on to one of them. */
 @Controller()
@@ -38,11 +42,7 @@ export class SqlController {
   }
 
   async #passOn(request: FastifyRequest, reply: FastifyReply, body: Buffer): Promise<void> {
-    const computes = this.node.directory.byRole('storage').filter(({ state, labels }) => state === 'running' && ['Compute', 'Both'].includes(labels['disagg-mode'] ?? ''));
-    const [target] = computes.sort((left, right) => left.outstandingRequests - right.outstandingRequests);
-    if (target === undefined || request.headers[forwardedByHeader] !== undefined) {
-      throw new BinnacleError('NO_TARGET', 'No compute node is there: storage.modes of at least one storage node has to have `compute`.', { retryAfterS: 1 });
-    }
-    await this.nodes.forward(target.id, { name: '' } as never, request, reply, body);
+    if (request.headers[forwardedByHeader] !== undefined) throw new BinnacleError('NO_TARGET', 'The nodes do not agree yet on which of them answer queries.', { retryAfterS: 1 });
+    await this.nodes.forward(this.compute.otherNode(), anyTable, request, reply, body);
   }
 }

@@ -1,4 +1,5 @@
 import { NodeContext } from '@binnacle/node-kit/node-context';
+import { untilClientGone } from '@binnacle/node-kit/client-gone';
 import { answerErrorsOf } from '@binnacle/node-kit/error-answers';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { Injectable, type OnModuleInit } from '@nestjs/common';
@@ -6,8 +7,9 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest, HTTPMethods } from 'fastify';
 import { Readable } from 'node:stream';
 import { OwnRegions } from '../regions/own-regions.js';
-import { soleWriteNode } from '../regions/region.js';
 import { RegionRows, type WriteOptions } from '../regions/region-rows.js';
+import { Compute } from '../compute/compute.js';
+import type { Row } from '../engine/row.js';
 import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
@@ -61,6 +63,7 @@ export class DocumentRoutes implements OnModuleInit {
     private readonly matching: MatchingRows,
     private readonly large: LargeDocuments,
     private readonly bodies: RequestBodies,
+    private readonly compute: Compute,
   ) {}
 
   onModuleInit(): void {
@@ -181,13 +184,19 @@ export class DocumentRoutes implements OnModuleInit {
   }
 
   async #export({ request, table, query, reply }: DocumentRequest): Promise<FastifyReply> {
-    const refusal = this.own.refusalOfAny(table);
-    if (refusal !== undefined) throw refusal;
-    if (!this.own.ownsAll(table)) {
-      await this.writeNodes.forward(soleWriteNode(table), table, request, reply, undefined);
-      return reply;
+    const filterBy = given(query, 'filter_by');
+    if (this.own.ownsAll(table)) {
+      const refusal = this.own.refusalOfAny(table);
+      if (refusal !== undefined) throw refusal;
+      return this.#exportRows(this.matching.read(table, filterBy), query, reply);
     }
-    const rows = this.matching.read(table, given(query, 'filter_by'));
+    const remote = this.compute.search();
+    if (remote === undefined) await this.writeNodes.forward(this.compute.nodeFor(table), table, request, reply, undefined);
+    else await remote.export(table, filterBy, untilClientGone(reply), async (rows) => void (await this.#exportRows(rows, query, reply)));
+    return reply;
+  }
+
+  async #exportRows(rows: AsyncIterable<Pick<Row, 'document'>>, query: Query, reply: FastifyReply): Promise<FastifyReply> {
     const lines = exportedLines(rows, projectionOf(query), this.large);
     // The first chunk before the head: what is wrong with the filter is still told by the status then.
     const first = await lines.next();

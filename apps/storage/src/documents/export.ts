@@ -11,7 +11,7 @@ const chunkBytesMax = 64 * 1024;
 const newline = Buffer.from('\n');
 
 /** The rows as lines, with a newline between them as Typesense has it, in chunks of about 64 KiB. */
-export async function* exportedLines(rows: AsyncIterable<Row>, projection: Projection, large: LargeDocuments): AsyncGenerator<Buffer> {
+export async function* exportedLines(rows: AsyncIterable<Pick<Row, 'document'>>, projection: Projection, large: LargeDocuments): AsyncGenerator<Buffer> {
   let parts: Buffer[] = [];
   let bytes = 0;
   let isFirst = true;

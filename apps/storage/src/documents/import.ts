@@ -106,7 +106,8 @@ export class Import {
   }
 
   async #prepared(line: Buffer): Promise<PreparedWrite | BinnacleError> {
-    const request = { ...this.options.request, ...this.elsewhere?.newId() };
+    const { request: asked } = this.options;
+    const request = this.elsewhere === undefined ? asked : { ...asked, ...this.elsewhere.newId() };
     try {
       const table = this.table();
       if (line.length < largeBytesMin) return this.writer.prepareSmall(table, line, request);

@@ -20,7 +20,7 @@ export class HeldRegion {
   origins: Origins = new Map();
   log: RegionLog | undefined;
   opening: Promise<RegionLog> | undefined;
-  retry: () => void = () => {};
+  readonly #cancels: (() => void)[] = [];
   #isAborted = false;
 
   constructor(
@@ -41,9 +41,13 @@ export class HeldRegion {
     return this.isLost || this.#isAborted;
   }
 
+  onAbort(cancel: () => void): void {
+    this.#cancels.push(cancel);
+  }
+
   abort(): void {
     this.#isAborted = true;
-    this.retry();
+    for (const cancel of this.#cancels.splice(0)) cancel();
   }
 
   /** False: it was not, or is another node's. */

@@ -14,7 +14,7 @@ export interface SegmentRow {
 }
 
 const chunkBytes = 8 * 2 ** 20;
-const limits = { memoryMegabytes: 512, temporaryMegabytes: 65_536, threads: 1 };
+const limits = { memoryMegabytes: 256, temporaryMegabytes: 65_536, threads: 1 };
 
 /**
  * The newest row of each handle in the segments of a region, delete marks included, in no order. The segments are fetched into `folder`, which is

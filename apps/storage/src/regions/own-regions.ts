@@ -6,30 +6,28 @@ import { Injectable } from '@nestjs/common';
 import type { WriteRequest } from '../documents/document.js';
 import { newDocumentId } from '../documents/document-id.js';
 import type { Manifest } from '../remote/manifest.js';
-import { FencedError, type KnownManifest, ManifestStore } from '../remote/manifest-store.js';
+import { ManifestStore } from '../remote/manifest-store.js';
 import { RemoteStore } from '../remote/remote-store.js';
 import type { UploadedRegion, UploadedRegions } from '../remote/upload-regions.js';
-import { RowStore } from '../row-store.js';
+import { regionsFile, RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { HeldRegion } from './held-region.js';
+import { RegionAcquirer, retryMsMax } from './region-acquirer.js';
 import { type FormerRegion, type LoadedRegion, RegionFile } from './region-file.js';
-import { type LogChain, type LogOwner, readChain, RegionLog, RegionLogFenced } from './region-log.js';
+import { type LogOwner, readChain, type RegionLog, RegionLogFenced } from './region-log.js';
 import { RemoteLogMetrics } from './remote-log-metrics.js';
 import { type Region, regionOf } from './region.js';
-import { publishTakeOver, takeOver } from './take-over.js';
 
 export interface OwnRegion extends UploadedRegion {
   readonly table: Table;
   readonly region: Region;
 }
 
-/** Claims and take-overs at the same time. */
-const workersMax = 4;
-const retryMsMin = 200;
-const retryMsMax = 10_000;
 /** A node starts without regions that take longer to load. */
-const startWaitMsMax = 1_000;
+const startWaitMsMax = 3_000;
+/** How long the remote store is waited for by a region whose rows are here. */
+const claimPatienceMs = 5_000;
 /** A table that another node knows of already arrives here within a second. */
 const arrivalMsMax = 3_000;
 const arrivalPollMs = 10;
@@ -47,16 +45,12 @@ export class OwnRegions implements NodePart, UploadedRegions {
   readonly #held = new Map<number, HeldRegion>();
   /** Tables all of whose regions are here and ready, by id, as the catalog has them: the fast way, without a hash. */
   readonly #whole = new Map<number, readonly Region[]>();
-  readonly #queue: (() => Promise<void>)[] = [];
   readonly #metrics: RemoteLogMetrics;
-  readonly #leaving = new Map<number, Promise<void>>();
   readonly #formerListeners = new Set<() => void>();
   #file: RegionFile | undefined;
-  /** Tables from this id on were made since this node began to look: nobody has rows of them. Undefined: not known. */
-  #newTablesFrom: number | undefined;
-  /** The folder has rows from before it said which regions they are of. */
-  #isOldFolder = false;
-  #workers = 0;
+  #acquirer: RegionAcquirer | undefined;
+  /** Tables from this id on were made since this node began to look; Infinity: it is not known which. */
+  #newTablesFrom = Infinity;
   /** Of the catalog as it was when last asked. */
   #assigned: { readonly tables: readonly Table[]; readonly regions: readonly OwnRegion[] } = { tables: [], regions: [] };
   #unlisten: () => void = () => {};
@@ -74,13 +68,17 @@ export class OwnRegions implements NodePart, UploadedRegions {
   }
 
   async start(): Promise<void> {
-    const path = join(this.node.config.dataDir, 'storage', 'regions.json');
+    const path = join(this.node.config.dataDir, 'storage', regionsFile);
     this.#file = await RegionFile.open(path).catch((error: unknown) => {
       throw new ConfigError([`what regions the data folder has cannot be read: ${(error as Error).message}`]);
     });
-    this.#isOldFolder = !this.#file.isKnown && this.rows.appliedVersion() > 0;
-    if (this.#isOldFolder) this.#file.former = this.#leftBehind();
-    this.#newTablesFrom = await this.catalog.storedNextTableId().catch(() => undefined);
+    if (!this.#file.isKnown && this.rows.appliedVersion() > 0) {
+      this.#file.isOld = true;
+      this.#file.former = this.#leftBehind();
+    }
+    this.#newTablesFrom = await this.catalog.storedNextTableId().catch(() => Infinity);
+    this.#acquirer = this.#newAcquirer(this.#file);
+    await this.#acquirer.clean();
     this.#unlisten = this.catalog.onChange(() => this.#follow());
     this.#follow();
     // What takes no time is ready before the node says that it is.
@@ -88,6 +86,23 @@ export class OwnRegions implements NodePart, UploadedRegions {
     while (this.assigned().some(({ region }) => this.#refusalIn(region) !== undefined) && this.node.clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => this.node.clock.after(arrivalPollMs, resolve));
     }
+  }
+
+  #newAcquirer(file: RegionFile): RegionAcquirer {
+    return new RegionAcquirer({
+      node: this.node,
+      rows: this.rows,
+      remote: this.remote,
+      manifests: this.manifests,
+      metrics: this.#metrics,
+      file,
+      newTablesFrom: this.#newTablesFrom,
+      onChange: (tableId) => {
+        const table = this.catalog.byId(tableId);
+        if (table !== undefined) this.#checkWhole(table);
+      },
+      fenced: (regionId, newer) => this.fenced(regionId, newer),
+    });
   }
 
   /** Of a folder from before it said which regions it has: those that were given to others while the node was away. */
@@ -100,6 +115,7 @@ export class OwnRegions implements NodePart, UploadedRegions {
 
   async stop(): Promise<void> {
     this.#isStopped = true;
+    this.#acquirer?.stop();
     this.#unlisten();
     for (const held of this.#held.values()) held.abort();
     await this.#file?.save();
@@ -157,7 +173,8 @@ export class OwnRegions implements NodePart, UploadedRegions {
 
   /** A table that this node has just heard of: resolves once its own regions take writes, or a moment was not enough for that. */
   async arrived(table: Table): Promise<void> {
-    if (this.#whole.get(table.id) === table.regions || table.id < (this.#newTablesFrom ?? Infinity) || !this.ownsSome(table)) return;
+    const isOld = table.id < this.#newTablesFrom && this.#newTablesFrom !== Infinity;
+    if (isOld || this.#whole.get(table.id) === table.regions || !this.ownsSome(table)) return;
     const untilMs = this.node.clock.monotonicMs() + arrivalMsMax;
     while (this.refusalOfAny(table) !== undefined && this.node.clock.monotonicMs() < untilMs) {
       await new Promise<void>((resolve) => this.node.clock.after(arrivalPollMs, resolve));
@@ -230,7 +247,7 @@ export class OwnRegions implements NodePart, UploadedRegions {
     try {
       const known = await this.manifests.read(tableId, regionId);
       const chain = await readChain(this.remote.store(), held.owner, known?.manifest.logFrom ?? 1);
-      held.log = this.#logOf(held, held.claim?.versionBase ?? 0, chain);
+      held.log = (this.#acquirer as RegionAcquirer).logOf(held, held.claim?.versionBase ?? 0, chain);
       return held.log;
     } catch (error) {
       if (!(error instanceof RegionLogFenced)) throw error;
@@ -247,7 +264,7 @@ export class OwnRegions implements NodePart, UploadedRegions {
   /** Regions that are about to become former ones. */
   leaving(): Iterable<number> {
     const old = [...(this.#file?.loaded ?? [])].filter(([regionId, { term }]) => this.#held.get(regionId)?.owner.term !== term);
-    return [...this.#leaving.keys(), ...old.map(([regionId]) => regionId)];
+    return [...(this.#acquirer?.leaving() ?? []), ...old.map(([regionId]) => regionId)];
   }
 
   onFormer(listener: () => void): void {
@@ -266,16 +283,41 @@ export class OwnRegions implements NodePart, UploadedRegions {
     const assigned = new Map(this.assigned().map((own) => [own.region.id, own]));
     for (const held of this.#held.values()) if (assigned.get(held.owner.regionId)?.region.term !== held.owner.term) this.#leave(held);
     this.#leaveEntries(assigned);
-    for (const own of assigned.values()) if (!this.#held.has(own.region.id)) this.#begin(own);
+    for (const own of assigned.values()) {
+      const held = this.#held.get(own.region.id);
+      if (held === undefined) this.#begin(own);
+      // Nobody is left who could come back with rows of it.
+      else if (own.region.leftAt === undefined) held.origins.clear();
+    }
     this.#findWhole();
     for (const listener of this.#formerListeners) listener();
   }
 
+  /**
+   * The folder has the region. The remote store is asked first whether it has more of it, as it does after an older copy of the folder was put back:
+   * what was taken in before that is known would be lost. While the store does not answer, nobody waits for it.
+   */
+  #trust(held: HeldRegion, entry: LoadedRegion): void {
+    held.loaded = entry;
+    held.isReady = !this.remote.isOn();
+    if (held.isReady) return;
+    held.onAbort(
+      this.node.clock.after(claimPatienceMs, () => {
+        if (held.loaded !== entry) return;
+        held.isReady = true;
+        this.#findWhole();
+      }),
+    );
+  }
+
   #findWhole(): void {
     this.#whole.clear();
-    for (const { id, regions } of this.catalog.all()) {
-      if (regions.every((region) => region.writeNode === this.node.id && this.#refusalIn(region) === undefined)) this.#whole.set(id, regions);
-    }
+    for (const table of this.catalog.all()) this.#checkWhole(table);
+  }
+
+  #checkWhole({ id, regions }: Table): void {
+    if (regions.every((region) => region.writeNode === this.node.id && this.#refusalIn(region) === undefined)) this.#whole.set(id, regions);
+    else this.#whole.delete(id);
   }
 
   #begin({ table, region, regionCount }: OwnRegion): void {
@@ -284,106 +326,8 @@ export class OwnRegions implements NodePart, UploadedRegions {
     this.#held.set(region.id, held);
     const file = this.#file as RegionFile;
     const entry = file.loaded.get(region.id);
-    if (entry?.term === region.term) {
-      held.loaded = entry;
-      held.isReady = true;
-    }
-    this.#work(() => this.#acquire(held));
-  }
-
-  /** A few at a time: a node may have thousands of regions. */
-  #work(task: () => Promise<void>): void {
-    this.#queue.push(task);
-    if (this.#workers === workersMax) return;
-    this.#workers++;
-    void (async () => {
-      for (let next = this.#queue.shift(); next !== undefined && !this.#isStopped; next = this.#queue.shift()) await next();
-      this.#workers--;
-    })();
-  }
-
-  /** Until the region is here and claimed, or is not this node's any more. Never rejects. */
-  async #acquire(held: HeldRegion, attempt = 0): Promise<void> {
-    try {
-      // What is here from an earlier term has to be known as such before anything is loaded over it.
-      await this.#becomeFormer(held.owner);
-      if (!held.isReady && (await this.#beginsHere(held))) await this.#ready(held);
-      if (!this.remote.isOn() || held.isOver) return;
-      if (held.isReady) await this.#claim(held);
-      else await this.#take(held);
-    } catch (error) {
-      if (error instanceof FencedError || error instanceof RegionLogFenced) return this.fenced(held.owner.regionId, error instanceof FencedError ? error.newer : { term: 0, writeNode: '' });
-      if (held.isOver || this.#isStopped) return;
-      const delayMs = Math.min(retryMsMin * 2 ** attempt, retryMsMax);
-      this.node.log.warn({ err: error, regionId: held.owner.regionId, delayMs }, 'a region could not be claimed or loaded; it is tried again');
-      held.retry = this.node.clock.after(delayMs, () => this.#work(() => this.#acquire(held, attempt + 1)));
-    }
-  }
-
-  /** Nobody else has rows of it: there is no remote store, or its table is new, or the folder is one from before it said which regions it has. */
-  async #beginsHere({ owner }: HeldRegion): Promise<boolean> {
-    if (!this.remote.isOn() || (owner.term === 1 && owner.tableId >= (this.#newTablesFrom ?? Infinity))) return true;
-    if (!this.#isOldFolder) return false;
-    const manifest = (await this.manifests.read(owner.tableId, owner.regionId))?.manifest;
-    return manifest === undefined || (manifest.term === owner.term && manifest.writeNode === owner.node);
-  }
-
-  async #ready(held: HeldRegion): Promise<void> {
-    const { owner, place, loaded } = held;
-    const file = this.#file as RegionFile;
-    held.loaded = loaded ?? { tableId: owner.tableId, ...place, term: owner.term, segmentsEnd: 0, loadedTo: 0, uploadedBefore: 0 };
-    file.loaded.set(owner.regionId, held.loaded);
-    await file.save();
-    if (held.isOver) return;
-    held.isReady = true;
-    this.#findWhole();
-  }
-
-  async #claim(held: HeldRegion): Promise<void> {
-    const { owner } = held;
-    const loaded = held.loaded as LoadedRegion;
-    const claimed = await this.manifests.claim({ ...owner, writeNode: owner.node, versionBase: (before) => before?.versionBase ?? 0 });
-    const known = loaded.versionBase === undefined ? claimed : await publishTakeOver(this.manifests, claimed, { ...loaded, versionBase: loaded.versionBase });
-    const { versionBase, uploadedVersion } = known.manifest;
-    // The bucket has what this node has lost: an older copy of the data folder, or a power cut. What is here beyond it is not newer.
-    if (versionBase + this.rows.appliedVersion() < uploadedVersion || versionBase > (loaded.versionBase ?? versionBase)) {
-      held.isReady = false;
-      this.#whole.delete(owner.tableId);
-      this.#file?.loaded.delete(owner.regionId);
-      await this.#file?.save();
-      return this.#take(held);
-    }
-    this.#claimedAs(held, known);
-    if (loaded.versionBase !== undefined) return;
-    held.loaded = { ...loaded, versionBase };
-    this.#file?.loaded.set(owner.regionId, held.loaded);
-    await this.#file?.save();
-  }
-
-  #claimedAs(held: HeldRegion, { manifest }: KnownManifest): void {
-    if (held.isOver) return;
-    held.claim = { term: manifest.term, versionBase: manifest.versionBase };
-    held.handOvers = manifest.handOvers ?? [];
-  }
-
-  async #take(held: HeldRegion): Promise<void> {
-    const startedAtMs = performance.now();
-    const folder = join(this.node.config.dataDir, 'storage', 'loading');
-    const check = (): void => {
-      if (held.isOver || this.#isStopped) throw new Error('the region is not to be loaded any more');
-    };
-    const { loaded, claimed, chain, origins } = await takeOver({ rows: this.rows, store: this.remote.store(), manifests: this.manifests, folder, check }, held.owner, held.place);
-    check();
-    Object.assign(held, { loaded, origins, log: this.#logOf(held, loaded.versionBase, chain) });
-    await this.#ready(held);
-    const rows = claimed.manifest.segments.reduce((sum, segment) => sum + segment.rows, 0);
-    this.node.log.info({ ...held.owner, rows, objects: chain.objects.length, ms: Math.round(performance.now() - startedAtMs) }, 'region taken over');
-    await this.#claim(held);
-  }
-
-  #logOf(held: HeldRegion, versionBase: number, chain: LogChain): RegionLog {
-    const onFenced = (): void => this.fenced(held.owner.regionId, { term: held.owner.term + 1, writeNode: '' });
-    return new RegionLog(() => this.remote.store(), this.node.clock, held.owner, versionBase, chain, onFenced, this.#metrics);
+    if (entry?.term === region.term) this.#trust(held, entry);
+    this.#acquirer?.begin(held);
   }
 
   /** The region is another node's, or this node's anew, or its table is gone. */
@@ -405,30 +349,12 @@ export class OwnRegions implements NodePart, UploadedRegions {
   }
 
   #leaveEntry(region: Pick<LogOwner, 'regionId' | 'term'>): void {
-    this.#becomeFormer(region).then(
+    this.#acquirer?.becomeFormer(region).then(
       () => this.#formerListeners.forEach((listener) => listener()),
       (error: unknown) => {
         this.node.log.warn({ err: error, regionId: region.regionId }, 'a region could not be left yet; it is tried again');
         this.node.clock.after(retryMsMax, () => this.#isStopped || this.#leaveEntry(region));
       },
     );
-  }
-
-  /** Makes what the folder has of the region in another term than this a former region. */
-  #becomeFormer({ regionId, term }: Pick<LogOwner, 'regionId' | 'term'>): Promise<void> {
-    const file = this.#file as RegionFile;
-    const known = this.#leaving.get(regionId);
-    const entry = file.loaded.get(regionId);
-    if (known !== undefined || entry === undefined || entry.term === term) return known ?? Promise.resolve();
-    const leaving = (async () => {
-      const { tableId, index, regionCount, versionBase = 0 } = entry;
-      // After every write that was let in: those behind it are refused in their turn.
-      await this.rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
-      file.former.push({ regionId, tableId, index, regionCount, versionBase, toPosition: this.rows.appliedVersion() });
-      file.loaded.delete(regionId);
-      await file.save();
-    })().finally(() => this.#leaving.delete(regionId));
-    this.#leaving.set(regionId, leaving);
-    return leaving;
   }
 }

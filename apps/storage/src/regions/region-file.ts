@@ -30,6 +30,7 @@ export interface FormerRegion {
 
 interface Content {
   readonly format: 1;
+  readonly isOld: boolean;
   readonly loaded: readonly (readonly [regionId: number, LoadedRegion])[];
   readonly former: readonly FormerRegion[];
 }
@@ -41,6 +42,8 @@ interface Content {
 export class RegionFile {
   readonly loaded = new Map<number, LoadedRegion>();
   former: FormerRegion[] = [];
+  /** The folder is from before it said which regions it has: what is not named may be here all the same. */
+  isOld = false;
   /** Settles, and never rejects, with the write that began last. */
   #last: Promise<void> = Promise.resolve();
   #next: Promise<void> | undefined;
@@ -63,6 +66,7 @@ export class RegionFile {
     if (content?.format !== 1 || !Array.isArray(content.loaded) || !Array.isArray(content.former)) throw new Error(`${path} is damaged, or of another version`);
     for (const [id, region] of (content as Content).loaded) file.loaded.set(id, region);
     file.former = [...(content as Content).former];
+    file.isOld = content.isOld === true;
     return file;
   }
 
@@ -70,7 +74,7 @@ export class RegionFile {
   save(): Promise<void> {
     this.#next ??= this.#last.then(() => {
       this.#next = undefined;
-      const content: Content = { format: 1, loaded: [...this.loaded], former: this.former };
+      const content: Content = { format: 1, isOld: this.isOld, loaded: [...this.loaded], former: this.former };
       const written = writeDurably(this.path, JSON.stringify(content));
       this.#last = written.catch(() => undefined);
       return written;

@@ -194,6 +194,8 @@ export async function logSequences(store: ObjectStore, { tableId, regionId }: Pi
  */
 export async function fenceLog(store: ObjectStore, owner: LogOwner, from: number): Promise<{ sequences: number[]; next: number }> {
   const sequences = await logSequences(store, owner, from);
+  const last = sequences.at(-1);
+  if (last !== undefined && isOwnFence((await readLogObject(store, owner, last)).head, owner)) return { sequences: sequences.slice(0, -1), next: last + 1 };
   const body = encodeLogObject(owner.tableId, { kind: 'fence', term: owner.term, node: owner.node, versionBase: 0, id: randomUUID() }, []);
   for (let sequence = (sequences.at(-1) ?? from - 1) + 1; ; sequence++) {
     try {
@@ -204,6 +206,11 @@ export async function fenceLog(store: ObjectStore, owner: LogOwner, from: number
       sequences.push(sequence);
     }
   }
+}
+
+/** Of an attempt before: the more attempts, the longer each would take if every one of them left a fence. */
+function isOwnFence({ kind, term, node }: LogHead, owner: LogOwner): boolean {
+  return kind === 'fence' && term === owner.term && node === owner.node;
 }
 
 /** Rejects with `RegionLogFenced` on an object of a later term. */

@@ -65,6 +65,9 @@ export class RegionRows {
         try {
           const log = await this.own.log(regionId);
           const { versionBase } = this.own.claimed(regionId) ?? noClaim();
+          // Written under an earlier term: the region was away and has come back meanwhile.
+          const isEarlier = indexes.some((index) => (results[index] as { version: number }).version <= (this.own.held(regionId)?.loaded?.loadedTo ?? 0));
+          if (isEarlier) noClaim();
           const rows = indexes.map((index): LoggedRow => {
             const { version, document } = results[index] as { version: number; document?: Buffer };
             return { handle: (changes[index] as RowChange).handle, version: versionBase + version, document };

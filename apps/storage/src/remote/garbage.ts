@@ -3,7 +3,7 @@ import { markedKeyOf, markKeyOf, marksPrefix } from './delete-marks.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
 import { regionPrefix } from './manifest.js';
 import { listRegions, type RegionObjects } from './region-listing.js';
-import { findAbandoned } from './snapshot-garbage.js';
+import { findAbandoned, type StalledSnapshot } from './snapshot-garbage.js';
 
 /** Why nobody references an object. */
 export type GarbageReason =
@@ -36,9 +36,11 @@ export interface RegionGarbage {
   readonly staleMarks: readonly string[];
 }
 
+/** Files of a snapshot that nobody completes any more. */
 export interface SnapshotGarbage {
   readonly kind: 'snapshot';
-  readonly snapshot: string;
+  /** Whoever made it has not been heard of for long: it has to be made sure that it does not go on. */
+  readonly stalled: StalledSnapshot | undefined;
   readonly garbage: readonly Garbage[];
 }
 
@@ -46,6 +48,8 @@ export interface OtherGarbage {
   readonly kind: 'other';
   readonly garbage: readonly Garbage[];
 }
+
+export type FoundGarbage = RegionGarbage | SnapshotGarbage | OtherGarbage;
 
 /** The tables of the cluster, as its state has them at this moment. */
 export interface KnownTables {
@@ -64,7 +68,7 @@ const headBytesMax = 512;
 const othersMax = 1_000;
 
 /** Everything in the remote store that nobody references, piece by piece: a region, or a snapshot, at a time. */
-export async function* findGarbage(source: GarbageSource, options: OperationOptions): AsyncGenerator<RegionGarbage | SnapshotGarbage | OtherGarbage> {
+export async function* findGarbage(source: GarbageSource, options: OperationOptions): AsyncGenerator<FoundGarbage> {
   const { store } = source;
   const others: Garbage[] = [];
   const other = (facts: ObjectFacts): void => void (others.length < othersMax && others.push(garbageOf(facts, 'unknown object')));
@@ -80,7 +84,9 @@ export async function* findGarbage(source: GarbageSource, options: OperationOpti
     const empty = { tableId: Number(tableId), regionId: Number(regionId), manifest: undefined, segments: [], log: [] };
     yield await regionGarbage(source, empty, true, options);
   }
-  yield* findAbandoned(store, options, other);
+  for await (const { stalled, files } of findAbandoned(store, options, other)) {
+    yield { kind: 'snapshot', stalled, garbage: files.map((facts) => garbageOf(facts, 'half-made snapshot')) };
+  }
   if (others.length > 0) yield { kind: 'other', garbage: others };
 }
 
@@ -128,6 +134,7 @@ async function marksOf(store: ObjectStore, { tableId, regionId }: RegionObjects,
 
 /** Fences stay as long as their region. What cannot be read counts as one. */
 async function isFence(store: ObjectStore, { key, bytes }: ObjectFacts, options: OperationOptions): Promise<boolean> {
+  if (bytes === 0) return true;
   const head = await store.getRange(key, { offset: 0, length: Math.min(bytes, headBytesMax) }, options).catch((error: Error) => {
     if (error.name === 'ObjectNotFound' || error.name === 'ObjectChanged') return Buffer.alloc(0);
     throw error;

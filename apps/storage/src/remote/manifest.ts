@@ -67,6 +67,7 @@ export interface Segment {
   readonly level: number;
   readonly rows: number;
   readonly deleteMarks: number;
+  /** By their UTF-8 bytes, which is not how JavaScript compares strings: use `Buffer.compare`. */
   readonly minHandle: string;
   readonly maxHandle: string;
   readonly minVersion: number;

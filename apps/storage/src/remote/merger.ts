@@ -7,13 +7,14 @@ import { Counter } from 'prom-client';
 import { defaultMergeLimits, type MergeLimits, nextMerge, type PlannedMerge, withMerged } from './merge-policy.js';
 import type { Segment } from './manifest.js';
 import type { RegionState } from './region-uploads.js';
+import type { RemoteStore } from './remote-store.js';
 import { columnsOf } from './segment-columns.js';
 import { SegmentThread } from './segment-thread.js';
-import type { RemoteTier, Uploader } from './uploader.js';
+import type { Uploader } from './uploader.js';
 
 export interface MergerParts {
   readonly node: NodeContext;
-  readonly remote: RemoteTier;
+  readonly remote: Pick<RemoteStore, 'isOn' | 'store'>;
   readonly uploader: Uploader;
   readonly limits?: MergeLimits;
 }
@@ -77,16 +78,28 @@ export class Merger implements NodePart {
     return this.#merging;
   }
 
+  /** A region whose merge fails does not keep the others back. */
   async #mergeAll(): Promise<void> {
     const options = { signal: this.#stopping.signal };
+    const failures = new Map<number, unknown>();
     for (;;) {
       // Uploads go first.
       await this.parts.uploader.idle();
+      options.signal.throwIfAborted();
       const { states } = await this.parts.uploader.uploads.refresh(options);
-      const next = states.map((state) => ({ state, merge: nextMerge(state.known.manifest.segments, this.parts.limits ?? defaultMergeLimits) })).find(({ merge }) => merge !== undefined);
-      if (next?.merge === undefined) return;
-      await this.#merge(next.state, next.merge, options);
+      const next = this.#next(states.filter(({ own }) => !failures.has(own.region.id)));
+      if (next === undefined) break;
+      await this.#merge(next.state, next.merge, options).catch((error: unknown) => failures.set(next.state.own.region.id, error));
     }
+    for (const error of failures.values()) throw error;
+  }
+
+  #next(states: readonly RegionState[]): { readonly state: RegionState; readonly merge: PlannedMerge } | undefined {
+    for (const state of states) {
+      const merge = nextMerge(state.known.manifest.segments, this.parts.limits ?? defaultMergeLimits);
+      if (merge !== undefined) return { state, merge };
+    }
+    return undefined;
   }
 
   #schedule(delayMs: number): void {

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ObjectStore, OperationOptions } from '@binnacle/object-store/object-store';
+import { markKeyOf } from './delete-marks.js';
 import { type Manifest, type Segment, segmentPrefix } from './manifest.js';
 import { FencedError, type KnownManifest, type ManifestStore } from './manifest-store.js';
 import type { SegmentFile } from './segment-file.js';
@@ -35,6 +36,8 @@ class CollectedError extends Error {}
 export class RegionUploads {
   readonly #states = new Map<number, RegionState>();
   readonly #listeners = new Set<(known: KnownManifest) => void>();
+  /** Collections of the region that had begun before the file was put: it has outlived those. */
+  readonly #collections = new WeakMap<Segment, number>();
 
   constructor(
     private readonly store: () => ObjectStore,
@@ -77,11 +80,13 @@ export class RegionUploads {
 
   /** Puts the file where no other is. */
   async put(state: RegionState, file: SegmentFile, level: number, nowMs: number, options: OperationOptions): Promise<Segment> {
-    const { tableId, regionId } = state.known.manifest;
+    const { tableId, regionId, collections } = state.known.manifest;
     const { path, ...facts } = file;
     const key = `${segmentPrefix(tableId, regionId)}${randomUUID()}.parquet`;
     await this.store().putFile(key, path, { ...options, condition: 'absent' });
-    return { key, level, createdAtMs: nowMs, ...facts };
+    const segment = { key, level, createdAtMs: nowMs, ...facts };
+    this.#collections.set(segment, collections);
+    return segment;
   }
 
   /** The segments behind those that are there. Resolves to false when the region turned out to be another node's. */
@@ -121,7 +126,7 @@ export class RegionUploads {
       state.known = await this.manifests.update(
         before,
         async (manifest) => {
-          if (manifest.collections !== before.manifest.collections) await this.#stillThere(added, options);
+          await this.#refuseCollected(added, manifest.collections, options);
           const next = change(manifest);
           isChanged = next !== undefined;
           return next && { ...next, term: state.term };
@@ -162,8 +167,12 @@ export class RegionUploads {
     this.#states.set(id, { own, ...claim, known, changing: Promise.resolve(), isStale: false, covered: Math.max(covered, manifest.uploadedVersion - claim.versionBase) });
   }
 
-  async #stillThere(segments: readonly Segment[], options: OperationOptions): Promise<void> {
-    for (const { key } of segments) if ((await this.store().head(key, options)) === undefined) throw new CollectedError(`${key} was collected before it was published`);
+  /** A file may have been taken for abandoned while this node slept: its mark is there before the manifest has another collection, until it is gone. */
+  async #refuseCollected(segments: readonly Segment[], collections: number, options: OperationOptions): Promise<void> {
+    for (const segment of segments.filter((each) => this.#collections.get(each) !== collections)) {
+      const isMarked = (await this.store().head(markKeyOf(segment.key), options)) !== undefined;
+      if (isMarked || (await this.store().head(segment.key, options)) === undefined) throw new CollectedError(`${segment.key} was collected before it was published`);
+    }
   }
 }
 

@@ -57,7 +57,7 @@ export class RemoteStore implements NodePart {
 }
 
 /** Undefined: the tier is off. A folder of its own serves one node only; with Redis there may be others. */
-function remoteUrl({ dataDir, redis, remote }: NodeConfig): string | undefined {
+export function remoteUrl({ dataDir, redis, remote }: NodeConfig): string | undefined {
   if (remote.url !== '') return remote.url;
   return redis.url === '' ? pathToFileURL(resolve(join(dataDir, 'remote'))).href : undefined;
 }

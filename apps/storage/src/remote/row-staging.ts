@@ -1,6 +1,7 @@
 import type { DuckDBAppender, DuckDBConnection } from '@duckdb/node-api';
 import { fieldExpressions, plainValues } from './document-sql.js';
 import { deletedColumn, documentColumn, handleColumn, type SegmentColumn, versionColumn } from './manifest.js';
+import { answer } from './segment-database.js';
 import { plainColumn } from './segment-columns.js';
 import { columnDefinitions } from './segment-file.js';
 
@@ -33,8 +34,9 @@ export class RowStaging {
   /** In place of what was staged before. `isSmall`: no document is larger than `smallDocumentBytesMax`, which saves keeping them twice. */
   static async begin(connection: DuckDBConnection, columns: readonly SegmentColumn[], isSmall: boolean): Promise<RowStaging> {
     await connection.run(`CREATE OR REPLACE TABLE raw (${handleColumn} VARCHAR, ${versionColumn} BIGINT, ${documentColumn} VARCHAR)`);
-    if (!isSmall) await connection.run(`CREATE OR REPLACE TABLE staged (${columnDefinitions(columns)})`);
-    return new RowStaging(connection, await connection.createAppender('raw'), columns, isSmall);
+    const staging = new RowStaging(connection, await connection.createAppender('raw'), columns, isSmall);
+    if (!isSmall) await staging.#createStaged();
+    return staging;
   }
 
   /** True: `flush` is to be awaited. It is not awaited here, because for small rows that alone would cost as much as the row. */
@@ -55,27 +57,55 @@ export class RowStaging {
     if (!this.isSmall && this.#batchBytes >= batchBytes) await this.#takeFields();
   }
 
-  /** Resolves to the query that gives the rows with their fields. */
-  async end(): Promise<string> {
+  /** Calls `write` with a query that gives all rows, with their fields. */
+  async end(write: (query: string) => Promise<void>): Promise<void> {
     this.appender.closeSync();
-    if (this.isSmall) return this.#rowsWithFields();
+    if (this.isSmall) {
+      try {
+        return await write(this.#rowsWithFields('raw'));
+      } catch {
+        // Something in them takes too much memory: piece by piece it is found out what.
+        await this.#createStaged();
+      }
+    }
     await this.#takeFields();
-    return 'FROM staged';
+    await write('FROM staged');
   }
 
   async drop(): Promise<void> {
     await this.connection.run('DROP TABLE IF EXISTS raw; DROP TABLE IF EXISTS staged');
   }
 
-  #rowsWithFields(): string {
+  async #createStaged(): Promise<void> {
+    await this.connection.run(`CREATE OR REPLACE TABLE staged (${columnDefinitions(this.columns)})`);
+  }
+
+  #rowsWithFields(from: string): string {
     const fields = fieldExpressions(this.columns).map((expression) => `, ${expression}`).join('');
     return `SELECT ${handleColumn}, ${versionColumn}, ${documentColumn} IS NULL AS ${deletedColumn}${fields}, ${documentColumn}
-      FROM (SELECT *, ${plainValues(this.columns)} AS ${plainColumn} FROM raw)`;
+      FROM (SELECT *, ${plainValues(this.columns)} AS ${plainColumn} FROM ${from})`;
   }
 
   async #takeFields(): Promise<void> {
-    await this.connection.run(`INSERT INTO staged ${this.#rowsWithFields()}`);
+    const [[first, last] = []] = await answer(this.connection, 'SELECT min(rowid), max(rowid) FROM raw');
+    if (typeof first === 'bigint') await this.#takeRows(Number(first), Number(last));
     await this.connection.run('TRUNCATE raw');
     this.#batchBytes = 0;
+  }
+
+  /** A document whose fields take too much memory, millions of numbers in a list for example, gets none: it must not keep all others back for ever. */
+  async #takeRows(first: number, last: number): Promise<void> {
+    const rows = `(FROM raw WHERE rowid BETWEEN ${first} AND ${last})`;
+    try {
+      await this.connection.run(`INSERT INTO staged ${this.#rowsWithFields(rows)}`);
+    } catch {
+      if (first < last) {
+        const middle = Math.floor((first + last) / 2);
+        await this.#takeRows(first, middle);
+        await this.#takeRows(middle + 1, last);
+        return;
+      }
+      await this.connection.run(`INSERT INTO staged BY NAME SELECT ${handleColumn}, ${versionColumn}, ${documentColumn} IS NULL AS ${deletedColumn}, ${documentColumn} FROM ${rows}`);
+    }
   }
 }

@@ -5,13 +5,12 @@ import type { UploadStatus } from './upload-status.js';
 /** What the uploader tells of itself on `/metrics`. */
 export class UploadMetrics {
   readonly #seconds: Histogram<'result'>;
-  readonly #count: (name: string, help: string) => Counter;
   readonly #rows: Counter;
   readonly #bytes: Counter;
 
   constructor(registry: Registry, status: () => UploadStatus) {
     const registers = [registry];
-    this.#count = (name, help) => new Counter({ name: `binnacle_remote_${name}_total`, help, registers });
+    const count = (name: string, help: string): Counter => new Counter({ name: `binnacle_remote_${name}_total`, help, registers });
     this.#seconds = new Histogram({
       name: 'binnacle_remote_upload_duration_seconds',
       help: 'Uploads of everything new, by how they ended.',
@@ -19,8 +18,8 @@ export class UploadMetrics {
       buckets: [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300],
       registers,
     });
-    this.#rows = this.#count('uploaded_rows', 'Row versions and delete marks in uploaded segments.');
-    this.#bytes = this.#count('uploaded_bytes', 'Bytes of uploaded segments.');
+    this.#rows = count('uploaded_rows', 'Row versions and delete marks in uploaded segments.');
+    this.#bytes = count('uploaded_bytes', 'Bytes of uploaded segments.');
     const measure = (name: string, help: string, value: (status: UploadStatus) => number): Gauge =>
       new Gauge({
         name: `binnacle_remote_${name}`,

@@ -104,6 +104,17 @@ test('a manifest tells of each segment what lies in it and where', async () => {
   expect((chunks.at(-1)?.offset ?? 0) + (chunks.at(-1)?.length ?? 0)).toBe(segment.metaOffset);
 });
 
+test('rows lie in a segment in the order of their ids by bytes, whatever they were written in', async () => {
+  const { uploader } = await start({ regionCount: 1 });
+  const ids = ['\u{1F600}', '\uFF5E', 'é', 'z', 'a', ...Array.from({ length: 6_000 }, (_, index) => `row ${(index * 7_919) % 6_007}`)];
+  await put(ids.map((id) => ({ id })));
+  await uploader.uploadNow();
+  const [manifest] = await manifestsOf(store, 1);
+  const stored = (await query(`SELECT _handle FROM read_parquet('${folder}/bucket/${manifest?.segments[0]?.key}')`)).map(([id]) => String(id));
+  expect(stored).toEqual(ids.toSorted((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b))));
+  expect(manifest?.segments).toMatchObject([{ minHandle: 'a', maxHandle: '\u{1F600}' }]);
+});
+
 test('an upload comes every 30 s, and before that when enough has come together', async () => {
   const { uploader } = await start({ change: (config) => (config.storage.uploadMegabytes = 1) });
   await put([{ id: 'a' }]);
@@ -162,6 +173,15 @@ function bound(given: TestableRows['store']): UploadsOptions['rows'] {
   };
 }
 
+test('a log that loses its oldest part while it is read is made up for by the rows, too', async () => {
+  const { uploader } = await start({ rows: { ...bound(rows.store), logFolder: () => join(folder, 'bucket') } });
+  await put([{ id: 'a', title: '1' }, { id: 'b', title: '1' }]);
+  await remove('b');
+  await uploader.uploadNow();
+  expect(await readBucket('_handle, title')).toEqual([['a', '1']]);
+  expect(uploader.status()).toMatchObject({ failuresInRow: 0, pendingRows: 0 });
+});
+
 test('whoever lost a region to a newer term publishes nothing more in it, and goes on with the others', async () => {
   const { uploader, manifests, fenced } = await start();
   await put([{ id: 'a' }]);
@@ -175,3 +195,16 @@ test('whoever lost a region to a newer term publishes nothing more in it, and go
   expect([fenced, first?.writeNode, second?.writeNode, uploader.position()]).toEqual([[lost], 'n2', 'n1', 21]);
   expect([first?.uploadedVersion, second?.uploadedVersion]).toEqual([1, 21]);
 });
+
+test('a document whose fields take more memory than there is is uploaded without them, and keeps nobody back', async () => {
+  const { uploader } = await start({ regionCount: 1, tables: [{ ...books, fields: [field('n', 'int32'), field('numbers', 'int64[]')] }] });
+  const monster = `{"id":"b","n":2,"numbers":[${'1,'.repeat(7_500_000)}1]}`;
+  await put([{ id: 'a', n: 1, numbers: [1] }]);
+  await rows.store.write(1, [{ handle: Buffer.from('b'), put: Buffer.from(monster) }], { durability: 'fsync' });
+  await put([{ id: 'c', n: 3, numbers: [3] }]);
+  await uploader.uploadNow();
+  const [first, second, third] = await readBucket('_handle, n, list_sum(numbers)::INTEGER, length(_document)');
+  expect([first?.slice(0, 3), third?.slice(0, 3)]).toEqual([['a', 1, 1], ['c', 3, 3]]);
+  expect([second?.[0], Number(second?.[3])]).toEqual(['b', monster.length]);
+  expect(second?.slice(1, 3)).toEqual([null, null]);
+}, 120_000);

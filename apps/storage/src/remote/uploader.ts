@@ -1,13 +1,15 @@
 import { join } from 'node:path';
 import type { NodeContext, NodePart } from '@binnacle/node-kit/node-context';
-import type { ObjectStore } from '@binnacle/object-store/object-store';
 import { LogTrimmedError } from '../log/log-error.js';
 import { regionsPerTableMax } from '../regions/region.js';
 import type { RowStore } from '../row-store.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
+import type { Segment } from './manifest.js';
+import type { RemoteStore } from './remote-store.js';
 import { eachOf, RegionUploads, type RegionState } from './region-uploads.js';
 import { RowScanUpload } from './row-scan-upload.js';
 import { columnsOf } from './segment-columns.js';
+import type { SegmentFile } from './segment-file.js';
 import type { SliceRegion } from './segment-job.js';
 import { SegmentThread } from './segment-thread.js';
 import { UploadMetrics } from './upload-metrics.js';
@@ -17,17 +19,12 @@ import type { UploadStatus } from './upload-status.js';
 
 export type { UploadedRegion, UploadedRegions } from './upload-regions.js';
 
-export interface RemoteTier {
-  isOn(): boolean;
-  store(): ObjectStore;
-}
-
 export type UploadedRows = Pick<RowStore, 'logFolder' | 'firstLogVersion' | 'scanVersions' | 'durableVersion' | 'appliedVersion' | 'writtenBytes' | 'onDurable' | 'keepLogFor' | 'keepMarks'>;
 
 export interface UploaderParts {
   readonly node: NodeContext;
   readonly rows: UploadedRows;
-  readonly remote: RemoteTier;
+  readonly remote: Pick<RemoteStore, 'isOn' | 'store'>;
   readonly manifests: ManifestStore;
   readonly regions: UploadedRegions;
 }
@@ -199,11 +196,11 @@ export class Uploader implements NodePart {
   /** What goes wrong with one region does not keep the others back. `requestedMs`: also regions without new rows publish that they are complete up to then. */
   async #upload(requestedMs: number | undefined): Promise<void> {
     const { rows, node } = this.parts;
-    const { states, failure } = await this.uploads.refresh({ signal: this.#stopping.signal });
+    const { states: all, failure } = await this.uploads.refresh({ signal: this.#stopping.signal });
     const completeToMs = node.clock.nowMs();
     this.#state.captured();
     const toVersion = await this.#durable(rows.appliedVersion());
-    refuseLostRows(states, toVersion);
+    const states = all.filter(({ covered }) => covered <= toVersion);
     for (let live = states; ; ) {
       live = live.filter(({ own, known }) => this.uploads.known(own.region.id) === known);
       const trimmed = live.filter(({ covered }) => covered < toVersion && covered + 1 < rows.firstLogVersion());
@@ -218,6 +215,7 @@ export class Uploader implements NodePart {
       await this.uploads.publish(state, { segments: [], uploadedVersion: toVersion, completeToMs }, { signal: this.#stopping.signal });
     });
     if (failure !== undefined) throw failure;
+    refuseLostRows(all, toVersion);
   }
 
   /** Resolves when everything acknowledged so far is on disk, to the newest version that is. */
@@ -248,12 +246,13 @@ export class Uploader implements NodePart {
       });
       await this.#thread.discard();
     } catch (error) {
-      // The log was trimmed while it was read: the next look at it says so.
+      // It was trimmed while it was read.
       if (!(error instanceof LogTrimmedError)) throw error;
+      await this.#scan(regions, completeToMs);
     }
   }
 
-  async #put(...[state, file]: [RegionState, Parameters<RegionUploads['put']>[1]]): ReturnType<RegionUploads['put']> {
+  async #put(state: RegionState, file: SegmentFile): Promise<Segment> {
     const segment = await this.uploads.put(state, file, 0, this.parts.node.clock.nowMs(), { signal: this.#stopping.signal });
     this.#metrics.uploaded(segment);
     return segment;

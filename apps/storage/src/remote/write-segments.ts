@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import type { DuckDBConnection } from '@duckdb/node-api';
-import { handleColumn } from './manifest.js';
 import { type NewestRows, readSlice } from './log-slice.js';
 import { RowStaging, smallDocumentBytesMax, type StagedRow } from './row-staging.js';
 import { withDatabase } from './segment-database.js';
@@ -50,10 +49,10 @@ async function writeRows(connection: DuckDBConnection, folder: string, region: S
   let [count, bytes] = [0, 0];
   const write = async (staged: RowStaging): Promise<void> => {
     const path = join(folder, `${randomUUID()}.parquet`);
-    await writeSegment(connection, await staged.end(), path, count, bytes);
+    await staged.end((query) => writeSegment(connection, query, path, count, bytes));
     await staged.drop();
     const file = await describeSegment(connection, path, columns, schemaVersion);
-    if (file?.rows !== count) throw new Error(`a segment of ${count} rows was written, and has ${file?.rows}: ${handleColumn} ${file?.minHandle}`);
+    if (file?.rows !== count) throw new Error(`a segment of ${count} rows was written, and has ${file?.rows ?? 0}`);
     files.push(file);
     [count, bytes] = [0, 0];
   };

@@ -6,8 +6,9 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { bodyObject } from '@binnacle/node-kit/request-body';
 import { Controller, Get, HttpCode, Param, Post, Query, Req, Res, type RawBodyRequest } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { untilClientGone } from '@binnacle/node-kit/client-gone';
+import { Compute } from '../compute/compute.js';
 import { OwnRegions } from '../regions/own-regions.js';
-import { soleWriteNode } from '../regions/region.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
 import { WriteNodes } from '../tables/write-nodes.js';
@@ -23,7 +24,7 @@ const before = Buffer.from('{"results":[');
 const comma = Buffer.from(',');
 const after = Buffer.from(']}');
 
-/** Typesense's searches. One is answered by the write node of its table. */
+/** Typesense's searches. One is answered from the search index of the node that has the whole table, or by a compute node. */
 @Controller()
 export class SearchController {
   constructor(
@@ -33,6 +34,7 @@ export class SearchController {
     private readonly writeNodes: WriteNodes,
     private readonly index: SearchIndex,
     private readonly agents: AgentClient,
+    private readonly compute: Compute,
   ) {}
 
   @Get('/collections/:collection/documents/search')
@@ -43,8 +45,10 @@ export class SearchController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<unknown> {
     const table = await this.catalog.lookUp(name);
-    if (!this.own.ownsAll(table)) return this.writeNodes.forward(soleWriteNode(table), table, request, reply, undefined);
-    const answer = await this.index.search(table, query);
+    const isHere = this.own.ownsAll(table);
+    const remote = this.compute.search();
+    if (!isHere && remote === undefined) return this.writeNodes.forward(this.compute.nodeFor(table), table, request, reply, undefined);
+    const answer = await (isHere || remote === undefined ? this.#here(table, query) : remote.search(table, query, untilClientGone(reply)));
     tellCache([answer], reply);
     void reply.type(jsonType);
     return answer.body;
@@ -58,10 +62,11 @@ export class SearchController {
     @Query() common: SearchRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Buffer> {
+    const gone = untilClientGone(reply);
     const answers: SearchAnswer[] = [];
     let bytes = 0;
     for (const search of searchesOf(bodyObject(request))) {
-      const answer = await this.#oneOf({ ...common, ...search }).catch(asAnswer);
+      const answer = await this.#oneOf({ ...common, ...search }, gone).catch(asAnswer);
       bytes += answer.body.length;
       answers.push(bytes <= answerBytesMax ? answer : asAnswer(new BinnacleError('BAD_REQUEST', 'The answers before have used up the room for all.')));
     }
@@ -71,16 +76,25 @@ export class SearchController {
     return Buffer.concat([before, ...results, after]);
   }
 
-  async #oneOf(search: SearchRequest): Promise<SearchAnswer> {
+  async #oneOf(search: SearchRequest, gone: AbortSignal): Promise<SearchAnswer> {
     const { collection } = search;
     if (typeof collection !== 'string') throw new BinnacleError('BAD_REQUEST', 'Parameter `collection` is required.');
     const table = await this.catalog.lookUp(collection);
-    return this.own.ownsAll(table) ? this.index.search(table, search) : this.#elsewhere(table, search);
+    if (this.own.ownsAll(table)) return this.#here(table, search);
+    return this.compute.search()?.search(table, search, gone) ?? this.#elsewhere(table, search);
   }
 
-  /** As a multi_search of its own at the table's write node, whose own error, if any, is a part of the answer. */
+  /** Rejects with NOT_READY while rows of the table are being loaded. */
+  async #here(table: Table, search: SearchRequest): Promise<SearchAnswer> {
+    await this.own.arrived(table);
+    const refusal = this.own.refusalOfAny(table);
+    if (refusal !== undefined) throw refusal;
+    return this.index.search(table, search);
+  }
+
+  /** As a multi_search of its own at a node that has the whole table, whose own error, if any, is a part of the answer. */
   async #elsewhere(table: Table, search: SearchRequest): Promise<SearchAnswer> {
-    const nodeId = soleWriteNode(table);
+    const nodeId = this.compute.nodeFor(table);
     const record = this.node.directory.byId(nodeId);
     if (record === undefined) throw new BinnacleError('NO_TARGET', `Node ${nodeId}, which holds collection \`${table.name}\`, is away.`);
     const { searchWaitMs, searchTimeoutMs } = this.node.config.storage;

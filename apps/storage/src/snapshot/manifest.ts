@@ -52,7 +52,8 @@ export async function readManifest(folder: string): Promise<Manifest> {
   return parseManifest(await readFile(file, 'utf8'), file);
 }
 
-function parseManifest(text: string, file: string): Manifest {
+/** Throws an Error that says what is wrong with the text; `file` is what it calls it. */
+export function parseManifest(text: string, file: string): Manifest {
   let parsed: { sha256?: unknown; manifest?: Partial<Manifest> } | null;
   try {
     parsed = JSON.parse(text) as typeof parsed;

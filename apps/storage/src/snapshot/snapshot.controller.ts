@@ -4,7 +4,7 @@ import { IsOptional, IsString } from 'class-validator';
 import { type SnapshotFacts, Snapshots } from './snapshots.js';
 
 class SnapshotBody {
-  /** Absolute, on this node. */
+  /** Absolute, on this node; or `remote:NAME`, in the remote store. */
   @IsOptional() @IsString() path?: string;
 }
 

@@ -7,18 +7,22 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { buildInfo } from '@binnacle/node-kit/build-info';
 import { identityFile } from '@binnacle/node-kit/identity';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
+import { ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
+import { RemoteStore } from '../remote/remote-store.js';
 import { RowStore } from '../row-store.js';
 import { Tasks, type RunningTask } from '../tasks.js';
 import { copyFiles } from './copy-tree.js';
 import { HalfMade } from './half-made.js';
 import { listFiles, manifestName, manifestText } from './manifest.js';
+import { remoteSnapshotName, RemoteSnapshotUpload } from './remote-snapshot.js';
 import { Sealer } from './seal.js';
 import { resolveSnapshotPath } from './snapshot-path.js';
 
 /** A snapshot that has been made. */
 export interface SnapshotFacts {
+  /** `remote:NAME` in the remote store. */
   readonly path: string;
   /** Newest version of a row in it. */
   readonly version: number;
@@ -33,6 +37,8 @@ export interface SnapshotFacts {
 export class Snapshots implements NodePart {
   readonly name = 'snapshots';
   readonly #halfMade: HalfMade;
+  /** Where a snapshot for the remote store is made before it goes there. */
+  readonly #draft: string;
   readonly #sealer = new Sealer();
   readonly #lastSuccess: Gauge;
   #running: { readonly abort: AbortController; ended: Promise<unknown> } | undefined;
@@ -41,7 +47,9 @@ export class Snapshots implements NodePart {
     private readonly node: NodeContext,
     private readonly rows: RowStore,
     private readonly tasks: Tasks,
+    private readonly remote: RemoteStore,
   ) {
+    this.#draft = join(node.config.dataDir, 'storage', 'remote-snapshot');
     this.#halfMade = new HalfMade(join(node.config.dataDir, 'storage'));
     this.#lastSuccess = new Gauge({
       name: 'binnacle_storage_last_snapshot_timestamp_seconds',
@@ -58,6 +66,7 @@ export class Snapshots implements NodePart {
   }
 
   async start(): Promise<void> {
+    await rm(this.#draft, { recursive: true, force: true });
     const partial = await this.#halfMade.remove();
     if (partial !== undefined) this.node.log.warn({ partial }, 'a snapshot was under way when this node ended: what was made of it is removed');
   }
@@ -69,7 +78,7 @@ export class Snapshots implements NodePart {
   }
 
   /**
-   * Makes a snapshot with every write acknowledged before the call. Rejects with `BinnacleError`: BAD_REQUEST for a path that may not be,
+   * Makes a snapshot with every write acknowledged before the call, in a folder, or in the remote store where the path is `remote:NAME`. Rejects with `BinnacleError`: BAD_REQUEST for a path that may not be,
    * CONFLICT while another one is made, NOT_READY, SNAPSHOT_FAILED for the rest; nothing of it is left then.
    */
   async take(path: unknown): Promise<SnapshotFacts> {
@@ -85,10 +94,11 @@ export class Snapshots implements NodePart {
   }
 
   async #take(path: unknown, signal: AbortSignal): Promise<SnapshotFacts> {
-    const target = await resolveSnapshotPath(path, { roots: this.roots(), dataDir: this.node.config.dataDir });
+    const name = remoteSnapshotName(path);
+    const target = name === undefined ? await resolveSnapshotPath(path, { roots: this.roots(), dataDir: this.node.config.dataDir }) : (path as string);
     return this.tasks.run('snapshot', target, async (task) => {
       try {
-        const facts = await this.#build(target, task, signal);
+        const facts = await (name === undefined ? this.#build(target, task, signal) : this.#buildRemote(name, target, task, signal));
         const { version, files, bytes, checkpointMs } = facts;
         task.result({ version, files, bytes, checkpointMs });
         this.#lastSuccess.set(this.node.clock.nowMs() / 1_000);
@@ -100,6 +110,25 @@ export class Snapshots implements NodePart {
         throw new BinnacleError('SNAPSHOT_FAILED', `Copy failed: ${reasonOf(error)}.`, { cause: error });
       }
     });
+  }
+
+  /** In a folder of its own first: links, which cost nothing until rows are compacted. */
+  async #buildRemote(name: string, path: string, task: RunningTask, signal: AbortSignal): Promise<SnapshotFacts> {
+    let total = 0;
+    const onBytes = (done: number): void => task.progress({ done, total, unit: 'bytes' });
+    const upload = new RemoteSnapshotUpload({ store: this.remote.store(), clock: this.node.clock, node: this.node.id, name, signal, onBytes });
+    await upload.claim();
+    try {
+      const facts = await this.#build(this.#draft, task, signal);
+      total = facts.bytes;
+      await upload.upload(this.#draft);
+      return { ...facts, path };
+    } catch (error) {
+      await upload.giveUp();
+      throw error;
+    } finally {
+      await rm(this.#draft, { recursive: true, force: true });
+    }
   }
 
   /** Everything in a folder beside the target, which takes the target's name when it is complete and on disk. */
@@ -184,6 +213,7 @@ async function syncFolder(path: string): Promise<void> {
 /** Without the paths of the machine, which are in the log. */
 function reasonOf(error: unknown): string {
   const { code, errno } = error as NodeJS.ErrnoException;
+  if (error instanceof ObjectStoreUnavailable) return 'the remote store does not answer';
   if (code !== undefined && errno !== undefined) return `${code}, ${getSystemErrorMessage(errno)}`;
   return (error as Error).message;
 }

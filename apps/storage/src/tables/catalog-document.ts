@@ -17,9 +17,12 @@ export interface CatalogDocument {
 
 export interface DroppedTable {
   readonly id: number;
-  /** Who still has to remove its rows: write nodes, present and former ones. */
+  /** Who still has to remove its rows: write nodes, present and former ones, and `remoteStoreHolder`. */
   readonly nodes: readonly string[];
 }
+
+/** Among the nodes of a dropped table: the remote store may have objects of it. No node has such an id. */
+export const remoteStoreHolder = '*remote*';
 
 export const emptyCatalog: CatalogDocument = { nextTableId: 1, tables: [], aliases: [], dropped: [] };
 
@@ -91,14 +94,15 @@ function withChanged(catalog: CatalogDocument, tableId: number, change: (table: 
   return checkedSize({ ...catalog, tables: catalog.tables.map((table) => (table.id === tableId ? change(table) : table)) });
 }
 
-export function withoutTable(catalog: CatalogDocument, { id }: Table): CatalogDocument {
+/** `isRemote`: there is a remote store, which has to be rid of it too. */
+export function withoutTable(catalog: CatalogDocument, { id }: Table, isRemote = false): CatalogDocument {
   const table = catalog.tables.find((each) => each.id === id);
   if (table === undefined) return catalog;
-  const nodes = [...new Set([...writeNodesOf(table), ...table.regions.flatMap(({ leftAt = [] }) => leftAt)])];
+  const nodes = [...new Set([...writeNodesOf(table), ...table.regions.flatMap(({ leftAt = [] }) => leftAt), ...(isRemote ? [remoteStoreHolder] : [])])];
   return { ...catalog, tables: catalog.tables.filter((each) => each !== table), dropped: [...catalog.dropped, { id, nodes }] };
 }
 
-/** This node has removed its rows of these tables. */
+/** This node (or the remote store) has removed its rows of these tables. */
 export function withoutDropped(catalog: CatalogDocument, ids: ReadonlySet<number>, node: string): CatalogDocument {
   const dropped = catalog.dropped.map((table) => (ids.has(table.id) ? { ...table, nodes: table.nodes.filter((each) => each !== node) } : table));
   return { ...catalog, dropped: dropped.filter(({ nodes }) => nodes.length > 0) };

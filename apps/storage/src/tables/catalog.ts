@@ -2,6 +2,8 @@ import { WatchedDocument } from '@binnacle/cluster-state/watched-document';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
+import { RemoteStore } from '../remote/remote-store.js';
+import { RestoredCatalog } from '../remote/restored-catalog.js';
 import {
   catalogKey,
   emptyCatalog,
@@ -31,7 +33,11 @@ export class Catalog implements NodePart {
   /** Of the document as it was when last asked. */
   #lookup = new Lookup(emptyCatalog);
 
-  constructor(private readonly node: NodeContext) {
+  constructor(
+    private readonly node: NodeContext,
+    private readonly remote: RemoteStore,
+    private readonly restored: RestoredCatalog,
+  ) {
     this.#document = new WatchedDocument<CatalogDocument>(node.state, node.clock, {
       key: catalogKey,
       initial: emptyCatalog,
@@ -56,12 +62,12 @@ export class Catalog implements NodePart {
 
   /** As `byName`, but a name this node does not know is asked of cluster state: another node may just have made the table. */
   async lookUp(name: string): Promise<Table> {
-    return this.find(name) ?? found(new Lookup(await this.#stored()).resolve(name), 'Collection not found');
+    return this.find(name) ?? found(new Lookup(await this.stored()).resolve(name), 'Collection not found');
   }
 
   /** The alias of that name. Throws NOT_FOUND. */
   async lookUpAlias(name: string): Promise<Alias> {
-    return this.#current().aliases.get(name) ?? found(new Lookup(await this.#stored()).aliases.get(name), 'Not Found');
+    return this.#current().aliases.get(name) ?? found(new Lookup(await this.stored()).aliases.get(name), 'Not Found');
   }
 
   #current(): Lookup {
@@ -70,14 +76,17 @@ export class Catalog implements NodePart {
     return this.#lookup;
   }
 
-  async #stored(): Promise<CatalogDocument> {
+  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`. */
+  async stored(): Promise<CatalogDocument> {
     const { document } = await this.node.state.readDocument(catalogKey);
     return document === undefined ? emptyCatalog : parseCatalog(document.value);
   }
 
-  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`. */
+  /** As cluster state has it now. Rejects with `ClusterStateUnavailable`, and as long as the remote store may have tables that cluster state has not heard of. */
   async storedNextTableId(): Promise<number> {
-    return (await this.#stored()).nextTableId;
+    const { document } = await this.node.state.readDocument(catalogKey);
+    if (document === undefined && this.remote.isOn()) throw new BinnacleError('NOT_READY', 'it is not known which tables there are');
+    return (document === undefined ? emptyCatalog : parseCatalog(document.value)).nextTableId;
   }
 
   /** The table of that name or alias. A table's own name wins. */
@@ -117,6 +126,7 @@ export class Catalog implements NodePart {
 
   /** Throws CONFLICT when the name is taken. */
   async create(table: NewTable, facts: Omit<NewTableFacts, 'createdAtS'>): Promise<Table> {
+    if (this.#document.version() === 0) await this.restored.known();
     const createdAtS = Math.floor(this.node.clock.nowMs() / 1_000);
     const catalog = await this.#document.update((current) => withTable(current, table, { createdAtS, ...facts }));
     return tableNamed(catalog, table.name) as Table;
@@ -138,12 +148,12 @@ export class Catalog implements NodePart {
   }
 
   async drop(table: Table): Promise<void> {
-    await this.#document.update((current) => withoutTable(current, table));
+    await this.#document.update((current) => withoutTable(current, table, this.remote.isOn()));
   }
 
-  /** The rows of these dropped tables have been removed here. */
-  async forgetDropped(ids: ReadonlySet<number>): Promise<void> {
-    await this.#document.update((current) => withoutDropped(current, ids, this.node.id));
+  /** The rows of these dropped tables have been removed here, or in the remote store. */
+  async forgetDropped(ids: ReadonlySet<number>, holder = this.node.id): Promise<void> {
+    await this.#document.update((current) => withoutDropped(current, ids, holder));
   }
 
   async setAlias(alias: Alias): Promise<void> {

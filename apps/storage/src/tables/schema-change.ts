@@ -120,6 +120,9 @@ export class SchemaChange {
     if (schemaVersion !== undefined) await this.#settle(tableId, schemaVersion);
     const table = this.catalog.byId(tableId);
     if (table === undefined) throw new BinnacleError('NOT_FOUND', 'Collection not found');
+    // Rows that are still being loaded are not seen below.
+    const refusal = this.own.refusalOfAny(table);
+    if (refusal !== undefined) throw refusal;
     const checked = { fields: added, defaultSortingField: table.defaultSortingField, enableNestedFields: table.enableNestedFields };
     let sliceEndsAtMs = performance.now() + sliceMsMax;
     for await (const { handle, document } of this.rows.scan(table.id)) {

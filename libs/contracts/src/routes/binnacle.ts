@@ -1,5 +1,5 @@
 import { dialects, type QueryParameter, type Route } from '../route.js';
-import { anyCluster, anyGateway, anyProfiling, anyStorage, defineRoute, keptOfNodes, mebibyte, minuteMs, self, type RouteFacts } from './define-route.js';
+import { anyCluster, anyComputeNode, anyGateway, anyProfiling, anyStorage, anyWriteNode, defineRoute, keptOfNodes, mebibyte, minuteMs, self, type RouteFacts } from './define-route.js';
 
 /* Binnacle's own API, and what every listener answers. */
 
@@ -138,7 +138,7 @@ export const binnacleRoutes: readonly Route[] = [
   ...profileRoutes,
   defineRoute(['binnacle'], 'POST', '/api/v1/sql', {
     summary: 'Run one SELECT, or EXPLAIN of one, over the tables of a keyspace',
-    target: anyStorage,
+    target: anyComputeNode,
     action: 'sql:query',
     state: 'served',
     deadlineMs: 2 * minuteMs,
@@ -164,5 +164,13 @@ export const binnacleRoutes: readonly Route[] = [
     state: 'served',
     everyNode: false,
     produces: 'text/event-stream',
+  }),
+  defineRoute(['binnacle'], 'GET', '/api/v1/remote/leaks', {
+    summary: 'What nobody references in the remote store, and what becomes of it',
+    target: anyWriteNode,
+    action: 'remote:get',
+    state: 'served',
+    everyNode: false,
+    deadlineMs: minuteMs,
   }),
 ];

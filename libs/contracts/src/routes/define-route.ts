@@ -36,6 +36,10 @@ export const self: TargetRule = { kind: 'self' };
 export const selfOfStorage: TargetRule = { kind: 'self', rather: 'storage' };
 export const anyGateway: TargetRule = { kind: 'role', role: 'gateway' };
 export const anyStorage: TargetRule = { kind: 'role', role: 'storage' };
+export const anyWriteNode: TargetRule = { kind: 'role', role: 'storage', mode: 'write' };
+export const anyComputeNode: TargetRule = { kind: 'role', role: 'storage', mode: 'compute' };
+/** Whose collector runs; while nobody owns the lease, a node that could. */
+export const remoteGcOwner: TargetRule = { kind: 'lease-owner', lease: 'remote-gc', role: 'storage', mode: 'write' };
 export const anyProxy: TargetRule = { kind: 'role', role: 'proxy' };
 export const anyCluster: TargetRule = { kind: 'role', role: 'cluster' };
 export const anyHealth: TargetRule = { kind: 'role', role: 'health' };

@@ -1,8 +1,10 @@
 import type { QueryParameter, Route } from '../route.js';
 import {
   aboutStorage,
+  aboutStorageTogether,
+  anyComputeNode,
   anyGateway,
-  anyStorage,
+  anyWriteNode,
   captureDeadlineMs,
   defineRoute,
   keptOfNode,
@@ -11,6 +13,7 @@ import {
   minuteMs,
   profiled,
   profiledTogether,
+  remoteGcOwner,
   secondMs,
   self,
   selfOfStorage,
@@ -194,33 +197,42 @@ const status: readonly Route[] = [
   }),
 ];
 
+/** A path that stops short of what it should name: TiFlash answers 400 in its words, not 404. */
+const refused = (path: string): Route =>
+  get(path, { summary: 'Refused: of what?', target: anyComputeNode, action: 'sync:get', state: 'served', produces: text });
+
 const sync: readonly Route[] = [
   get('/tiflash/sync-status/:table', {
-    summary: 'Regions of a table that are in sync',
-    target: anyStorage,
+    summary: 'Regions of a table whose replica on the node lags two minutes at most',
+    target: anyComputeNode,
     action: 'sync:get',
+    state: 'served',
     produces: text,
   }),
   get('/tiflash/sync-status/keyspace/:keyspace/table/:table', {
-    summary: "Regions of a keyspace's table that are in sync",
-    target: anyStorage,
+    summary: "The same of a keyspace's table",
+    target: anyComputeNode,
     action: 'sync:get',
+    state: 'served',
     produces: text,
   }),
   get('/tiflash/sync-region/keyspace/:keyspace', {
-    summary: 'Regions of a keyspace',
-    target: anyStorage,
+    summary: 'Regions of a keyspace that the node has a replica of',
+    target: anyComputeNode,
     action: 'sync:get',
+    state: 'served',
     produces: json,
   }),
   get('/tiflash/sync-schema/keyspace/:keyspace/table/:table', {
     summary: 'Bring the schema of a table up to date',
-    target: anyStorage,
+    target: anyComputeNode,
     action: 'sync:create',
+    state: 'served',
     retryable: false,
     deadlineMs: 30 * secondMs,
     produces: text,
   }),
+  ...['/tiflash/sync-status', '/tiflash/sync-status/keyspace/:keyspace', '/tiflash/sync-region', '/tiflash/sync-region/keyspace'].map(refused),
 ];
 
 const remoteStore: readonly Route[] = [
@@ -242,36 +254,40 @@ const remoteStore: readonly Route[] = [
   }),
   get('/tiflash/remote/gc', {
     summary: 'Wake the collector of the remote store',
-    target: anyStorage,
+    target: remoteGcOwner,
     action: 'remote/gc:create',
+    state: 'served',
     retryable: false,
     produces: json,
   }),
   get('/tiflash/remote/upload', {
-    summary: 'Have the next checkpoint upload everything',
-    target: anyStorage,
+    summary: 'Have everything uploaded: by the named node, by every write node if none is named',
+    target: aboutStorageTogether,
     action: 'remote/upload:create',
+    state: 'served',
     retryable: false,
     produces: json,
   }),
   get('/tiflash/remote/info', {
     summary: 'What every store keeps in the remote store',
-    target: anyStorage,
+    target: anyWriteNode,
     action: 'remote:get',
+    state: 'served',
     deadlineMs: minuteMs,
     produces: json,
   }),
   get('/tiflash/remote/info/:stores', {
     summary: 'What the stores (ids joined by commas) keep in the remote store',
-    target: anyStorage,
+    target: anyWriteNode,
     action: 'remote:get',
+    state: 'served',
     deadlineMs: minuteMs,
     produces: json,
   }),
 ];
 
 const eviction: Pick<Route, 'target' | 'action' | 'state' | 'retryable' | 'deadlineMs' | 'produces'> = {
-  target: anyStorage,
+  target: anyComputeNode,
   action: 'remote/cache:evict',
   state: 'served',
   retryable: false,
@@ -284,7 +300,7 @@ const caches: readonly Route[] = [
   get('/tiflash/cache/evict/minmax', { ...eviction, action: 'cache:evict', summary: 'Empty the minmax index cache' }),
   get('/tiflash/remote/cache/info', {
     summary: 'What the file cache holds, by file type and age',
-    target: anyStorage,
+    target: anyComputeNode,
     action: 'remote/cache:get',
     state: 'served',
     produces: json,

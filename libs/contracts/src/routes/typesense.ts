@@ -35,7 +35,7 @@ const dirtyValues: QueryParameter = {
 const durability: QueryParameter = {
   name: 'durability',
   type: 'string',
-  description: 'fsync (if absent): answered once it is on disk; none: answered before.',
+  description: 'fsync (if absent): answered once it is on disk; none: answered before; remote: once the remote store has it, too.',
 };
 const fieldChoice: readonly QueryParameter[] = [
   { name: 'include_fields', type: 'string', description: 'Only these fields, separated by commas.' },
@@ -51,7 +51,7 @@ const operations: readonly Route[] = [
     everyNode: true,
     deadlineMs: 30 * minuteMs,
     query: [
-      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root; with node=* each node makes one of its name in it.', required: true },
+      { name: 'snapshot_path', type: 'string', description: 'Folder on the node, under a configured root, or `remote:NAME` in the remote store; with node=* each node makes one of its name in it.', required: true },
     ],
   }),
   route('POST', '/operations/db/compact', {
