@@ -138,12 +138,15 @@ export class Engine {
     return values.map((value, index) => decodeRow(handles[index] as Buffer, value));
   }
 
-  /** What is asked for in the same turn of the event loop goes to RocksDB as one read: a hop to another thread costs more than a row. */
+  /**
+   * What is asked for in the same turn of the event loop, on all connections together, goes to RocksDB as one read: a hop to another thread costs
+   * more than a row. Hence `setImmediate`: what else follows one connection's request comes before the next connection has its turn.
+   */
   #read(key: Buffer): Promise<Buffer | null> {
     if (this.#gets === undefined) {
       const batch = this.db.read({ capacity: 16, autoDestroy: true });
       this.#gets = batch;
-      process.nextTick(() => {
+      setImmediate(() => {
         this.#gets = undefined;
         batch.tryFlush();
       });
