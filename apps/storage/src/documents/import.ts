@@ -19,7 +19,7 @@ export interface ImportOptions extends WriteOptions {
 
 /** Memory of an import, formula: lines of the batches on their way, each up to 512 KiB or one document, and the batch being read; four times, as each is copied on its way. */
 const batchBytesMax = 512 * 1024;
-const batchesUnderWayMax = 4;
+const batchesUnderWayMax = 2;
 const bytesUnderWayMax = 32 * 1024 * 1024;
 /** Lines are read for that long at most before others get their turn. */
 const sliceMsMax = 8;
@@ -36,7 +36,7 @@ interface Item {
 export class Import {
   readonly #lines = new LineSplitter(documentBytesMax);
   readonly #deferred = new Map<string, number>();
-  #batch: Item[] = [];
+  #batch: Line[] = [];
   #batchBytes = 0;
   #batchesUnderWay = 0;
   #bytesUnderWay = 0;
@@ -74,11 +74,16 @@ export class Import {
 
   async #take(line: Line): Promise<void> {
     this.#batchBytes += line.length;
-    if (line === 'too long') this.#batch.push({ line: Buffer.alloc(0), write: tooLong() });
-    // Before the line is given to another thread.
-    else this.#batch.push({ line: line.length < largeBytesMin ? line : beginning(line), write: await this.#prepared(line) });
+    this.#batch.push(line);
     if (this.#batch.length >= this.options.batchSize || this.#batchBytes >= batchBytesMax) await this.#submit();
+  }
+
+  async #item(line: Line): Promise<Item> {
     if (performance.now() > this.#sliceEndsAtMs) await this.#yield();
+    if (line === 'too long') return { line: Buffer.alloc(0), write: tooLong() };
+    // Before the line is given to another thread.
+    const shown = line.length < largeBytesMin ? line : beginning(line);
+    return { line: shown, write: await this.#prepared(line) };
   }
 
   async #prepared(line: Buffer): Promise<PreparedWrite | BinnacleError> {
@@ -99,7 +104,7 @@ export class Import {
 
   async #submit(): Promise<void> {
     if (this.#batch.length === 0) return;
-    const batch = this.#batch;
+    const lines = this.#batch;
     const bytes = this.#batchBytes;
     this.#batch = [];
     this.#batchBytes = 0;
@@ -108,6 +113,9 @@ export class Import {
     }
     this.#batchesUnderWay++;
     this.#bytesUnderWay += bytes;
+    // Not before there is room: what is read from a line takes ten times its memory, and what waits long grows old.
+    const batch: Item[] = [];
+    for (const line of lines) batch.push(await this.#item(line));
     const previous = this.#written;
     const writing = this.#write(batch, previous);
     this.#written = (async () => {
