@@ -68,6 +68,6 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${Number(process.env.BINNACLE_NODE_PORT) + Number(process.env.BINNACLE_PORT_OFFSET ?? 0)}/livez`, { signal: AbortSignal.timeout(2500) }).then((answer) => process.exit(answer.ok ? 0 : 1), () => process.exit(1))"]
 
 # The node is process 1 itself: it handles SIGTERM (drain, then exit 0) and leaves no orphans, so an init process in front of it would
-# only be one more thing to pass signals on. Why so little room for young objects: apps/cli/launch/preload.mjs.
-ENTRYPOINT ["node", "--enable-source-maps", "--max-semi-space-size=8"]
-CMD ["apps/cli/dist/main.js", "start"]
+# only be one more thing to pass signals on. Where rows are stored, its memory is limited: storageFlags of apps/cli/launch/preload.mjs.
+ENTRYPOINT ["node", "--enable-source-maps"]
+CMD ["--max-semi-space-size=16", "apps/cli/dist/main.js", "start"]

@@ -19,7 +19,7 @@ export interface ImportOptions extends WriteOptions {
 
 /** Memory of an import, formula: lines of the batches on their way, each up to 512 KiB or one document, and the batch being read; four times, as each is copied on its way. */
 const batchBytesMax = 512 * 1024;
-const batchesUnderWayMax = 4;
+const batchesUnderWayMax = 2;
 const bytesUnderWayMax = 32 * 1024 * 1024;
 /** Lines are read for that long at most before others get their turn. */
 const sliceMsMax = 8;
@@ -48,7 +48,7 @@ export interface ImportElsewhere {
 export class Import {
   readonly #lines = new LineSplitter(documentBytesMax);
   readonly #deferred = new Map<string, number>();
-  #batch: Item[] = [];
+  #batch: Line[] = [];
   #batchBytes = 0;
   #batchesUnderWay = 0;
   #bytesUnderWay = 0;
@@ -89,13 +89,13 @@ export class Import {
 
   async #take(line: Line): Promise<void> {
     this.#batchBytes += line.length;
-    if (line === 'too long') this.#batch.push({ line: Buffer.alloc(0), write: tooLong() });
-    else this.#batch.push(await this.#item(line));
+    this.#batch.push(line);
     if (this.#batch.length >= this.options.batchSize || this.#batchBytes >= batchBytesMax) await this.#submit();
-    if (performance.now() > this.#sliceEndsAtMs) await this.#yield();
   }
 
-  async #item(line: Buffer): Promise<Item> {
+  async #item(line: Line): Promise<Item> {
+    if (performance.now() > this.#sliceEndsAtMs) await this.#yield();
+    if (line === 'too long') return { line: Buffer.alloc(0), write: tooLong() };
     const isLarge = line.length >= largeBytesMin;
     // Before the line is given to another thread.
     const shown = isLarge ? beginning(line) : line;
@@ -124,7 +124,7 @@ export class Import {
 
   async #submit(): Promise<void> {
     if (this.#batch.length === 0) return;
-    const batch = this.#batch;
+    const lines = this.#batch;
     const bytes = this.#batchBytes;
     this.#batch = [];
     this.#batchBytes = 0;
@@ -133,6 +133,9 @@ export class Import {
     }
     this.#batchesUnderWay++;
     this.#bytesUnderWay += bytes;
+    // Not before there is room: what is read from a line takes ten times its memory, and what waits long grows old.
+    const batch: Item[] = [];
+    for (const line of lines) batch.push(await this.#item(line));
     const previous = this.#written;
     const writing = this.#write(batch, previous);
     this.#written = (async () => {

@@ -43,7 +43,7 @@ const schema = `
   CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS tables (id INTEGER PRIMARY KEY, layout TEXT NOT NULL, ready INTEGER NOT NULL,
     last_version INTEGER NOT NULL, row_count INTEGER NOT NULL) STRICT;`;
-/** More does not help who mostly appends; the operating system has the rest of the file. */
+/** For the sake of memory no more: what does not fit is read from the operating system's cache of the file, which costs a copy of each page. */
 const cacheKibibytes = 16_384;
 /** Of the write-ahead file, once it has been taken over into the other one. */
 const walBytesKept = 64 * 2 ** 20;

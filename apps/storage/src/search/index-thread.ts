@@ -22,6 +22,8 @@ const gatherMs = 100;
 const scanRows = 2_000;
 const scanBytes = 2 ** 20;
 const closeTimeoutMs = 10_000;
+/** Three times the 8 MB that its young objects may fill: 64 MB, which is Node.js's own limit, would make it no faster. */
+const resourceLimits = { maxYoungGenerationSizeMb: 24 };
 const restartMs = [100, 1_000, 5_000, 30_000];
 /** A thread that lived this long had no trouble with its start. */
 const steadyMs = 60_000;
@@ -148,7 +150,7 @@ export class IndexThread {
     };
     this.#discard = false;
     this.#isNew = true;
-    const worker = new Worker(new URL('../../dist/search/index.worker.js', import.meta.url), { workerData: options, execArgv: [] });
+    const worker = new Worker(new URL('../../dist/search/index.worker.js', import.meta.url), { workerData: options, resourceLimits, execArgv: [] });
     this.#worker = worker;
     worker.on('message', (message: FromIndexThread) => {
       if (worker === this.#worker) this.#receive(message, worker);

@@ -212,7 +212,7 @@ const documents: readonly Route[] = [
       writeAction,
       dirtyValues,
       durability,
-      { name: 'batch_size', type: 'integer', description: 'Documents written together: 1 to 1000; 1000 if absent.' },
+      { name: 'batch_size', type: 'integer', description: 'Documents written together: 1 to 250; 250 if absent, and for more.' },
       { name: 'return_doc', type: 'boolean', description: 'Each result has the document as it is kept.' },
       { name: 'return_id', type: 'boolean', description: 'Each result has the id.' },
     ],
