@@ -70,4 +70,4 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
 # The node is process 1 itself: it handles SIGTERM (drain, then exit 0) and leaves no orphans, so an init process in front of it would
 # only be one more thing to pass signals on. Where rows are stored, its memory is limited: storageFlags of apps/cli/launch/preload.mjs.
 ENTRYPOINT ["node", "--enable-source-maps"]
-CMD ["--max-semi-space-size=16", "apps/cli/dist/main.js", "start"]
+CMD ["--max-semi-space-size=8", "apps/cli/dist/main.js", "start"]

@@ -7,10 +7,10 @@ import { existsSync } from 'node:fs';
 export const nodeFlags = ['--enable-source-maps'];
 
 /**
- * Besides, where rows are stored: the young objects of the main thread may fill 16 MB twice over, and not 64 MB. V8 takes it only when the process
+ * Besides, where rows are stored: the young objects of the main thread may fill 8 MB twice over, and not 64 MB. V8 takes it only when the process
  * starts. The other roles go without.
  */
-export const storageFlags = ['--max-semi-space-size=16'];
+export const storageFlags = ['--max-semi-space-size=8'];
 
 /**
  * Profiling costs nothing until it is switched on; `libs/profiler/bench/native-heap.bench.ts` is why it is 16. What was freed goes back to

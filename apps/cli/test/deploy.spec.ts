@@ -10,7 +10,7 @@ import { composeProblems, kubernetesProblems } from './deployment-schemas.js';
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const text = (path: string): string => readFileSync(`${root}/${path}`, 'utf8');
 /** Of Node.js, where rows are stored and nowhere else. */
-const storageFlag = '--max-semi-space-size=16';
+const storageFlag = '--max-semi-space-size=8';
 const mainOf = (app: string): string => `apps/${app}/dist/main.js`;
 const yaml = (path: string): unknown[] =>
   parseAllDocuments(text(path)).map((document) => document.toJS({ maxAliasCount: 200 }) as unknown);
