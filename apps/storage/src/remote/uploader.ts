@@ -31,8 +31,8 @@ export interface UploaderParts {
 
 const mebibyte = 2 ** 20;
 export const uploadIntervalMs = 30_000;
-/** A region without new rows publishes that it is complete when it has not done so for that long: one small PUT a minute and region. */
-const idlePublishMs = 60_000;
+/** A region without new rows publishes how far it is when it has not done so for that long: a start would else read much log, or all rows, for nothing. */
+const idlePublishMs = 3_600_000;
 const retryMsMin = 1_000;
 const retryMsMax = 30_000;
 /** Rows of one slice in memory, with 400 bytes for each of them besides its own. */
