@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { execFile } from 'node:child_process';
-import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { pathToFileURL } from 'node:url';
@@ -173,6 +174,26 @@ describe('the remote tier through the TiFlash dialect', () => {
 
   test('leaks lists what lies about and nobody references, and nothing else', async () => {
     expect(await json('/api/v1/remote/leaks')).toMatchObject({ counts: { due: { objects: 0 }, kept: { objects: 0 } }, leaks: [], isComplete: true });
+  });
+
+  test('what a crash left is listed, and taken by the collector once it and its mark are old enough', async () => {
+    const key = `regions/1/256/segments/${randomUUID()}.parquet`;
+    writeFileSync(join(bucket, key), 'left by a crash');
+    const age = (path: string) => utimesSync(join(bucket, path), new Date(Date.now() - 7_200_000), new Date(Date.now() - 7_200_000));
+    const leak = async () => ((await json('/api/v1/remote/leaks')) as unknown as { leaks: { key: string; bytes: number; reason: string; state: string }[] }).leaks.find((each) => each.key === key);
+    expect(await leak()).toMatchObject({ reason: 'unreferenced segment', state: 'young', bytes: 15 });
+    age(key);
+    expect(await leak()).toMatchObject({ state: 'due' });
+    await curl('/tiflash/remote/gc');
+    await waitUntil(async () => (await leak())?.state === 'marked', { what: 'a delete mark' });
+    expect(existsSync(join(bucket, key))).toBe(true);
+    age(`gc/marks/${key.replaceAll('/', '=')}`);
+    await curl('/tiflash/remote/gc');
+    await waitUntil(async () => (await leak()) === undefined, { what: 'the end of it' });
+    expect(existsSync(join(bucket, key))).toBe(false);
+    // The mark goes after the file.
+    await waitUntil(() => readdirSync(join(bucket, 'gc/marks')).length === 0, { what: 'the end of its mark' });
+    expect(await query('SELECT count(*) AS shops, sum(staff) AS staff FROM shops')).toMatchObject({ status: 200, body: expect.stringMatching(/200\D+19900/) });
   });
 
   test('every data folder and Redis lost: the cluster starts from the bucket alone', async () => {

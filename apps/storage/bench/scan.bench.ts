@@ -33,7 +33,9 @@ const queries: readonly { readonly name: string; readonly columns: readonly stri
   { name: 'all eight columns', columns: ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'], sql: 'SELECT sum(a), sum(b), sum(c), max(d), max(e), sum(f), count_if(g), sum(h) FROM table1' },
 ];
 
-const compute = await TestableCompute.open({ tables: [table], regionCount: 1, limits: { threads, memoryMegabytes, timeoutMs: 600_000 } });
+// Nothing is merged meanwhile.
+const mergeLimits = { freshSegments: 1_000, growth: 1_000, mergeBytesMax: 0 };
+const compute = await TestableCompute.open({ tables: [table], regionCount: 1, mergeLimits, limits: { threads, memoryMegabytes, timeoutMs: 600_000 } });
 const bucket = join(compute.folder, 'bucket');
 const peer = await DuckDBInstance.create(':memory:', { threads: String(threads), memory_limit: `${memoryMegabytes}MiB` });
 const connection = await peer.connect();
@@ -59,7 +61,7 @@ async function addSegment(first: number, count: number, step: number, version: n
   if (described === undefined) throw new Error('a segment without rows');
   const known = await compute.follower.refresh(regionId);
   if (known === undefined) throw new Error('the region is not claimed');
-  const segment = { ...described, key, level: version === 0 ? 1 : 0, createdAtMs: 0 };
+  const segment = { ...described, key, level: step === 1 ? 1 : 0, createdAtMs: 0 };
   await compute.uploads.manifests.replace(known, { ...known.manifest, segments: [...known.manifest.segments, segment] });
   await compute.follower.refresh(regionId);
 }

@@ -128,7 +128,6 @@ export class TestableCompute {
       queries: this.queries,
       catalog: {
         all: () => tables,
-        aliases: () => [],
         lookUp: async (name) => {
           const table = tables.find((candidate) => candidate.name === name);
           if (table === undefined) throw new Error('Collection not found');

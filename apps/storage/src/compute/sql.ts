@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { Logger } from 'pino';
 import type { ResultCache } from '../search/result-cache.js';
-import type { Alias, Table } from '../tables/schema.js';
+import type { Table } from '../tables/schema.js';
 import type { ParseAnswer } from './query-messages.js';
 import { QueryError } from './query-process.js';
 import type { QueryProcesses } from './query-processes.js';
@@ -27,7 +27,7 @@ export interface SqlLimits {
 export interface SqlParts {
   readonly processes: QueryProcesses;
   readonly queries: TableQueries;
-  readonly catalog: { all(): readonly Table[]; aliases(): readonly Alias[]; lookUp(name: string): Promise<Table> };
+  readonly catalog: { all(): readonly Table[]; lookUp(name: string): Promise<Table> };
   readonly cache: Pick<ResultCache, 'kept' | 'keep'>;
   readonly log: Pick<Logger, 'error' | 'warn'>;
   readonly limits: SqlLimits;

@@ -39,13 +39,12 @@ export class CatalogUpload implements NodePart {
     this.#schedule(delayMs);
   }
 
-  /** What has changed just now goes out before the lease does. */
+  /** What has changed just now is for the next leader to bring there, or for this node after its next start. */
   async drain(): Promise<void> {
+    this.#stopping.abort(new Error('the node stops'));
     this.#unlisten();
     this.#cancelTimer();
     await this.#running;
-    if (this.remote.isOn()) await this.#run();
-    this.#stopping.abort(new Error('the node stops'));
   }
 
   #schedule(afterMs: number): void {

@@ -1,6 +1,7 @@
 import { hasBackup } from '@binnacle/cluster-state/backup';
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { ConfigError } from '@binnacle/node-kit/config-error';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { Injectable } from '@nestjs/common';
@@ -26,7 +27,9 @@ export class RestoredCatalog implements NodePart {
     try {
       await this.restore();
     } catch (error) {
-      if (!(error instanceof ObjectStoreUnavailable || error instanceof ClusterStateUnavailable)) throw error;
+      if (!(error instanceof ObjectStoreUnavailable || error instanceof ClusterStateUnavailable)) {
+        throw new ConfigError([`catalog.json of the remote store cannot be read, and there is no other catalog of tables: ${(error as Error).message}`]);
+      }
       this.node.log.warn({ err: error }, 'it is not known yet whether the remote store has a catalog of tables; it is tried again');
     }
   }
