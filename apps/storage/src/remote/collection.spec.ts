@@ -68,6 +68,21 @@ test('what nobody references is marked after an hour and deleted an hour later, 
   expect(await bucket.collect()).toMatchObject({ deletedObjects: 0, marked: 0, leftObjects: 3 });
 });
 
+test('a damaged manifest keeps what it may name, and nobody from collecting the rest', async () => {
+  const bucket = await openBucket();
+  await fill(bucket);
+  await bucket.inner.put('regions/1/256/manifest.json', Buffer.from('{"format":2}'));
+  await bucket.inner.put('snapshots/bad/manifest.json', Buffer.from('{'));
+  const before = (await bucket.keys()).filter((key) => /^(regions\/1|snapshots)\//.test(key));
+  for (let run = 0; run < 3; run++) {
+    await bucket.collect();
+    await bucket.pass(hourMs + 1_000);
+  }
+  const after = await bucket.keys();
+  expect(after.filter((key) => /^(regions\/1|snapshots)\//.test(key))).toEqual(before);
+  expect(after.filter((key) => key.startsWith('regions/2/'))).toEqual([]);
+});
+
 test('a catalog that was lost deletes nothing', async () => {
   const bucket = await openBucket();
   await fill(bucket);

@@ -48,7 +48,7 @@ export type GarbageState = 'young' | 'due' | 'marked' | 'kept';
 
 const deletionsTogether = 8;
 const barrierAttemptsMax = 5;
-const neverDeleted: ReadonlySet<GarbageReason> = new Set(['unknown table', 'region without manifest', 'unknown object']);
+const neverDeleted: ReadonlySet<GarbageReason> = new Set(['unknown table', 'no readable manifest', 'unknown object']);
 
 /** By the store's clock. */
 export function stateOf(found: FoundGarbage, { reason, lastModifiedMs, markedAtMs }: Garbage, nowMs: number): GarbageState {

@@ -1,4 +1,4 @@
-import type { ObjectFacts, ObjectStore, OperationOptions } from '@binnacle/object-store/object-store';
+import { type ObjectFacts, type ObjectStore, ObjectStoreUnavailable, type OperationOptions } from '@binnacle/object-store/object-store';
 import { markedKeyOf, markKeyOf, marksPrefix } from './delete-marks.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
 import { regionPrefix } from './manifest.js';
@@ -13,7 +13,7 @@ export type GarbageReason =
   | 'half-made snapshot'
   /** These are never deleted: what knew of them may have been lost. */
   | 'unknown table'
-  | 'region without manifest'
+  | 'no readable manifest'
   | 'unknown object';
 
 export interface Garbage {
@@ -92,7 +92,7 @@ export async function* findGarbage(source: GarbageSource, options: OperationOpti
 
 async function regionGarbage(source: GarbageSource, objects: RegionObjects, mayHaveMarks: boolean, options: OperationOptions): Promise<RegionGarbage> {
   const { tableId, regionId } = objects;
-  const known = source.tables.live.has(tableId) ? await source.manifests.read(tableId, regionId, options) : undefined;
+  const known = source.tables.live.has(tableId) ? await source.manifests.read(tableId, regionId, options).catch((error: unknown) => unreadable(error, options)) : undefined;
   const unreferenced = unreferencedOf(source, objects, known);
   const marks = mayHaveMarks || unreferenced.length > 0 ? await marksOf(source.store, objects, options) : new Map<string, number>();
   const garbage: Garbage[] = [];
@@ -106,6 +106,12 @@ async function regionGarbage(source: GarbageSource, objects: RegionObjects, mayH
   return { kind: 'region', tableId, regionId, known, garbage, staleMarks: [...marks.keys()].map(markKeyOf) };
 }
 
+/** One damaged object, or one of a newer version, keeps nobody from collecting the rest. */
+function unreadable(error: unknown, { signal }: OperationOptions): undefined {
+  if (error instanceof ObjectStoreUnavailable || signal?.aborted) throw error;
+  return undefined;
+}
+
 interface Unreferenced {
   readonly facts: ObjectFacts;
   readonly reason: GarbageReason;
@@ -117,7 +123,7 @@ function unreferencedOf({ tables }: GarbageSource, { tableId, manifest, segments
     [...segments, ...log, ...(manifest === undefined ? [] : [manifest])].map((facts) => ({ facts, reason }));
   if (tables.dropped.has(tableId)) return allAs('dropped table');
   if (!tables.live.has(tableId)) return allAs('unknown table');
-  if (known === undefined) return allAs('region without manifest');
+  if (known === undefined) return allAs('no readable manifest');
   const referenced = new Set(known.manifest.segments.map(({ key }) => key));
   return [
     ...segments.filter(({ key }) => !referenced.has(key)).map((facts): Unreferenced => ({ facts, reason: 'unreferenced segment' })),

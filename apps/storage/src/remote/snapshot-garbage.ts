@@ -1,4 +1,4 @@
-import type { ObjectFacts, ObjectStore, OperationOptions } from '@binnacle/object-store/object-store';
+import { type ObjectFacts, type ObjectStore, ObjectStoreUnavailable, type OperationOptions } from '@binnacle/object-store/object-store';
 import { parseSnapshotHead, type SnapshotHead, snapshotHeadBytes, snapshotManifestKey, snapshotOf } from './snapshot-object.js';
 
 /** An attempt to make a snapshot that is under way, as far as its manifest says. */
@@ -30,9 +30,13 @@ export async function* findAbandoned(store: ObjectStore, options: OperationOptio
   if (current !== undefined) yield* abandoned(store, current, options);
 }
 
-/** Nothing for a snapshot that is complete. The manifest is read after its files were listed. */
+/** Nothing for a snapshot that is complete, or whose manifest cannot be read: then it may be. It is read after the files were listed. */
 async function* abandoned(store: ObjectStore, { name, folder, files }: { name: string; folder: string; files: readonly ObjectFacts[] }, options: OperationOptions): AsyncGenerator<AbandonedFolder> {
-  const manifest = await readHead(store, name, options);
+  const manifest = await readHead(store, name, options).catch((error: unknown) => {
+    if (error instanceof ObjectStoreUnavailable || options.signal?.aborted) throw error;
+    return 'unreadable' as const;
+  });
+  if (manifest === 'unreadable') return;
   const isNamed = manifest?.folder === folder && manifest.state !== 'abandoned';
   if (isNamed && manifest.state === 'complete') return;
   yield { stalled: isNamed ? { name, folder, etag: manifest.etag, lastModifiedMs: manifest.lastModifiedMs } : undefined, files };

@@ -143,3 +143,19 @@ test('it says every few minutes that it goes on, and the collector leaves it alo
   await slow.giveUp();
   await expect(readRemoteManifest(bucket.inner, 'slow')).rejects.toThrow('half-made');
 });
+
+test('a word of going on that is under way when it completes does not take the completion back', async () => {
+  const clock = new FakeClock();
+  const upload = attempt('late', clock);
+  await upload.claim();
+  let release = (): void => {};
+  const gate = new Promise<void>((resolve) => (release = resolve));
+  bucket.plan({ before: ({ kind }) => (kind === 'put' ? gate : undefined) });
+  await clock.advance(300_000);
+  const uploaded = upload.upload(local);
+  release();
+  await uploaded;
+  await clock.advance(3_600_000);
+  expect(clock.timerCount()).toBe(0);
+  expect(await problems('late')).toEqual([]);
+});

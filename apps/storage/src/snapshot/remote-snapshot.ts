@@ -48,6 +48,7 @@ export class RemoteSnapshotUpload {
   #etag = '';
   #beat: Promise<void> = Promise.resolve();
   #cancelBeat = (): void => {};
+  #isEnding = false;
 
   constructor(private readonly parts: RemoteSnapshotParts) {
     this.#options = { signal: AbortSignal.any([parts.signal, this.#abort.signal]) };
@@ -77,8 +78,7 @@ export class RemoteSnapshotUpload {
       await store.putFile(`${snapshotFilesPrefix(name, this.#folder)}${path}`, join(local, path), { ...this.#options, condition: 'absent' });
       onBytes((done += bytes));
     });
-    this.#cancelBeat();
-    await this.#beat;
+    await this.#endBeats();
     this.#options.signal?.throwIfAborted();
     await this.#put('complete', JSON.parse(text) as Record<string, unknown>, this.#etag);
   }
@@ -86,9 +86,8 @@ export class RemoteSnapshotUpload {
   /** After a failure: nothing of it is left, or the collector finds it. Never rejects. */
   async giveUp(): Promise<void> {
     const { store, name, clock } = this.parts;
-    this.#cancelBeat();
     this.#abort.abort(new Error('the snapshot was given up'));
-    await this.#beat.catch(() => undefined);
+    await this.#endBeats();
     const late = new AbortController();
     const cancel = clock.after(cleanUpMsMax, () => late.abort());
     const options = { signal: late.signal };
@@ -111,16 +110,26 @@ export class RemoteSnapshotUpload {
   }
 
   #scheduleBeat(): void {
-    this.#cancelBeat = this.parts.clock.after(beatMs, () => {
-      this.#beat = this.#put('under way', {}, this.#etag).then(
-        () => this.#scheduleBeat(),
-        (error: unknown) => {
-          // Somebody has given it up; a store that does not answer for a while has no say in that.
-          if (error instanceof PreconditionFailed) this.#abort.abort(error);
-          else this.#scheduleBeat();
-        },
-      );
-    });
+    if (!this.#isEnding) this.#cancelBeat = this.parts.clock.after(beatMs, () => (this.#beat = this.#goOn()));
+  }
+
+  /** A beat behind the last word would take it back. */
+  async #endBeats(): Promise<void> {
+    this.#isEnding = true;
+    this.#cancelBeat();
+    await this.#beat;
+  }
+
+  /** Never rejects. A store that does not answer for a while gives nothing up; somebody else may have. */
+  async #goOn(): Promise<void> {
+    try {
+      await this.#put('under way', {}, this.#etag);
+    } catch (error) {
+      const head = await readHead(this.parts.store, this.parts.name, this.#options).catch(() => undefined);
+      if (head?.folder === this.#folder && head.state === 'under way') this.#etag = head.etag;
+      else if (head !== undefined || error instanceof PreconditionFailed) this.#abort.abort(error);
+    }
+    this.#scheduleBeat();
   }
 }
 
