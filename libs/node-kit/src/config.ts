@@ -197,6 +197,10 @@ export class StorageConfig {
   @Max(30_000)
   snapshotIntervalMinutes = 0;
 
+  @Key('Scheduled snapshots go into the remote store instead, as `remote:scheduled/NODE/TIME`.')
+  @IsBoolean()
+  snapshotRemote = false;
+
   @Key('Scheduled snapshots kept; the oldest go first.')
   @IsInt()
   @Min(1)

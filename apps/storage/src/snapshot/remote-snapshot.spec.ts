@@ -2,12 +2,17 @@ import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { FakeClock } from '@binnacle/testing/fake-clock';
+import { waitUntil } from '@binnacle/testing/wait-until';
 import { hourMs, TestableBucket } from '../../test/testable-bucket.js';
 import { openFolder } from '../../test/testable-uploads.js';
+import type { RemoteStore } from '../remote/remote-store.js';
 import { digestFile } from './file-digest.js';
 import { manifestText } from './manifest.js';
 import { downloadSnapshot, readRemoteManifest, remoteSnapshotName, RemoteSnapshotUpload, verifyRemoteSnapshot } from './remote-snapshot.js';
+import { SnapshotSchedule, stampOf } from './snapshot-schedule.js';
+import type { Snapshots } from './snapshots.js';
 
 let folder: string;
 let local: string;
@@ -158,4 +163,28 @@ test('a word of going on that is under way when it completes does not take the c
   await clock.advance(3_600_000);
   expect(clock.timerCount()).toBe(0);
   expect(await problems('late')).toEqual([]);
+});
+
+test('scheduled ones: as many stay as are kept, and one that was not completed is none', async () => {
+  const clock = new FakeClock();
+  const stamps = Array.from({ length: 4 }, (_, hour) => stampOf(clock.nowMs() + hour * hourMs));
+  const node = { id: 'n1', clock, config: { storage: { snapshotIntervalMinutes: 60, snapshotsKept: 2, snapshotRemote: true } }, log: { info() {}, error() {} }, addPart() {} };
+  let taken = 0;
+  const take = async (path: string) => {
+    await make(remoteSnapshotName(path) as string);
+    taken += 1;
+    return { path };
+  };
+  await attempt('scheduled/n1/2020-01-01T00-00-00Z', clock).claim();
+  const schedule = new SnapshotSchedule(node as unknown as NodeContext, { roots: () => ['/none'], take } as unknown as Snapshots, { isOn: () => true, store: () => bucket.store } as unknown as RemoteStore);
+  await schedule.start();
+  for (let run = 0; run < 4; run++) {
+    await clock.advance(run === 0 ? 0 : hourMs);
+    await waitUntil(async () => (await clock.advance(0), taken === run + 1));
+  }
+  const names = async () => (await bucket.keys()).flatMap((key) => /^snapshots\/scheduled\/n1\/([^/]+)\/manifest\.json$/.exec(key)?.[1] ?? []);
+  await waitUntil(async () => (await names()).length === 3);
+  expect(await names()).toEqual(['2020-01-01T00-00-00Z', ...stamps.slice(2)]);
+  for (const stamp of stamps.slice(2)) expect(await problems(`scheduled/n1/${stamp}`)).toEqual([]);
+  await schedule.drain();
 });

@@ -28,6 +28,9 @@ export function remoteSnapshotName(path: unknown): string | undefined {
   throw new BinnacleError('BAD_REQUEST', 'The name of a snapshot in the remote store has one to three parts joined by `/`: letters, digits and `. _ -`, at most 64 each, not beginning with a dot.');
 }
 
+/** What a client asks for to have it there. */
+export const remoteSnapshotPath = (name: string): string => `${prefix}${name}`;
+
 export interface RemoteSnapshotParts {
   readonly store: ObjectStore;
   readonly clock: Clock;
@@ -151,6 +154,13 @@ export async function readRemoteManifest(store: ObjectStore, name: string): Prom
   const { state, folder } = parseSnapshotHead(text);
   if (state !== 'complete') throw new Error(`${prefix}${name} is a half-made snapshot`);
   return { manifest: parseManifest(text, `the manifest of ${prefix}${name}`), prefix: snapshotFilesPrefix(name, folder) };
+}
+
+/** Without its manifest it is no snapshot: what is left when the rest of the removal does not happen is the collector's. */
+export async function removeRemoteSnapshot(store: ObjectStore, name: string): Promise<void> {
+  const { prefix: below } = await readRemoteManifest(store, name);
+  await store.delete(snapshotManifestKey(name));
+  for await (const { key } of store.list(below)) await store.delete(key);
 }
 
 /** Compares a snapshot in the remote store with its manifest, every byte. Rejects when there is no manifest that can be trusted. */

@@ -6,6 +6,7 @@ import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { manifestName } from './manifest.js';
+import type { RemoteStore } from '../remote/remote-store.js';
 import { namesToRemove, SnapshotSchedule, stampOf, timeOfStamp } from './snapshot-schedule.js';
 import type { Snapshots } from './snapshots.js';
 
@@ -49,7 +50,7 @@ describe('the schedule', () => {
       writeFileSync(join(path, manifestName), '{}');
       return { path };
     };
-    return new SnapshotSchedule(node as unknown as NodeContext, { roots: () => [root], take } as unknown as Snapshots);
+    return new SnapshotSchedule(node as unknown as NodeContext, { roots: () => [root], take } as unknown as Snapshots, {} as RemoteStore);
   }
 
   const kept = () => readdirSync(join(root, 'scheduled', 'n0')).sort();

@@ -1,8 +1,10 @@
-import { readdir, rm } from 'node:fs/promises';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, resolve } from 'node:path';
+import { ConfigError } from '@binnacle/node-kit/config-error';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
+import { ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { Injectable } from '@nestjs/common';
-import { manifestName } from './manifest.js';
+import { RemoteStore } from '../remote/remote-store.js';
+import { FolderPlace, RemotePlace, type ScheduledPlace } from './scheduled-place.js';
 import { Snapshots } from './snapshots.js';
 
 const minuteMs = 60_000;
@@ -28,11 +30,11 @@ export function namesToRemove(names: readonly string[], kept: number, newest: st
   return others.slice(0, Math.max(0, others.length - (kept - 1)));
 }
 
-/** Takes a snapshot every so often, in `scheduled/NODE/TIME` under the first snapshot root, and removes old ones of its own. */
+/** Takes a snapshot every so often, in `scheduled/NODE/TIME` under the first snapshot root or in the remote store, and removes old ones of its own. */
 @Injectable()
 export class SnapshotSchedule implements NodePart {
   readonly name = 'snapshot schedule';
-  readonly #folder: string;
+  readonly #place: ScheduledPlace;
   readonly #intervalMs: number;
   #cancel = (): void => {};
   #stopped = false;
@@ -40,8 +42,10 @@ export class SnapshotSchedule implements NodePart {
   constructor(
     private readonly node: NodeContext,
     private readonly snapshots: Snapshots,
+    private readonly remote: RemoteStore,
   ) {
-    this.#folder = resolve(snapshots.roots()[0] as string, 'scheduled', node.id);
+    const { snapshotRemote } = node.config.storage;
+    this.#place = snapshotRemote ? new RemotePlace(() => remote.store(), `scheduled/${node.id}`) : new FolderPlace(resolve(snapshots.roots()[0] as string, 'scheduled', node.id));
     this.#intervalMs = node.config.storage.snapshotIntervalMinutes * minuteMs;
     node.addPart(this);
   }
@@ -49,8 +53,14 @@ export class SnapshotSchedule implements NodePart {
   /** Goes on where the last process ended; the very first one is taken at once. */
   async start(): Promise<void> {
     if (this.#intervalMs === 0) return;
+    if (this.node.config.storage.snapshotRemote && !this.remote.isOn()) throw new ConfigError(['storage.snapshot-remote: there is no remote store: set remote.url']);
     const nowMs = this.node.clock.nowMs();
-    const newest = (await this.#names()).map(timeOfStamp).filter((ms) => ms !== undefined).reduce((a, b) => Math.max(a, b), 0);
+    // A remote store that is away cannot say: the snapshot is then due, and taken once the store is back.
+    const names = await this.#place.names().catch((error: unknown) => {
+      if (error instanceof ObjectStoreUnavailable) return [];
+      throw error;
+    });
+    const newest = names.map(timeOfStamp).filter((ms) => ms !== undefined).reduce((a, b) => Math.max(a, b), 0);
     // A stamp from the future, of a clock since set right, must not put it off for longer.
     this.#again(Math.min(this.#intervalMs, Math.max(0, newest + this.#intervalMs - nowMs)));
   }
@@ -66,10 +76,9 @@ export class SnapshotSchedule implements NodePart {
 
   async #run(): Promise<void> {
     try {
-      const { path } = await this.snapshots.take(join(this.#folder, stampOf(this.node.clock.nowMs())));
+      const { path } = await this.snapshots.take(this.#place.pathOf(stampOf(this.node.clock.nowMs())));
       this.#again(this.#intervalMs);
-      // The folder as it is without links.
-      await this.#removeOld(dirname(path), basename(path));
+      await this.#removeOld(path);
     } catch (error) {
       this.node.log.error({ err: error }, 'a scheduled snapshot was not made, or old ones not removed');
       this.#cancel();
@@ -77,19 +86,10 @@ export class SnapshotSchedule implements NodePart {
     }
   }
 
-  async #removeOld(folder: string, newest: string): Promise<void> {
-    for (const name of namesToRemove(await this.#names(), this.node.config.storage.snapshotsKept, newest)) {
-      // Without its manifest it is no snapshot, also when the rest of the removal does not happen.
-      await rm(join(folder, name, manifestName), { force: true });
-      await rm(join(folder, name), { recursive: true, force: true });
+  async #removeOld(newest: string): Promise<void> {
+    for (const name of namesToRemove(await this.#place.names(), this.node.config.storage.snapshotsKept, basename(newest))) {
+      await this.#place.remove(name, newest);
       this.node.log.info({ snapshot: name }, 'old scheduled snapshot removed');
     }
-  }
-
-  async #names(): Promise<string[]> {
-    return readdir(this.#folder).catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return [];
-      throw error;
-    });
   }
 }
