@@ -1,3 +1,4 @@
+import { BinnacleError } from '@binnacle/contracts/errors';
 import { type Clock, systemClock } from '@binnacle/cluster-state/clock';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
@@ -40,7 +41,8 @@ export async function openRows(dataDir: string, change: (config: NodeConfig) => 
   return Object.assign(rows, { store });
 }
 
-/** As if every region were this node's. */
-export function ownRows(store: RowStore, newest: (table: Table) => Table): RegionRows {
-  return new RegionRows(store, { newest } as unknown as Catalog, { refusal: () => undefined } as unknown as OwnRegions, { isOn: () => false } as unknown as RemoteStore);
+/** As if every region were this node's, but for rows that are away. */
+export function ownRows(store: RowStore, newest: (table: Table) => Table, isAway: (handle: Uint8Array) => boolean = () => false): RegionRows {
+  const refusal = (_table: Table, handle: Uint8Array): BinnacleError | undefined => (isAway(handle) ? new BinnacleError('NO_TARGET', 'away') : undefined);
+  return new RegionRows(store, { newest } as unknown as Catalog, { refusal } as unknown as OwnRegions, { isOn: () => false } as unknown as RemoteStore);
 }

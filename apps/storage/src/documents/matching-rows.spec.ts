@@ -17,6 +17,8 @@ let search: TestableSearch;
 let matching: MatchingRows;
 /** What others do between the index's answer and the writes. */
 let meanwhile: () => Promise<unknown>;
+/** Rows that have gone to another node. */
+let isAway: (handle: Uint8Array) => boolean;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), 'binnacle-matching-'));
@@ -31,7 +33,8 @@ beforeEach(async () => {
   meanwhile = async () => undefined;
   // Patched apart when they are larger than what one batch may hold up the thread for.
   const large = { patch: async (_table: unknown, patch: Buffer, _request: unknown, current: Buffer) => Buffer.from(JSON.stringify({ ...JSON.parse(current.toString()), ...JSON.parse(patch.toString()) })) };
-  const regions = ownRows(search.rows.store, () => shops);
+  isAway = () => false;
+  const regions = ownRows(search.rows.store, () => shops, (handle) => isAway(handle));
   const writer = new DocumentWriter(regions, large as unknown as LargeDocuments, { newest: () => shops } as unknown as Catalog);
   matching = new MatchingRows(search.rows.store, index as unknown as SearchIndex, writer, regions);
   await search.put(shops, ...['a', 'b', 'c', 'd'].map((id) => ({ id, city: 'Bern', staff: 1 })));
@@ -73,4 +76,13 @@ test('a large one that was changed is left, and whoever asked is told', async ()
 test('without a filter everything goes, changed or not', async () => {
   meanwhile = change;
   expect(await matching.delete(shops, undefined, none)).toBe(4);
+});
+
+test('the rest is deleted or patched although a row went to another node meanwhile, and whoever asked is told', async () => {
+  const how = { dirtyValues: 'reject', ...none } as const;
+  meanwhile = async () => (isAway = (handle) => handle.toString() === 'a');
+  await expect(matching.patch(shops, 'city:Bern', Buffer.from('{"staff":7}'), how)).rejects.toMatchObject({ code: 'NO_TARGET' });
+  expect(await documents()).toEqual({ a: 'Bern 1', b: 'Bern 7', c: 'Bern 7', d: 'Bern 7' });
+  await expect(matching.delete(shops, 'city:Bern', none)).rejects.toMatchObject({ code: 'NO_TARGET' });
+  expect(await documents()).toEqual({ a: 'Bern 1' });
 });

@@ -46,8 +46,9 @@ export class MatchingRows {
     }
   }
 
-  /** How many documents were deleted. */
+  /** How many documents were deleted. Rejects with NO_TARGET when some were not, or nobody knows whether for good. */
   async delete(table: Table, filterBy: string | undefined, options: WriteOptions): Promise<number> {
+    const refusals = new Refusals(options);
     let deleted = 0;
     for await (const { rows, filter } of inParts(filterBy === undefined ? this.#everything(table) : this.#pages(table, filterBy))) {
       const changes = rows.map(({ id, version }): RowChange => {
@@ -56,17 +57,17 @@ export class MatchingRows {
       });
       const results = await this.regions.write(table, changes, options);
       for (const result of results) {
-        // Another node's by now, which is asked too.
-        if (result instanceof BinnacleError && result.code === 'NO_TARGET') continue;
-        if (result instanceof BinnacleError) throw result;
-        if (result !== 'kept') deleted++;
+        if (result instanceof BinnacleError) refusals.add(result);
+        else if (result !== 'kept') deleted++;
       }
     }
+    refusals.throwFirst();
     return deleted;
   }
 
-  /** How many documents the patch was applied to. Throws what is wrong with the first one that it does not fit. */
+  /** How many documents the patch was applied to. Rejects with what is wrong with the first one that it does not fit, and otherwise as `delete`. */
   async patch(table: Table, filterBy: string, patch: Buffer, how: { dirtyValues: DirtyValues } & WriteOptions): Promise<number> {
+    const refusals = new Refusals(how);
     let patched = 0;
     for await (const { rows, filter } of inParts(this.#pages(table, filterBy))) {
       const writes: PreparedWrite[] = [];
@@ -76,10 +77,11 @@ export class MatchingRows {
       }
       for (const result of await this.writer.write(table, writes, how)) {
         if (!(result instanceof BinnacleError)) patched++;
-        // Deleted since it was found, changed so that it does not match, or another node's by now.
-        else if (result.code !== 'NOT_FOUND' && result.code !== 'NO_TARGET') throw result;
+        // Deleted since it was found, or changed so that it does not match.
+        else if (result.code !== 'NOT_FOUND') refusals.add(result);
       }
     }
+    refusals.throwFirst();
     return patched;
   }
 
@@ -105,6 +107,23 @@ export class MatchingRows {
       rows = [];
     }
     if (rows.length > 0) yield { rows };
+  }
+}
+
+/** Rows that went to another node meanwhile: it may have been asked before it had them. The others are not left for that, and then it is told. */
+class Refusals {
+  #first: BinnacleError | undefined;
+
+  constructor(private readonly options: WriteOptions) {}
+
+  /** Throws what all further rows would meet, too: a remote store that is away, for one. */
+  add(refusal: BinnacleError): void {
+    if (refusal.code !== 'NO_TARGET' || this.options.durability === 'remote') throw refusal;
+    this.#first ??= refusal;
+  }
+
+  throwFirst(): void {
+    if (this.#first !== undefined) throw this.#first;
   }
 }
 
