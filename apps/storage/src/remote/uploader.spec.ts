@@ -9,6 +9,7 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 import { openRows, type TestableRows } from '../../test/testable-rows.js';
 import { field, manifestsOf, openFolder, TestableUploads, type UploadsOptions } from '../../test/testable-uploads.js';
 import { columnChunks } from './column-chunks.js';
+import type { Manifest } from './manifest.js';
 
 let folder: string;
 let clock: FakeClock;
@@ -180,6 +181,26 @@ test('a log that loses its oldest part while it is read is made up for by the ro
   await uploader.uploadNow();
   expect(await readBucket('_handle, title')).toEqual([['a', '1']]);
   expect(uploader.status()).toMatchObject({ failuresInRow: 0, pendingRows: 0 });
+});
+
+test('a row that is overwritten while rows are scanned is in what is published, as the newer one', async () => {
+  await put([{ id: 'a', title: '1' }, { id: 'b', title: '1' }]);
+  let isTrimmed = true;
+  const given = {
+    ...bound(rows.store),
+    firstLogVersion: () => (isTrimmed ? rows.store.durableVersion() + 1 : rows.store.firstLogVersion()),
+    async *scanVersions(id: number) {
+      if (isTrimmed) await put([{ id: 'a', title: '2' }]);
+      isTrimmed = false;
+      yield* rows.store.scanVersions(id);
+    },
+  };
+  const { uploader } = await start({ regionCount: 1, rows: given });
+  const published: Manifest[] = [];
+  uploader.onPublished(({ manifest }) => void published.push(manifest));
+  await uploader.uploadNow();
+  expect(published.map(({ uploadedVersion, segments }) => [uploadedVersion, segments.map(({ maxVersion, rows: count }) => [maxVersion, count])])).toEqual([[3, [[2, 1], [3, 1]]]]);
+  expect(await readBucket('_handle, title')).toEqual([['a', '2'], ['b', '1']]);
 });
 
 test('whoever lost a region to a newer term publishes nothing more in it, and goes on with the others', async () => {

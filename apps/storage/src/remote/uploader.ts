@@ -10,7 +10,7 @@ import { eachOf, RegionUploads, type RegionState } from './region-uploads.js';
 import { RowScanUpload } from './row-scan-upload.js';
 import { columnsOf } from './segment-columns.js';
 import type { SegmentFile } from './segment-file.js';
-import type { SliceRegion } from './segment-job.js';
+import type { SegmentJobResult, SliceRegion } from './segment-job.js';
 import { SegmentThread } from './segment-thread.js';
 import { UploadMetrics } from './upload-metrics.js';
 import type { UploadedRegions } from './upload-regions.js';
@@ -38,6 +38,8 @@ const retryMsMax = 30_000;
 /** Rows of one slice in memory, with 400 bytes for each of them besides its own. */
 const sliceBytesMax = 128 * mebibyte;
 const putsTogether = 4;
+/** Each of them uploads only what was written during the one before: so many, until the log lasts for as long as one takes. */
+const scansMax = 4;
 /** What was acknowledged without waiting for the disk is on it soon, or the disk is broken. */
 const durableWaitMs = 5_000;
 const stopDeadlineMs = 10_000;
@@ -201,6 +203,7 @@ export class Uploader implements NodePart {
     this.#state.captured();
     const toVersion = await this.#durable(rows.appliedVersion());
     const states = all.filter(({ covered }) => covered <= toVersion);
+    const ahead = all.find((state) => !states.includes(state));
     for (let live = states; ; ) {
       live = live.filter(({ own, known }) => this.uploads.known(own.region.id) === known);
       const trimmed = live.filter(({ covered }) => covered < toVersion && covered + 1 < rows.firstLogVersion());
@@ -215,7 +218,7 @@ export class Uploader implements NodePart {
       await this.uploads.publish(state, { segments: [], uploadedVersion: toVersion, completeToMs }, { signal: this.#stopping.signal });
     });
     if (failure !== undefined) throw failure;
-    refuseLostRows(all, toVersion);
+    if (ahead !== undefined) throw lostRows(ahead, toVersion);
   }
 
   /** Resolves when everything acknowledged so far is on disk, to the newest version that is. */
@@ -232,7 +235,7 @@ export class Uploader implements NodePart {
   async #uploadSlice(states: readonly RegionState[], afterVersion: number, toVersion: number, completeToMs: number): Promise<void> {
     const regions = states.filter(({ covered }) => covered < toVersion);
     try {
-      const slice = await this.#thread.run({ kind: 'slice', logFolder: this.parts.rows.logFolder(), afterVersion, toVersion, bytesMax: sliceBytesMax, regions: regions.map(sliceRegion) });
+      const slice = await this.#slice(regions, afterVersion, toVersion);
       const isLast = slice.toVersion === toVersion;
       await eachOf(regions, putsTogether, async (state) => {
         const files = slice.segments.filter(({ regionId }) => regionId === state.own.region.id);
@@ -260,14 +263,43 @@ export class Uploader implements NodePart {
 
   /** From the rows themselves: nothing of the log is needed for versions up to the one at which it begins. */
   async #scan(states: readonly RegionState[], completeToMs: number): Promise<void> {
-    const version = await this.#durable(this.parts.rows.appliedVersion());
-    this.parts.node.log.warn({ regions: states.map(({ own }) => own.region.id), version }, 'the log was trimmed before it was uploaded: the rows are scanned');
+    const { rows, node } = this.parts;
+    node.log.warn({ regions: states.map(({ own }) => own.region.id) }, 'the log was trimmed before it was uploaded: the rows are scanned');
     for (const state of states) {
-      const scan = new RowScanUpload(this.parts.rows, this.#thread, sliceRegion(state), version);
-      const segments = [];
-      for await (const file of scan.files(this.#stopping.signal)) segments.push(await this.#put(state, file));
-      await this.uploads.publish(state, { segments, uploadedVersion: version, completeToMs }, { signal: this.#stopping.signal });
+      const segments: Segment[] = [];
+      let afterVersion = state.covered;
+      for (let scans = 1; ; scans++) {
+        const version = await this.#durable(rows.appliedVersion());
+        const scan = new RowScanUpload(rows, this.#thread, { ...sliceRegion(state), afterVersion }, version);
+        for await (const file of scan.files(this.#stopping.signal)) segments.push(await this.#put(state, file));
+        afterVersion = version;
+        // What was overwritten before the scan came to it is in the log alone: without that there would be holes in what is published.
+        const uploadedVersion = await this.#durable(rows.appliedVersion());
+        try {
+          segments.push(...(await this.#slices(state, version, uploadedVersion)));
+        } catch (error) {
+          if (!(error instanceof LogTrimmedError) || scans === scansMax) throw error;
+          continue;
+        }
+        await this.uploads.publish(state, { segments, uploadedVersion, completeToMs }, { signal: this.#stopping.signal });
+        break;
+      }
     }
+  }
+
+  async #slices(state: RegionState, afterVersion: number, toVersion: number): Promise<Segment[]> {
+    const segments: Segment[] = [];
+    for (let reached = afterVersion; reached < toVersion; ) {
+      const slice = await this.#slice([state], reached, toVersion);
+      for (const { file } of slice.segments) segments.push(await this.#put(state, file));
+      await this.#thread.discard();
+      reached = slice.toVersion;
+    }
+    return segments;
+  }
+
+  #slice(states: readonly RegionState[], afterVersion: number, toVersion: number): Promise<SegmentJobResult> {
+    return this.#thread.run({ kind: 'slice', logFolder: this.parts.rows.logFolder(), afterVersion, toVersion, bytesMax: sliceBytesMax, regions: states.map(sliceRegion) });
   }
 }
 
@@ -278,8 +310,6 @@ function sliceRegion({ own, covered, versionBase }: RegionState): SliceRegion {
 }
 
 /** The data folder is older than what was uploaded from it: versions would be given a second time. */
-function refuseLostRows(states: readonly RegionState[], newestVersion: number): void {
-  const ahead = states.find(({ covered }) => covered > newestVersion);
-  if (ahead === undefined) return;
-  throw new Error(`region ${ahead.own.region.id} was uploaded up to version ${ahead.covered} of this node's log, which ends with ${newestVersion}: its data folder was replaced by an older one`);
+function lostRows({ own, covered }: RegionState, newestVersion: number): Error {
+  return new Error(`region ${own.region.id} was uploaded up to version ${covered} of this node's log, which ends with ${newestVersion}: its data folder was replaced by an older one`);
 }
