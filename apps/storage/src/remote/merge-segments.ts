@@ -8,10 +8,13 @@ import { plainColumn, sqlTypeOf } from './segment-columns.js';
 import { describeSegment, segmentDocumentBytesMax, type SegmentFile, writeSegment } from './segment-file.js';
 import type { MergeJob, SegmentJobResult } from './segment-job.js';
 
+/** Which input a row is of. No field has that name. */
+const inputColumn = plainColumn;
+
 /** The newest row of each handle in some segments as new ones that do not overlap, each with as many documents as may be in memory together. */
 export async function mergeSegments({ inputs, dropsMarks, schemaVersion, columns, output }: MergeJob): Promise<SegmentJobResult> {
   return withDatabase(output.limits, async (connection) => {
-    // Small: of all rows only the handle and the version.
+    // Small: of all rows only the handle, the version and the input.
     await connection.run(`CREATE TABLE newest AS ${newestVersions(inputs.map(({ path }) => path), dropsMarks)}`);
     const [[rows, documentBytes] = []] = await answer(connection, `SELECT (SELECT count(*) FROM newest), sum(total_uncompressed_size) FILTER (path_in_schema = ${literal(documentColumn)}) FROM parquet_metadata([${inputs.map(({ path }) => literal(path)).join(', ')}])`);
     const ranges = await handleRanges(connection, inputs.map(({ path }) => path), Number(rows), Number(documentBytes ?? 0));
@@ -19,8 +22,8 @@ export async function mergeSegments({ inputs, dropsMarks, schemaVersion, columns
     let written = 0;
     for (const range of ranges) {
       const path = join(output.folder, `${randomUUID()}.parquet`);
-      const source = inputs.map((input) => `SELECT ${selected(columns, input.columns)} FROM ${rowsOf(input.path, input.columns, columns)} WHERE ${range}`).join(' UNION ALL ');
-      const query = `SELECT given.* FROM (${source}) given JOIN (FROM newest WHERE ${range}) USING (${handleColumn}, ${versionColumn}) ORDER BY ${handleColumn}`;
+      const source = inputs.map((input, index) => `SELECT ${selected(columns, input.columns)}, ${index} AS ${inputColumn} FROM ${rowsOf(input.path, input.columns, columns)} WHERE ${range}`).join(' UNION ALL ');
+      const query = `SELECT given.* EXCLUDE (${inputColumn}) FROM (${source}) given JOIN (FROM newest WHERE ${range}) USING (${handleColumn}, ${versionColumn}, ${inputColumn}) ORDER BY ${handleColumn}`;
       await writeSegment(connection, query, path, Number(rows), Number(documentBytes ?? 0));
       const file = await describeSegment(connection, path, columns, schemaVersion);
       written += file?.rows ?? 0;
@@ -32,10 +35,11 @@ export async function mergeSegments({ inputs, dropsMarks, schemaVersion, columns
   });
 }
 
-/** The handle and version of the newest row of each handle. */
-export function newestVersions(paths: readonly string[], dropsMarks: boolean): string {
+/** The newest row of each handle: its version, and which input has it. An upload whose answer got lost may be in two of them. */
+function newestVersions(paths: readonly string[], dropsMarks: boolean): string {
+  const rows = paths.map((path, input) => `SELECT ${handleColumn}, ${versionColumn}, ${deletedColumn}, ${input} AS ${inputColumn} FROM read_parquet(${literal(path)})`);
   const having = dropsMarks ? `HAVING NOT arg_max(${deletedColumn}, ${versionColumn})` : '';
-  return `SELECT ${handleColumn}, max(${versionColumn}) AS ${versionColumn} FROM read_parquet([${paths.map(literal).join(', ')}]) GROUP BY ${handleColumn} ${having}`;
+  return `SELECT ${handleColumn}, max(${versionColumn}) AS ${versionColumn}, arg_max(${inputColumn}, ${versionColumn}) AS ${inputColumn} FROM (${rows.join(' UNION ALL ')}) GROUP BY ${handleColumn} ${having}`;
 }
 
 /** Conditions on the handle that cut all rows into parts with about so many document bytes as a segment may have. */

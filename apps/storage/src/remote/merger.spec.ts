@@ -82,6 +82,17 @@ test('of each handle the newest row is left, and marks only as long as there is 
   expect((await query('_handle, n')).filter(([handle]) => String(handle).length === 1)).toEqual([['a', '2'], ['c', '3'], ['x', '1']]);
 });
 
+test('rows that are in several segments are merged all the same, and are there once', async () => {
+  await upload({ id: 'a', n: 1 }, { id: 'b', n: 1 });
+  await remove('b');
+  const [state] = (await uploads.uploader.uploads.refresh({})).states;
+  if (state === undefined) return;
+  await uploads.uploader.uploads.change(state, [], (known) => ({ ...known, segments: known.segments.flatMap((segment) => [segment, segment]) }), {});
+  await uploads.merger.mergeAll();
+  expect((await manifest()).segments).toMatchObject([{ level: 1, rows: 1 }]);
+  expect(await query('_handle, n')).toEqual([['a', '1']]);
+});
+
 test('what was published while it merged stays behind the output, and the merge is done once', async () => {
   await upload({ id: 'a', n: 1 });
   await upload({ id: 'b', n: 1 });

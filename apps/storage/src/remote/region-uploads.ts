@@ -32,6 +32,9 @@ const readsTogether = 8;
 /** A published manifest may have been changed by the collector because it took the files for abandoned: they are gone, and have to be made again. */
 class CollectedError extends Error {}
 
+/** An upload that seemed to have failed took effect after all: what it brought is not to be published a second time. */
+class PublishedBeforeError extends Error {}
+
 /** The regions this node publishes in, and what it knows of their manifests. */
 export class RegionUploads {
   readonly #states = new Map<number, RegionState>();
@@ -95,13 +98,17 @@ export class RegionUploads {
     const isPublished = await this.change(
       state,
       segments,
-      (manifest) => ({
-        ...manifest,
-        uploadedVersion: Math.max(manifest.uploadedVersion, version),
-        completeToMs: Math.max(manifest.completeToMs, completeToMs),
-        logFrom: Math.max(manifest.logFrom, this.regions.logFrom?.(manifest.regionId, version) ?? 0),
-        segments: [...manifest.segments, ...segments],
-      }),
+      (manifest) => {
+        const known = state.known.manifest.uploadedVersion;
+        if (manifest.uploadedVersion > known) throw new PublishedBeforeError(`the manifest of region ${manifest.regionId} shows version ${manifest.uploadedVersion}, and ${known} was known`);
+        return {
+          ...manifest,
+          uploadedVersion: Math.max(manifest.uploadedVersion, version),
+          completeToMs: Math.max(manifest.completeToMs, completeToMs),
+          logFrom: Math.max(manifest.logFrom, this.regions.logFrom?.(manifest.regionId, version) ?? 0),
+          segments: [...manifest.segments, ...segments],
+        };
+      },
       options,
     );
     if (isPublished) state.covered = Math.max(state.covered, uploadedVersion);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DuckDBInstance } from '@duckdb/node-api';
 import { FaultyStore } from '@binnacle/object-store/faulty-store';
-import type { ObjectStore } from '@binnacle/object-store/object-store';
+import { type ObjectStore, ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { openRows, type TestableRows } from '../../test/testable-rows.js';
@@ -117,6 +117,34 @@ test('a store where a fifth of all operations fails, before or after they took e
   expect(Math.max(...versions)).toBe(1_200);
   const segments = (await manifestsOf(store, 1)).flatMap((manifest) => manifest.segments.map(({ key }) => key));
   expect(new Set(segments).size).toBe(segments.length);
+});
+
+test('a manifest that gets to the store after its upload had been given up is published once, and merges go on', async () => {
+  let late: (() => Promise<unknown>) | undefined;
+  class SlowStore extends FaultyStore {
+    override async put(...[key, body, options]: Parameters<FaultyStore['put']>): ReturnType<FaultyStore['put']> {
+      const isFirst = late === undefined && key.endsWith('manifest.json') && body.toString().includes('.parquet');
+      if (!isFirst) {
+        await late?.();
+        late = late && (async () => undefined);
+        return super.put(key, body, options);
+      }
+      late = () => super.put(key, body, options);
+      throw new ObjectStoreUnavailable('the answer takes too long');
+    }
+  }
+  await uploads.stop();
+  uploads = new TestableUploads({ dataDir: folder, clock, rows: rows.store, store: new SlowStore(store), tables: [table], mergeLimits, regionCount: 1 });
+  await uploads.start();
+  await write(100);
+  await expect(uploads.uploader.uploadNow()).rejects.toThrow('takes too long');
+  await until(() => uploads.uploader.status().pendingRows === 0, 1_000);
+  const segments = async (): Promise<unknown[]> => (await manifestsOf(store, 1)).flatMap((manifest) => manifest.segments.map(({ rows: count, level }) => [level, count]));
+  expect(await segments()).toEqual([[0, 100]]);
+  await write(1);
+  await uploads.uploader.uploadNow();
+  await uploads.merger.mergeAll();
+  expect(await segments()).toEqual([[1, 101]]);
 });
 
 test('a store that takes two seconds for everything only delays uploads', async () => {
