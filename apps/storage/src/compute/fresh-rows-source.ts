@@ -63,13 +63,16 @@ export class FreshRowsSource implements NodePart {
 
   /** Sees every write that was acknowledged before the call. */
   async answer(questions: readonly FreshRegionQuestion[]): Promise<FreshAnswer> {
+    // What is loaded of a region lies in the log, too: `to` must not be from before the end of that.
+    const claims = new Map(questions.map(({ regionId }) => [regionId, this.parts.claimed(regionId)]));
     const to = await this.#readable();
     await this.#look(to);
     const wanted: Wanted[] = [];
     const regions = questions.map((question): FreshRegionAnswer | Wanted => {
       const { regionId, term } = question;
       const claim = this.parts.claimed(regionId);
-      if (claim === undefined) return { regionId, state: 'elsewhere' };
+      const before = claims.get(regionId);
+      if (claim === undefined || before?.term !== claim.term || before.versionBase !== claim.versionBase) return { regionId, state: 'elsewhere' };
       // A manifest of another term counts in versions of another log.
       if (claim.term !== term) return { regionId, state: 'behind', term: claim.term, to: 0 };
       const want = { regionId, ...claim, after: Math.max(0, question.after - claim.versionBase), lines: [] };

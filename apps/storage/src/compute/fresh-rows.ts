@@ -162,13 +162,14 @@ export class FreshRows implements NodePart {
     return { regionId, term, after: uploaded };
   }
 
+  /** Two nodes may be asked for a region while it moves: their logs are not mixed. */
   async #keep(answer: Extract<FreshRegionAnswer, { state: 'rows' }>, question: FreshRegionQuestion, rows: Buffer): Promise<void> {
     const { regionId, term, versionBase, to, lineBytes } = answer;
     let kept = this.#kept.get(regionId);
     if (kept === undefined) {
       kept = { term, versionBase, parts: new FreshParts(this.parts.folder, question.after - versionBase) };
       this.#kept.set(regionId, kept);
-    }
+    } else if (kept.term !== term || kept.versionBase !== versionBase || kept.versionBase + kept.parts.to !== question.after) return;
     await kept.parts.add([rows], to - versionBase, lineBytes);
     const uploaded = this.parts.current(regionId)?.manifest;
     if (uploaded?.term === term) kept.parts.dropUpTo(uploaded.uploadedVersion - versionBase);
@@ -182,7 +183,7 @@ export class FreshRows implements NodePart {
     if (answer === undefined || answer.state === 'elsewhere' || known === undefined || known.manifest.term !== region.term) return {};
     const { term, uploadedVersion } = known.manifest;
     if (answer.state === 'behind') return answer.to > 0 ? { behind: { term: answer.term, version: answer.to } } : {};
-    if (answer.term !== term || kept?.term !== term) return {};
+    if (answer.term !== term || kept?.term !== term || kept.versionBase !== answer.versionBase || kept.versionBase + kept.parts.to < answer.to) return {};
     const from = uploadedVersion - kept.versionBase;
     if (from < kept.parts.from) return {};
     const to = Math.max(from, kept.parts.to);
