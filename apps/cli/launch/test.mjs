@@ -18,6 +18,11 @@ const requirements = [
   { package: 'binutils', found: () => onPath('nm') && onPath('readelf') },
   { package: 'golang-go', found: () => onPath('go') || fs.existsSync('/usr/local/go/bin/go') },
   { package: 'chromium', found: () => onPath('chromium') },
+  // The S3 server; `monmaptool` comes with the monitor.
+  { package: 'ceph-mon', found: () => onPath('ceph-mon') && onPath('monmaptool') },
+  { package: 'ceph-osd', found: () => onPath('ceph-osd') },
+  { package: 'ceph-common', found: () => onPath('ceph') },
+  { package: 'radosgw', found: () => onPath('radosgw') && onPath('radosgw-admin') },
 ];
 
 function onPath(program) {
