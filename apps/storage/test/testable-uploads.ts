@@ -33,6 +33,8 @@ export interface UploadsOptions {
   readonly term?: number;
   readonly change?: (config: NodeConfig) => void;
   readonly mergeLimits?: MergeLimits;
+  /** Of every region. */
+  readonly leftAt?: readonly string[];
 }
 
 /** An uploader and a merger that own every region of some tables, with only what they need of a node. */
@@ -65,7 +67,9 @@ export class TestableUploads {
   }
 
   regions(): UploadedRegion[] {
-    return this.options.tables.flatMap((table) => Array.from({ length: this.regionCount }, (_, index) => ({ table, region: { id: regionId(table.id, index) }, regionCount: this.regionCount })));
+    const { tables, leftAt } = this.options;
+    const regionOf = (table: TestTable, index: number) => ({ id: regionId(table.id, index), ...(leftAt && { leftAt }) });
+    return tables.flatMap((table) => Array.from({ length: this.regionCount }, (_, index) => ({ table, region: regionOf(table, index), regionCount: this.regionCount })));
   }
 
   /** Claims every region, in the store as it is. */

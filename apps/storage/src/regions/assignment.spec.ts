@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import type { Table } from '../tables/schema.js';
-import { Absences, loadsOf, placedRegions, withMoves, withoutLeft } from './assignment.js';
+import { Absences, loadsOf, placedRegions, withMoves, withoutLeft, withTermAbove } from './assignment.js';
 import { regionId } from './region.js';
 
 let lastId = 0;
@@ -21,6 +21,15 @@ test('regions of a node that is gone are spread over those that live, each in a 
   expect(moved[0]?.regions[2]).toMatchObject({ leftAt: ['gone'] });
   expect(moved[1]).toBe(tables[1]);
   expect(withoutLeft(moved, new Set([regionId(tables[0]?.id ?? 0, 2)]), 'gone')[0]?.regions[2]).not.toHaveProperty('leftAt');
+});
+
+test('a region whose manifest is ahead of the catalog comes into a term above it, unless it was given away meanwhile', () => {
+  const tables = [tableOn('a', 'b')];
+  const [, { id = 0 } = {}] = tables[0]?.regions ?? [];
+  const owner = { regionId: id, node: 'b', term: 1 };
+  expect(withTermAbove(tables, owner, { writeNode: 'x', term: 7 })[0]?.regions[1]).toEqual({ id, writeNode: 'b', term: 8, leftAt: ['b', 'x'] });
+  expect(withTermAbove(tables, { ...owner, node: 'a' }, { writeNode: 'x', term: 7 })).toBe(tables);
+  expect(withTermAbove(tables, { ...owner, term: 2 }, { writeNode: 'x', term: 7 })).toBe(tables);
 });
 
 test('nothing moves when nobody is gone, nobody could take it, or only so much at once', () => {

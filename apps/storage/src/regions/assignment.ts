@@ -39,6 +39,20 @@ export function withMoves(tables: readonly Table[], live: readonly string[], gon
   return moves === 0 ? tables : changed;
 }
 
+/**
+ * The tables with that region of that node in a term above what the remote store has of it. The same array when the region is in another term by now: then
+ * it was given away, and the manifest is right. The node the manifest names may have rows of its own, so it comes on the list.
+ */
+export function withTermAbove(tables: readonly Table[], owner: { regionId: number; node: string; term: number }, newer: { writeNode: string; term: number }): readonly Table[] {
+  const isBehind = ({ id, writeNode, term }: Region): boolean => id === owner.regionId && writeNode === owner.node && term === owner.term && term <= newer.term;
+  if (!tables.some(({ regions }) => regions.some(isBehind))) return tables;
+  const raised = (region: Region): Region => {
+    if (!isBehind(region)) return region;
+    return { ...region, term: newer.term + 1, leftAt: [...new Set([...(region.leftAt ?? []), owner.node, newer.writeNode])] };
+  };
+  return tables.map((table) => (table.regions.some(isBehind) ? { ...table, regions: table.regions.map(raised) } : table));
+}
+
 /** The tables without the node on the lists of who may still have rows of these regions. The same array when it is on none. */
 export function withoutLeft(tables: readonly Table[], regionIds: ReadonlySet<number>, nodeId: string): readonly Table[] {
   const isLeft = ({ id, leftAt = [] }: Region): boolean => regionIds.has(id) && leftAt.includes(nodeId);

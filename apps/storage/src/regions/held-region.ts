@@ -20,6 +20,8 @@ export class HeldRegion {
   origins: Origins = new Map();
   log: RegionLog | undefined;
   opening: Promise<RegionLog> | undefined;
+  /** Before it is ready: from which position on the commit log may have rows of it that are not in segments. */
+  logNeededFrom = 0;
   readonly #cancels: (() => void)[] = [];
   #isAborted = false;
 
@@ -39,6 +41,16 @@ export class HeldRegion {
   /** Nothing is done for it any more. */
   get isOver(): boolean {
     return this.isLost || this.#isAborted;
+  }
+
+  /** Of the commit log, by the region itself: once it is ready, the uploader says what it needs. */
+  neededFrom(): number {
+    return this.isReady ? Infinity : this.logNeededFrom;
+  }
+
+  /** The oldest delete mark that tells a late row that a client deleted it here. */
+  marksNeededFrom(): number {
+    return Math.min(this.neededFrom(), (this.loaded?.loadedTo ?? 0) + 1);
   }
 
   onAbort(cancel: () => void): void {

@@ -7,12 +7,14 @@ import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance } from 'fastify';
 import { RemoteStore } from '../remote/remote-store.js';
 import { type RowChange, RowStore } from '../row-store.js';
-import { eachSegmentRow } from './loaded-rows.js';
+import { nextHandOver, type Ownership } from './hand-overs.js';
+import { LateOrigins } from './late-origins.js';
 import { decodeLogObject, type LoggedRow } from './log-object.js';
 import { OwnRegions } from './own-regions.js';
 import type { HeldRegion } from './held-region.js';
 import type { LoadedRegion } from './region-file.js';
-import { foundUploaded, type Origins } from './take-over.js';
+import type { Origins } from './take-over.js';
+import { UploadedVersions } from './uploaded-versions.js';
 
 /** Formula: the rows of one request, the last of which may be a document of 16 MiB, and their heads. */
 const bodyBytesMax = 24 * 2 ** 20;
@@ -23,13 +25,23 @@ const bodyBytesMax = 24 * 2 ** 20;
  */
 @Injectable()
 export class LateRowsTaker implements OnModuleInit {
+  readonly #uploaded: UploadedVersions;
+  readonly #origins: LateOrigins;
+  /** Settles once what an earlier process took of the region is known. */
+  readonly #known = new WeakMap<HeldRegion, Promise<void>>();
+
   constructor(
     private readonly node: NodeContext,
     private readonly adapter: HttpAdapterHost,
     private readonly rows: RowStore,
-    private readonly remote: RemoteStore,
+    remote: RemoteStore,
     private readonly own: OwnRegions,
-  ) {}
+  ) {
+    const folder = join(node.config.dataDir, 'storage');
+    const segmentsOf = async ({ owner }: HeldRegion) => (await own.manifests.read(owner.tableId, owner.regionId))?.manifest.segments ?? [];
+    this.#uploaded = new UploadedVersions({ clock: node.clock, store: () => remote.store(), folder: join(folder, 'loading'), segmentsOf });
+    this.#origins = new LateOrigins(join(folder, 'late-rows'));
+  }
 
   onModuleInit(): void {
     void this.adapter.httpAdapter.getInstance<FastifyInstance>().register(async (scope) => {
@@ -38,18 +50,20 @@ export class LateRowsTaker implements OnModuleInit {
       scope.addContentTypeParser('*', { parseAs: 'buffer', bodyLimit: bodyBytesMax }, (_request, body, done) => done(null, body));
       scope.post('/internal/v1/late-rows', { bodyLimit: bodyBytesMax }, async (request) => {
         const { head, rows } = decodeLogObject(request.body as Buffer, 'the request');
-        return { taken: await this.take(Number(head.id), head.versionBase, rows) };
+        return { taken: await this.take(Number(head.id), head, rows) };
       });
     });
   }
 
-  /** How many counted. Resolves once they are durable. Rejects with NOT_READY while the region is not loaded here. `versionBase`: of who wrote them. */
-  async take(regionId: number, versionBase: number, late: readonly LoggedRow[]): Promise<number> {
+  /** How many counted, of rows which that owner wrote. Resolves once they are durable. Rejects with NOT_READY while the region is not loaded here. */
+  async take(regionId: number, from: Ownership, late: readonly LoggedRow[]): Promise<number> {
     const held = this.own.held(regionId);
     const { loaded, claim } = held ?? {};
     if (held?.isReady !== true || loaded === undefined || claim === undefined) throw new BinnacleError('NOT_READY', 'the region is not here, or not loaded yet', { retryAfterS: 1 });
-    const uploaded = await this.#uploadedVersions(held, late.filter(({ version }) => version <= loaded.uploadedBefore));
-    const isDirect = foundUploaded(held, versionBase) === held.handOvers.at(-1);
+    await this.#knownOf(held);
+    // Others may have written and uploaded these after that.
+    const uploaded = await this.#uploaded.of(held, late.filter(({ version }) => version <= loaded.uploadedBefore).map(({ handle }) => handle));
+    const isDirect = nextHandOver(held, from) === held.handOvers.at(-1);
     const changes = late.map((row): RowChange => {
       const key = row.handle.toString('latin1');
       const decide: Extract<RowChange, { decide: unknown }>['decide'] = (current, position) => {
@@ -61,29 +75,32 @@ export class LateRowsTaker implements OnModuleInit {
       return { handle: row.handle, decide };
     });
     const results = await this.rows.write(loaded.tableId, changes, { durability: 'fsync' });
-    let taken = 0;
+    const taken: [key: string, position: number, version: number][] = [];
     for (const [index, result] of results.entries()) {
       if (result instanceof BinnacleError) throw result;
       if (result === 'kept') continue;
-      taken++;
       const { handle, version } = late[index] as LoggedRow;
+      const key = handle.toString('latin1');
       // Of two former owners the later one counts, whoever comes back first.
-      held.origins.set(handle.toString('latin1'), { position: result.version, version });
+      held.origins.set(key, { position: result.version, version });
+      taken.push([key, result.version, version]);
     }
-    return taken;
+    await this.#origins.append(regionId, taken);
+    return taken.length;
   }
 
-  /** Of rows which others may have written and uploaded after that: their versions in the remote store. Rare, so a scan of the region may do. */
-  async #uploadedVersions({ owner }: HeldRegion, late: readonly LoggedRow[]): Promise<ReadonlyMap<string, number>> {
-    const versions = new Map<string, number>();
-    if (late.length === 0) return versions;
-    const wanted = new Set(late.map(({ handle }) => handle.toString('latin1')));
-    const known = await this.own.manifests.read(owner.tableId, owner.regionId);
-    const folder = join(this.node.config.dataDir, 'storage', 'loading');
-    await eachSegmentRow(this.remote.store(), known?.manifest.segments ?? [], folder, async (rows) => {
-      for (const { handle, version } of rows) if (wanted.has(handle.toString('latin1'))) versions.set(handle.toString('latin1'), version);
-    });
-    return versions;
+  /** What is kept about late rows goes with the last of those who may come with some. */
+  async forgetLeft(): Promise<void> {
+    const awaited = this.own.assigned().filter(({ region }) => region.leftAt !== undefined).map(({ region }) => region.id);
+    await this.#uploaded.removeOthers(new Set(awaited.flatMap((id) => this.own.held(id) ?? [])));
+    await this.#origins.removeOthers(new Set(awaited));
+  }
+
+  #knownOf(held: HeldRegion): Promise<void> {
+    const reading = this.#known.get(held) ?? this.#origins.readInto(held.owner.regionId, held.origins);
+    this.#known.set(held, reading);
+    reading.catch(() => this.#known.delete(held));
+    return reading;
   }
 }
 

@@ -8,12 +8,13 @@ import { RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import { WriteNodes } from '../tables/write-nodes.js';
 import { withoutLeft } from './assignment.js';
+import { handOversMax, nextHandOver } from './hand-overs.js';
 import { LateRowsTaker } from './late-rows-taker.js';
 import { encodeLogObject, type LoggedRow } from './log-object.js';
 import { OwnRegions } from './own-regions.js';
 import type { FormerRegion } from './region-file.js';
 import type { Region } from './region.js';
-import { foundUploaded, handOversMax, isIn, removeRegionRows } from './take-over.js';
+import { isIn, removeRegionRows } from './take-over.js';
 
 const retryMs = 1_000;
 const sliceBytesMax = 16 * 2 ** 20;
@@ -48,9 +49,6 @@ export class LateRows implements NodePart {
   async start(): Promise<void> {
     if (!this.remote.isOn()) return;
     this.own.onFormer(() => this.#run());
-    // The commit log is where they are, deletes among them.
-    this.rows.keepLogFor({ position: () => (this.own.former().length > 0 ? 0 : Infinity) });
-    this.rows.keepMarks(() => (this.own.former().length > 0 ? 0 : Infinity));
     this.#run();
   }
 
@@ -83,7 +81,9 @@ export class LateRows implements NodePart {
     }
     try {
       await this.#forgetLeft();
-    } catch {
+      await this.taker.forgetLeft();
+    } catch (error) {
+      this.node.log.debug({ err: error }, 'that rows were handed over could not be noted yet');
       return false;
     }
     return isDone;
@@ -100,7 +100,7 @@ export class LateRows implements NodePart {
     const region = table.regions[former.index] as Region;
     const manifest = (await this.own.manifests.read(former.tableId, former.regionId))?.manifest;
     if (manifest === undefined || manifest.term < region.term) return false;
-    const next = foundUploaded(manifest, former.versionBase);
+    const next = nextHandOver(manifest, former);
     // Nobody has taken it over entirely yet.
     if (next === undefined) return false;
     // Where the one that came next is not known any more, everything is sent, and looked up by whoever takes it.
@@ -108,11 +108,11 @@ export class LateRows implements NodePart {
     const uploadedVersion = isForgotten ? former.versionBase : next.uploadedVersion;
     let sent = 0;
     const send = async (rows: readonly LoggedRow[]): Promise<void> => {
-      if (region.writeNode === this.node.id) await this.taker.take(former.regionId, former.versionBase, rows);
+      if (region.writeNode === this.node.id) await this.taker.take(former.regionId, former, rows);
       else await this.#send(region, table.name, former, rows);
       sent += rows.length;
     };
-    await this.#eachLate(former, Math.max(0, uploadedVersion - former.versionBase), send);
+    await this.#eachLate(former, Math.max(former.loadedTo, uploadedVersion - former.versionBase), send);
     if (region.writeNode !== this.node.id) await removeRegionRows(this.rows, former);
     await this.own.forgetFormer(former);
     this.node.log.info({ regionId: former.regionId, to: region.writeNode, rows: sent }, 'a region of this node went to another one, with the rows that only this one had');
@@ -145,7 +145,7 @@ export class LateRows implements NodePart {
     }
   }
 
-  async #send({ writeNode, term }: Region, name: string, { tableId, regionId, versionBase }: FormerRegion, rows: readonly LoggedRow[]): Promise<void> {
+  async #send({ writeNode }: Region, name: string, { tableId, regionId, term, versionBase }: FormerRegion, rows: readonly LoggedRow[]): Promise<void> {
     const body = encodeLogObject(tableId, { kind: 'rows', term, node: this.node.id, versionBase, id: String(regionId) }, rows);
     const headers = { 'content-type': 'application/octet-stream' };
     const answer = await this.writeNodes.send(writeNode, { name }, { method: 'POST', path: '/internal/v1/late-rows', headers, body, signal: AbortSignal.timeout(sendTimeoutMs) });

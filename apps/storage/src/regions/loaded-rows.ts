@@ -22,15 +22,7 @@ const limits = { memoryMegabytes: 256, temporaryMegabytes: 65_536, threads: 1 };
  */
 export async function eachSegmentRow(store: ObjectStore, segments: readonly Segment[], folder: string, take: (rows: readonly SegmentRow[]) => Promise<void>): Promise<void> {
   if (segments.length === 0) return;
-  const temporaryFolder = join(folder, randomUUID());
-  await mkdir(temporaryFolder, { recursive: true });
-  try {
-    const paths: string[] = [];
-    for (const [index, segment] of segments.entries()) {
-      const path = join(temporaryFolder, `${index}.parquet`);
-      await fetchTo(store, segment, path);
-      paths.push(path);
-    }
+  await withSegments(store, segments, folder, async (paths, temporaryFolder) => {
     await withDatabase({ ...limits, temporaryFolder }, async (connection) => {
       const files = `read_parquet([${paths.map(literal).join(', ')}], union_by_name = true)`;
       await connection.run(`CREATE TABLE newest AS SELECT ${handleColumn}, max(${versionColumn}) AS ${versionColumn} FROM ${files} GROUP BY ${handleColumn}`);
@@ -47,6 +39,21 @@ export async function eachSegmentRow(store: ObjectStore, segments: readonly Segm
         );
       }
     });
+  });
+}
+
+/** Copies of the segments in a folder of their own inside `folder`, which is removed in the end. */
+export async function withSegments(store: ObjectStore, segments: readonly Segment[], folder: string, use: (paths: readonly string[], temporaryFolder: string) => Promise<void>): Promise<void> {
+  const temporaryFolder = join(folder, randomUUID());
+  await mkdir(temporaryFolder, { recursive: true });
+  try {
+    const paths: string[] = [];
+    for (const [index, segment] of segments.entries()) {
+      const path = join(temporaryFolder, `${index}.parquet`);
+      await fetchTo(store, segment, path);
+      paths.push(path);
+    }
+    await use(paths, temporaryFolder);
   } finally {
     await rm(temporaryFolder, { recursive: true, force: true });
   }

@@ -12,10 +12,11 @@ import type { UploadedRegion, UploadedRegions } from '../remote/upload-regions.j
 import { regionsFile, RowStore } from '../row-store.js';
 import { Catalog } from '../tables/catalog.js';
 import type { Table } from '../tables/schema.js';
+import { withTermAbove } from './assignment.js';
 import { HeldRegion } from './held-region.js';
 import { RegionAcquirer, retryMsMax } from './region-acquirer.js';
 import { type FormerRegion, type LoadedRegion, RegionFile } from './region-file.js';
-import { type LogOwner, readChain, type RegionLog, RegionLogFenced } from './region-log.js';
+import { readChain, type RegionLog, RegionLogFenced } from './region-log.js';
 import { RemoteLogMetrics } from './remote-log-metrics.js';
 import { type Region, regionOf } from './region.js';
 
@@ -65,6 +66,19 @@ export class OwnRegions implements NodePart, UploadedRegions {
     this.manifests = new ManifestStore(() => remote.store());
     this.#metrics = new RemoteLogMetrics(node.metrics);
     node.addPart(this);
+    // From before anything is written: what the folder has of which regions is not known until it is read.
+    if (!remote.isOn()) return;
+    rows.keepLogFor({ position: () => this.#neededFrom(({ held }) => held.neededFrom()) });
+    rows.keepMarks(() => this.#neededFrom(({ held, region }) => (region.leftAt === undefined ? held.neededFrom() : held.marksNeededFrom())));
+  }
+
+  /** Nothing newer than this may be cut from the commit log, as far as the uploader does not know of it: what former regions have, and those that are not ready. */
+  #neededFrom(ofRegion: (own: { held: HeldRegion; region: Region }) => number): number {
+    if (this.#file === undefined || this.#file.former.length > 0 || [...this.leaving()].length > 0) return 0;
+    return Math.min(Infinity, ...this.assigned().map(({ region }) => {
+      const held = this.#held.get(region.id);
+      return held === undefined ? 0 : ofRegion({ held, region });
+    }));
   }
 
   async start(): Promise<void> {
@@ -109,7 +123,7 @@ export class OwnRegions implements NodePart, UploadedRegions {
   #leftBehind(): FormerRegion[] {
     const toPosition = this.rows.appliedVersion();
     return this.catalog.all().flatMap(({ id: tableId, regions }) =>
-      regions.flatMap(({ id, leftAt = [] }, index) => (leftAt.includes(this.node.id) ? [{ regionId: id, tableId, index, regionCount: regions.length, versionBase: 0, toPosition }] : [])),
+      regions.flatMap(({ id, leftAt = [] }, index) => (leftAt.includes(this.node.id) ? [{ regionId: id, tableId, index, regionCount: regions.length, term: 0, versionBase: 0, loadedTo: 0, toPosition }] : [])),
     );
   }
 
@@ -218,8 +232,17 @@ export class OwnRegions implements NodePart, UploadedRegions {
     const held = this.#held.get(regionId);
     if (held === undefined || held.isLost) return;
     held.isLost = true;
+    held.logNeededFrom = 0;
     this.#whole.delete(held.owner.tableId);
     this.node.log.warn({ regionId, term, writeNode }, 'a region of this node was taken over by another one');
+    if (writeNode !== '') this.#raise(held, { term, writeNode });
+  }
+
+  /** The manifest may be ahead of the catalog for good: cluster state was put back to what it was earlier. The region then begins anew in a term above both. */
+  #raise(held: HeldRegion, newer: Pick<Manifest, 'term' | 'writeNode'>): void {
+    this.catalog
+      .assign((tables) => withTermAbove(tables, held.owner, newer))
+      .catch(() => held.onAbort(this.node.clock.after(retryMsMax, () => this.#isStopped || this.#raise(held, newer))));
   }
 
   logFrom(regionId: number, uploadedVersion: number): number {
@@ -244,10 +267,11 @@ export class OwnRegions implements NodePart, UploadedRegions {
 
   async #openLog(held: HeldRegion): Promise<RegionLog> {
     const { tableId, regionId } = held.owner;
+    const versionBase = held.claim?.versionBase ?? 0;
     try {
       const known = await this.manifests.read(tableId, regionId);
-      const chain = await readChain(this.remote.store(), held.owner, known?.manifest.logFrom ?? 1);
-      held.log = (this.#acquirer as RegionAcquirer).logOf(held, held.claim?.versionBase ?? 0, chain);
+      const chain = await readChain(this.remote.store(), held.owner, known?.manifest.logFrom ?? 1, { versionBase, loadedTo: held.loaded?.loadedTo ?? 0 });
+      held.log = (this.#acquirer as RegionAcquirer).logOf(held, versionBase, chain);
       return held.log;
     } catch (error) {
       if (!(error instanceof RegionLogFenced)) throw error;
@@ -295,12 +319,13 @@ export class OwnRegions implements NodePart, UploadedRegions {
 
   /**
    * The folder has the region. The remote store is asked first whether it has more of it, as it does after an older copy of the folder was put back:
-   * what was taken in before that is known would be lost. While the store does not answer, nobody waits for it.
+   * what was taken in before that is known would be lost. While the store does not answer, nobody waits for it, unless the take-over is still to be
+   * published: others may have begun from the same manifest.
    */
   #trust(held: HeldRegion, entry: LoadedRegion): void {
     held.loaded = entry;
     held.isReady = !this.remote.isOn();
-    if (held.isReady) return;
+    if (held.isReady || entry.isPending) return;
     held.onAbort(
       this.node.clock.after(claimPatienceMs, () => {
         if (held.loaded !== entry) return;
@@ -342,18 +367,18 @@ export class OwnRegions implements NodePart, UploadedRegions {
     const file = this.#file as RegionFile;
     for (const [regionId, { tableId, term }] of file.loaded) {
       if (assigned.get(regionId)?.region.term === term) continue;
-      if (this.catalog.byId(tableId) !== undefined) this.#leaveEntry({ regionId, term: 0 });
+      if (this.catalog.byId(tableId) !== undefined) this.#leaveEntry(regionId, term);
       // Only of what was dropped: a catalog that was lost takes nothing away.
       else if (this.catalog.dropped().some(({ id }) => id === tableId)) file.loaded.delete(regionId);
     }
   }
 
-  #leaveEntry(region: Pick<LogOwner, 'regionId' | 'term'>): void {
-    this.#acquirer?.becomeFormer(region).then(
+  #leaveEntry(regionId: number, term: number): void {
+    this.#acquirer?.becomeFormer(regionId, term).then(
       () => this.#formerListeners.forEach((listener) => listener()),
       (error: unknown) => {
-        this.node.log.warn({ err: error, regionId: region.regionId }, 'a region could not be left yet; it is tried again');
-        this.node.clock.after(retryMsMax, () => this.#isStopped || this.#leaveEntry(region));
+        this.node.log.warn({ err: error, regionId }, 'a region could not be left yet; it is tried again');
+        this.node.clock.after(retryMsMax, () => this.#isStopped || this.#leaveEntry(regionId, term));
       },
     );
   }

@@ -6,8 +6,9 @@ import type { Manifest } from '../remote/manifest.js';
 import type { RemoteStore } from '../remote/remote-store.js';
 import type { RowStore } from '../row-store.js';
 import type { HeldRegion } from './held-region.js';
+import { nextHandOver } from './hand-overs.js';
 import type { LoadedRegion, RegionFile } from './region-file.js';
-import { type LogChain, type LogOwner, RegionLog, RegionLogFenced } from './region-log.js';
+import { type LogChain, RegionLog, RegionLogFenced } from './region-log.js';
 import { publishTakeOver, takeOver } from './take-over.js';
 import type { RemoteLogMetrics } from './remote-log-metrics.js';
 
@@ -80,8 +81,13 @@ export class RegionAcquirer {
   async #acquire(held: HeldRegion, attempt = 0): Promise<void> {
     try {
       // What is here from an earlier term has to be known as such before anything is loaded over it.
-      await this.becomeFormer(held.owner);
-      if (held.loaded === undefined && (await this.#beginsHere(held))) await this.#ready(held, beganHere(held));
+      const { regionId, term } = held.owner;
+      const left = this.parts.file.loaded.get(regionId)?.term;
+      if (left !== term) await this.becomeFormer(regionId, left);
+      if (held.loaded === undefined && (await this.#beginsHere(held))) {
+        await this.#keep(held, beganHere(held));
+        this.#serve(held);
+      }
       if (!this.parts.remote.isOn() || held.isOver) return;
       if (held.loaded !== undefined) await this.#claim(held);
       else await this.#take(held);
@@ -102,45 +108,44 @@ export class RegionAcquirer {
     return manifest === undefined || (manifest.term === owner.term && manifest.writeNode === owner.node);
   }
 
-  /** Serves once the folder says that the region is in it: without that, the next start would load it over what was acknowledged meanwhile. */
-  async #ready(held: HeldRegion, loaded: LoadedRegion): Promise<void> {
-    const { tableId, regionId } = held.owner;
-    const { file, onChange } = this.parts;
+  /** The folder says so before the region serves: the next start would else load it over what was acknowledged meanwhile. */
+  async #keep(held: HeldRegion, loaded: LoadedRegion): Promise<void> {
+    const { regionId } = held.owner;
+    const { file } = this.parts;
     file.loaded.set(regionId, loaded);
     await file.save().catch((error: unknown) => {
       file.loaded.delete(regionId);
       throw error;
     });
-    if (held.isOver) return;
     held.loaded = loaded;
+  }
+
+  #serve(held: HeldRegion): void {
+    if (held.isReady || held.isOver) return;
     held.isReady = true;
-    onChange(tableId);
+    this.parts.onChange(held.owner.tableId);
   }
 
   async #claim(held: HeldRegion): Promise<void> {
     const { owner } = held;
     const loaded = held.loaded as LoadedRegion;
     const claimed = await this.parts.manifests.claim({ ...owner, writeNode: owner.node, versionBase: (before) => before?.versionBase ?? 0 });
-    const known = loaded.versionBase === undefined ? claimed : await publishTakeOver(this.parts.manifests, claimed, { ...loaded, versionBase: loaded.versionBase });
+    const { versionBase: ownBase, isPending, ...place } = loaded;
+    // Only a take-over that is published tells the versions of this owner from those of others, who begin from the same manifest.
+    const known = isPending && ownBase !== undefined ? await publishTakeOver(this.parts.manifests, claimed, { ...loaded, versionBase: ownBase }) : claimed;
     const { versionBase, uploadedVersion } = known.manifest;
     // The bucket has what this node has lost: an older copy of the data folder, or a power cut. What is here beyond it is not newer.
-    if (versionBase + this.parts.rows.appliedVersion() < uploadedVersion || versionBase > (loaded.versionBase ?? versionBase)) {
-      held.isReady = false;
-      held.loaded = undefined;
+    const isTakenSince = nextHandOver(known.manifest, { term: owner.term, versionBase: ownBase ?? versionBase }) !== undefined;
+    if (isTakenSince || versionBase + this.parts.rows.appliedVersion() < uploadedVersion) {
+      Object.assign(held, { isReady: false, loaded: undefined, logNeededFrom: Infinity });
       this.parts.onChange(owner.tableId);
       this.parts.file.loaded.delete(owner.regionId);
       await this.parts.file.save();
       return this.#take(held);
     }
     this.#claimedAs(held, known);
-    if (!held.isReady && !held.isOver) {
-      held.isReady = true;
-      this.parts.onChange(owner.tableId);
-    }
-    if (loaded.versionBase !== undefined) return;
-    held.loaded = { ...loaded, versionBase };
-    this.parts.file.loaded.set(owner.regionId, held.loaded);
-    await this.parts.file.save();
+    this.#serve(held);
+    if (ownBase === undefined || isPending) await this.#keep(held, { ...place, versionBase: ownBase ?? versionBase });
   }
 
   #claimedAs(held: HeldRegion, { manifest }: KnownManifest): void {
@@ -156,10 +161,13 @@ export class RegionAcquirer {
     const check = (): void => {
       if (held.isOver || this.#isStopped) throw new Error('the region is not to be loaded any more');
     };
-    const { loaded, claimed, chain, origins } = await takeOver({ rows, store: remote.store(), manifests, folder, check }, held.owner, held.place);
+    // Rows of segments are where they came from; of the log those are not that came from the log of the owners before.
+    held.logNeededFrom = Infinity;
+    const onSegmentsLoaded = (position: number): void => void (held.logNeededFrom = position);
+    const { loaded, claimed, chain, origins } = await takeOver({ rows, store: remote.store(), manifests, folder, check, onSegmentsLoaded }, held.owner, held.place);
     check();
     Object.assign(held, { origins, log: this.logOf(held, loaded.versionBase, chain) });
-    await this.#ready(held, loaded);
+    await this.#keep(held, loaded);
     const loadedRows = claimed.manifest.segments.reduce((sum, segment) => sum + segment.rows, 0);
     this.parts.node.log.info({ ...held.owner, rows: loadedRows, objects: chain.objects.length, ms: Math.round(performance.now() - startedAtMs) }, 'region taken over');
     await this.#claim(held);
@@ -169,19 +177,24 @@ export class RegionAcquirer {
     return join(this.parts.node.config.dataDir, 'storage', 'loading');
   }
 
-  /** Makes what the folder has of the region in another term than this a former region. */
-  becomeFormer({ regionId, term }: Pick<LogOwner, 'regionId' | 'term'>): Promise<void> {
+  /** Makes what the folder has of the region in that term a former region. What it has of it in another one stays: it may have come back meanwhile. */
+  becomeFormer(regionId: number, term: number | undefined): Promise<void> {
     const { file, rows } = this.parts;
     const known = this.#leaving.get(regionId);
     const entry = file.loaded.get(regionId);
-    if (known !== undefined || entry === undefined || entry.term === term) return known ?? Promise.resolve();
+    if (known !== undefined || entry === undefined || entry.term !== term) return known ?? Promise.resolve();
     const leaving = (async () => {
-      const { tableId, index, regionCount, versionBase = 0 } = entry;
+      const { tableId, index, regionCount, versionBase = 0, loadedTo } = entry;
       // After every write that was let in: those behind it are refused in their turn.
       await rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
-      file.former.push({ regionId, tableId, index, regionCount, versionBase, toPosition: rows.appliedVersion() });
+      const former = { regionId, tableId, index, regionCount, term: entry.term, versionBase, loadedTo, toPosition: rows.appliedVersion() };
+      file.former = [...file.former, former];
       file.loaded.delete(regionId);
-      await file.save();
+      await file.save().catch((error: unknown) => {
+        file.former = file.former.filter((each) => each !== former);
+        file.loaded.set(regionId, entry);
+        throw error;
+      });
     })().finally(() => this.#leaving.delete(regionId));
     this.#leaving.set(regionId, leaving);
     return leaving;

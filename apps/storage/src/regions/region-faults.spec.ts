@@ -115,7 +115,7 @@ test.each<Fault>(['before', 'after'])('a take-over that fails at any step (%s it
   expect(await rowsOf(rows)).toEqual({ 1: 1, 2: 22, 3: 3 });
   faulty.plan = {};
   const manifest = (await manifests.read(1, regionId))?.manifest;
-  const { versionBase, segmentsEnd } = (taken as TakenOver).loaded;
-  expect(manifest).toMatchObject({ term: 2, writeNode: 'b', versionBase, uploadedVersion: versionBase + segmentsEnd, handOvers: [{ versionBase, uploadedVersion: 2 }] });
+  const { versionBase, segmentsEnd, loadedTo } = (taken as TakenOver).loaded;
+  expect(manifest).toMatchObject({ term: 2, writeNode: 'b', versionBase, uploadedVersion: versionBase + segmentsEnd, handOvers: [{ term: 2, versionBase, loadedVersion: versionBase + loadedTo, uploadedVersion: 2 }] });
   expect(taken?.chain.objects.map(({ sequence }) => sequence)).toEqual([1, 2]);
 });

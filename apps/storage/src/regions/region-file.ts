@@ -15,6 +15,8 @@ export interface LoadedRegion {
   readonly loadedTo: number;
   /** Of the manifest that was taken over. */
   readonly uploadedBefore: number;
+  /** The take-over may not be published yet: until it is, the region takes no writes. */
+  readonly isPending?: true;
 }
 
 /** A region that went to another node while there were rows of it here that may be nowhere else. */
@@ -23,7 +25,11 @@ export interface FormerRegion {
   readonly tableId: number;
   readonly index: number;
   readonly regionCount: number;
+  /** In which this node had it. */
+  readonly term: number;
   readonly versionBase: number;
+  /** Up to this position its rows came from the remote store. */
+  readonly loadedTo: number;
   /** The last position with a row of it that a client wrote here. */
   readonly toPosition: number;
 }

@@ -4,11 +4,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { NodeConfig } from '@binnacle/node-kit/config';
-import { type ObjectStore, ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
+import { type ObjectStore, ObjectStoreUnavailable, PreconditionFailed } from '@binnacle/object-store/object-store';
 import { openObjectStore } from '@binnacle/object-store/open-object-store';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import { logObjectKey } from './log-object.js';
-import { fenceLog, logSequences, readChain, readLogObject, RegionLog, RegionLogFenced } from './region-log.js';
+import { fenceLog, type LogChain, logSequences, readChain, readLogObject, RegionLog, RegionLogFenced } from './region-log.js';
 
 const where = { tableId: 1, regionId: 256 };
 const first = { ...where, term: 1, node: 'a' };
@@ -55,7 +55,7 @@ test('after the fence of the next owner the one before acknowledges nothing more
   expect(await fenceLog(store, second, 1)).toEqual({ sequences: [1], next: 3 });
   await expect(log.append([row('2', 2)])).rejects.toMatchObject({ code: 'NO_TARGET' });
   await expect(log.append([row('2', 2)])).rejects.toMatchObject({ code: 'NO_TARGET' });
-  await expect(readChain(store, first, 1)).rejects.toThrow(RegionLogFenced);
+  await expect(readChain(store, first, 1, { versionBase: 0, loadedTo: 0 })).rejects.toThrow(RegionLogFenced);
   const next = logOf(second, 3);
   await next.append([row('3', 3)]);
   expect(await idsAt(3)).toEqual(['3']);
@@ -94,10 +94,37 @@ test('objects are needed until their rows are in segments; fences are never remo
   expect((await readLogObject(store, second, 4)).head.kind).toBe('fence');
 });
 
+test('a number that the store refused and has nothing under is not passed over: no fence could come behind what follows', async () => {
+  let conflicts = 1;
+  const log = logOf(first, 1, {
+    put: async (key, body, options) => {
+      if (conflicts-- > 0) throw new PreconditionFailed('two at the same time');
+      return store.put(key, body, options);
+    },
+  });
+  await expect(log.append([row('1', 1)])).rejects.toThrow('may not be in the store');
+  await log.append([row('2', 2)]);
+  expect([await idsAt(1), await idsAt(2)]).toEqual([['1'], ['2']]);
+  conflicts = 1;
+  const contested = { ...store, list: store.list.bind(store), get: store.get.bind(store), head: store.head.bind(store), put: async () => Promise.reject(new PreconditionFailed('')) } as unknown as ObjectStore;
+  await expect(fenceLog(contested, second, 1)).rejects.toThrow('and has none');
+  expect(await fenceLog(store, second, 1)).toEqual({ sequences: [1, 2], next: 4 });
+});
+
+test('after a restart objects of the owners before are needed until the rows loaded from them are uploaded', async () => {
+  await logOf(first).append([row('1', 70)]);
+  const { next } = await fenceLog(store, second, 1);
+  const versionBase = 1_000;
+  const own = (chain: LogChain) => new RegionLog(() => store, new FakeClock(), second, versionBase, chain, () => {}, { put: () => {} });
+  await own({ objects: [], next }).append([row('2', 1_030)]);
+  const after = own(await readChain(store, second, 1, { versionBase, loadedTo: 20 }));
+  expect([1_010, 1_019, 1_020, 1_030].map((uploaded) => after.neededFrom(uploaded))).toEqual([1, 1, 3, 4]);
+});
+
 test('of two nodes that both think they have the region, one gets each number', async () => {
   const [a, b] = [logOf(first), logOf({ ...first, node: 'a again' })];
   await Promise.all(Array.from({ length: 20 }, (_, index) => (index % 2 ? a : b).append([row(String(index), index + 1)])));
-  const chain = await readChain(store, first, 1);
+  const chain = await readChain(store, first, 1, { versionBase: 0, loadedTo: 0 });
   const ids = await Promise.all(chain.objects.map(({ sequence }) => idsAt(sequence)));
   expect(ids.flat().toSorted()).toEqual(Array.from({ length: 20 }, (_, index) => String(index)).toSorted());
 });

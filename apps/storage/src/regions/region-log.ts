@@ -115,8 +115,7 @@ export class RegionLog {
         if (this.#uncertain !== undefined) await this.#put();
         const rows = group.flatMap((each) => each.rows);
         const head: LogHead = { kind: 'rows', term: this.owner.term, node: this.owner.node, versionBase: this.versionBase, id: randomUUID() };
-        const lastVersion = rows.reduce((last, { version }) => Math.max(last, version), 0);
-        this.#uncertain = { body: encodeLogObject(this.owner.tableId, head, rows), id: head.id, lastVersion };
+        this.#uncertain = { body: encodeLogObject(this.owner.tableId, head, rows), id: head.id, lastVersion: lastVersionOf(rows) };
         await this.#put();
         for (const { resolve } of group) resolve();
       } catch (error) {
@@ -137,7 +136,8 @@ export class RegionLog {
   }
 
   /**
-   * The uncertain object, under the first number that is free. It is never given up for another one: its old number may have been used up by it,
+   * The uncertain object, under the first number that is taken by no other: one that is passed over would be a hole that the fence of the next owner
+   * goes into, and what lies behind it would be in nobody's chain. The object is never given up for another one: its old number may have been used up by it,
    * read by a new owner and deleted as no longer needed, and what took that number then would be in nobody's chain.
    */
   async #put(): Promise<void> {
@@ -154,9 +154,10 @@ export class RegionLog {
       } catch (error) {
         if (!(error instanceof PreconditionFailed)) throw error;
         const there = await this.store().get(key);
-        const head = there && decodeLogObject(there.body, key).head;
-        if (head !== undefined && head.term > term) throw new RegionLogFenced(`node ${head.node} took the region over in term ${head.term}`);
-        isDone = head?.id === id;
+        if (there === undefined) throw contested(key);
+        const { head } = decodeLogObject(there.body, key);
+        if (head.term > term) throw new RegionLogFenced(`node ${head.node} took the region over in term ${head.term}`);
+        isDone = head.id === id;
       } finally {
         this.meter.put((performance.now() - startedAtMs) / 1_000, isDone);
       }
@@ -177,8 +178,15 @@ export class RegionLog {
   }
 }
 
+const lastVersionOf = (rows: readonly LoggedRow[]): number => rows.reduce((last, { version }) => Math.max(last, version), -Infinity);
+
 function unanswered(message: string, cause?: unknown): BinnacleError {
   return new BinnacleError('NO_TARGET', `Durability remote: ${message}.`, { cause, retryAfterS: 1 });
+}
+
+/** A store may refuse two who put at the same time, and have neither's: whose the number becomes is not known then. */
+function contested(key: string): Error {
+  return new Error(`the remote store refused ${key}, and has none`);
 }
 
 /** The numbers of the objects from `from` on that are there, ascending. */
@@ -198,11 +206,13 @@ export async function fenceLog(store: ObjectStore, owner: LogOwner, from: number
   if (last !== undefined && isOwnFence((await readLogObject(store, owner, last)).head, owner)) return { sequences: sequences.slice(0, -1), next: last + 1 };
   const body = encodeLogObject(owner.tableId, { kind: 'fence', term: owner.term, node: owner.node, versionBase: 0, id: randomUUID() }, []);
   for (let sequence = (sequences.at(-1) ?? from - 1) + 1; ; sequence++) {
+    const key = logObjectKey(owner.tableId, owner.regionId, sequence);
     try {
-      await store.put(logObjectKey(owner.tableId, owner.regionId, sequence), body, { condition: 'absent' });
+      await store.put(key, body, { condition: 'absent' });
       return { sequences, next: sequence + 1 };
     } catch (error) {
       if (!(error instanceof PreconditionFailed)) throw error;
+      if ((await store.head(key)) === undefined) throw contested(key);
       sequences.push(sequence);
     }
   }
@@ -223,13 +233,18 @@ export async function readLogObject(store: ObjectStore, owner: LogOwner, sequenc
   return object;
 }
 
-/** The chain as a node finds it that has the region already, in the same term: after its restart. Rejects with `RegionLogFenced`. */
-export async function readChain(store: ObjectStore, owner: LogOwner, from: number): Promise<LogChain> {
+/**
+ * The chain as a node finds it that has the region already, in the same term: after its restart. Objects of the owners before are rows of its own that
+ * it loaded. Rejects with `RegionLogFenced`.
+ */
+export async function readChain(store: ObjectStore, owner: LogOwner, from: number, { versionBase, loadedTo }: { versionBase: number; loadedTo: number }): Promise<LogChain> {
   const objects: LoggedObject[] = [];
   const sequences = await logSequences(store, owner, from);
   for (const sequence of sequences) {
     const { head, rows } = await readLogObject(store, owner, sequence);
-    if (head.kind === 'rows') objects.push({ sequence, lastVersion: rows.reduce((last, { version }) => Math.max(last, version), 0) });
+    if (head.kind !== 'rows') continue;
+    const isOwn = head.term === owner.term && head.versionBase === versionBase;
+    objects.push({ sequence, lastVersion: isOwn ? lastVersionOf(rows) : versionBase + loadedTo });
   }
   return { objects, next: (sequences.at(-1) ?? from - 1) + 1 };
 }

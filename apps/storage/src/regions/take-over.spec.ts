@@ -8,9 +8,10 @@ import { FakeClock } from '@binnacle/testing/fake-clock';
 import { openRows, type TestableRows } from '../../test/testable-rows.js';
 import { field, openFolder, TestableUploads } from '../../test/testable-uploads.js';
 import { FencedError } from '../remote/manifest-store.js';
+import { nextHandOver } from './hand-overs.js';
 import { isNewer } from './late-rows-taker.js';
 import { type LogOwner, RegionLog } from './region-log.js';
-import { foundUploaded, publishTakeOver, takeOver, type TakenOver } from './take-over.js';
+import { publishTakeOver, takeOver, type TakenOver } from './take-over.js';
 
 const table = { id: 1, fields: [field('n', 'int32')], schemaVersion: 1 };
 const regionId = 256;
@@ -37,8 +38,8 @@ async function nodeNamed(name: string): Promise<TestableRows> {
   return rows;
 }
 
-const uploadsOf = (node: string, rows: TestableRows): TestableUploads =>
-  new TestableUploads({ dataDir: join(folder, node), clock: systemClock, rows: rows.store, store, tables: [table], regionCount: 1, nodeId: node });
+const uploadsOf = (node: string, rows: TestableRows, term = 1): TestableUploads =>
+  new TestableUploads({ dataDir: join(folder, node), clock: systemClock, rows: rows.store, store, tables: [table], regionCount: 1, nodeId: node, term });
 
 async function put(rows: TestableRows, ...entries: [id: string, n: number | undefined][]): Promise<number[]> {
   const changes = entries.map(([id, n]) => ({ handle: Buffer.from(id), decide: () => (n === undefined ? ('delete' as const) : { put: Buffer.from(JSON.stringify({ id, n })) }) }));
@@ -86,7 +87,7 @@ test('segments, then the log, become rows of the new owner, whose versions are g
   const taken = await takeOverOn('b', b, 2);
   expect(await rowsOf(b)).toEqual({ 3: 33, 4: 44, 5: 5 });
   const { versionBase, segmentsEnd } = taken.loaded;
-  expect(await manifest()).toMatchObject({ term: 2, writeNode: 'b', versionBase, uploadedVersion: versionBase + segmentsEnd, handOvers: [{ versionBase, uploadedVersion: 6 }] });
+  expect(await manifest()).toMatchObject({ term: 2, writeNode: 'b', versionBase, uploadedVersion: versionBase + segmentsEnd, handOvers: [{ term: 2, versionBase, loadedVersion: versionBase + taken.loaded.loadedTo, uploadedVersion: 6 }] });
   expect(versionBase + segmentsEnd).toBeGreaterThan(2 ** 36);
 
   await uploads.uploader.uploadNow().catch(() => undefined);
@@ -108,7 +109,37 @@ test('a take-over can be repeated, by the same node on another folder and by the
     expect(chain.objects).toEqual([{ sequence: 1, lastVersion: loaded.versionBase + loaded.loadedTo }]);
   }
   expect((await manifest())?.handOvers).toHaveLength(4);
-  expect(foundUploaded((await manifest()) ?? {}, 0)?.uploadedVersion).toBe(0);
+  expect(nextHandOver((await manifest()) ?? {}, { term: 1, versionBase: 0 })?.uploadedVersion).toBe(0);
+});
+
+test('what an owner logged is not replayed over what the next one has uploaded since, however often the region moves on', async () => {
+  const a = await nodeNamed('a');
+  await uploadsOf('a', a).claim();
+  const log = logOf(ownerOf('a', 1), 0, 1);
+  await log.append([{ handle: Buffer.from('1'), version: 1, document: Buffer.from('{"id":"1","n":1}') }, { handle: Buffer.from('2'), version: 2, document: Buffer.from('{"id":"2","n":2}') }]);
+  const b = await nodeNamed('b');
+  await takeOverOn('b', b, 2);
+  // The log is not opened by an owner who has no write with durability remote, so its objects stay.
+  await put(b, ['1', 11], ['2', undefined], ['3', 3]);
+  const uploads = uploadsOf('b', b, 2);
+  await uploads.start();
+  await uploads.uploader.uploadNow();
+  await uploads.stop();
+  expect((await manifest())?.logFrom).toBe(1);
+  for (const [name, term] of [['c', 3], ['d', 4]] as const) {
+    const rows = await nodeNamed(name);
+    await takeOverOn(name, rows, term);
+    expect(await rowsOf(rows)).toEqual({ 1: 11, 3: 3 });
+  }
+});
+
+test('a take-over is published once, whatever the base of its versions is beside the one before', async () => {
+  const a = await nodeNamed('a');
+  const { manifests } = uploadsOf('a', a);
+  const claimed = await manifests.claim({ ...ownerOf('a', 2), writeNode: 'a', versionBase: () => 100 });
+  const loaded = { tableId: 1, ...place, term: 2, versionBase: -50, segmentsEnd: 200, loadedTo: 210, uploadedBefore: 0, isPending: true } as const;
+  for (let attempt = 0; attempt < 2; attempt++) await publishTakeOver(manifests, claimed, loaded);
+  expect(await manifest()).toMatchObject({ versionBase: -50, uploadedVersion: 150, handOvers: [{ term: 2, versionBase: -50, loadedVersion: 160, uploadedVersion: 0 }] });
 });
 
 test('a late row counts unless there is something newer', () => {

@@ -1,7 +1,7 @@
 import type { ObjectStore } from '@binnacle/object-store/object-store';
 import type { KnownManifest, ManifestStore } from '../remote/manifest-store.js';
-import type { HandOver, Manifest } from '../remote/manifest.js';
 import type { RowChange, RowStore } from '../row-store.js';
+import { handOversMax, loggedUploaded } from './hand-overs.js';
 import { eachSegmentRow } from './loaded-rows.js';
 import { fenceLog, type LogChain, type LogOwner, readLogObject } from './region-log.js';
 import { regionIndexOf } from './region.js';
@@ -9,7 +9,6 @@ import type { FormerRegion, LoadedRegion } from './region-file.js';
 
 /** Versions between those of one owner and the next: more than an owner may have written and not uploaded, so that whatever it comes back with is older. */
 const versionGap = 2 ** 36;
-export const handOversMax = 64;
 /** Written together. */
 const rowsTogetherMax = 1_000;
 const bytesTogetherMax = 2 ** 20;
@@ -22,6 +21,8 @@ export interface TakeOverParts {
   readonly folder: string;
   /** Throws when the region is not to be taken over any more. */
   readonly check: () => void;
+  /** What comes into the local log from here on is not in segments. */
+  readonly onSegmentsLoaded?: (position: number) => void;
 }
 
 /** Which version of the region a local row stands for, by handle (each byte a character), if it did not come from a client here. */
@@ -53,6 +54,7 @@ export async function takeOver(parts: TakeOverParts, owner: LogOwner, place: { i
   });
   await writer.flush();
   const segmentsEnd = rows.appliedVersion();
+  parts.onSegmentsLoaded?.(segmentsEnd);
   const origins: Origins = new Map();
   let seen = claimed.manifest.uploadedVersion;
   const inherited: number[] = [];
@@ -60,7 +62,7 @@ export async function takeOver(parts: TakeOverParts, owner: LogOwner, place: { i
     const { head, rows: logged } = await readLogObject(store, owner, sequence);
     if (head.kind === 'rows') inherited.push(sequence);
     // In the versions of the one that wrote them.
-    const uploadedVersion = foundUploaded(claimed.manifest, head.versionBase)?.uploadedVersion ?? claimed.manifest.uploadedVersion;
+    const uploadedVersion = loggedUploaded(claimed.manifest, head);
     for (const { handle, version, document } of logged) {
       seen = Math.max(seen, version);
       const key = handle.toString('latin1');
@@ -73,25 +75,23 @@ export async function takeOver(parts: TakeOverParts, owner: LogOwner, place: { i
   await writer.flush();
   const loadedTo = rows.appliedVersion();
   const versionBase = seen + versionGap - beganAt;
-  const loaded = { tableId, ...place, term: owner.term, versionBase, segmentsEnd, loadedTo, uploadedBefore: claimed.manifest.uploadedVersion };
+  const loaded: TakenOver['loaded'] = { tableId, ...place, term: owner.term, versionBase, segmentsEnd, loadedTo, uploadedBefore: claimed.manifest.uploadedVersion, isPending: true };
   return { loaded, claimed, chain: { objects: inherited.map((sequence) => ({ sequence, lastVersion: versionBase + loadedTo })), next }, origins };
 }
 
 /**
  * Begins the versions of the new owner. What came from segments counts as uploaded, what came from the log does not. Once the data folder says that the
- * rows are here, and not before: what was only in the log would be taken for uploaded by whoever had to load the region again. Idempotent.
+ * rows are here, and not before: what was only in the log would be taken for uploaded by whoever had to load the region again. Nothing is published
+ * where the manifest has moved on since the rows were loaded, as it has after this.
  */
-export async function publishTakeOver(manifests: ManifestStore, claimed: KnownManifest, { versionBase, segmentsEnd }: TakenOver['loaded']): Promise<KnownManifest> {
+export async function publishTakeOver(manifests: ManifestStore, claimed: KnownManifest, loaded: TakenOver['loaded']): Promise<KnownManifest> {
+  const { term, versionBase, segmentsEnd, loadedTo, uploadedBefore } = loaded;
   return manifests.update(claimed, (manifest) => {
-    if (manifest.versionBase >= versionBase) return undefined;
-    const handOvers = [...(manifest.handOvers ?? []), { versionBase, uploadedVersion: manifest.uploadedVersion }].slice(-handOversMax);
+    if (manifest.uploadedVersion !== uploadedBefore) return undefined;
+    const handOver = { term, versionBase, loadedVersion: versionBase + loadedTo, uploadedVersion: uploadedBefore };
+    const handOvers = [...(manifest.handOvers ?? []), handOver].slice(-handOversMax);
     return { ...manifest, versionBase, uploadedVersion: versionBase + segmentsEnd, handOvers };
   });
-}
-
-/** The take-over that came after the owner with that version base. */
-export function foundUploaded({ handOvers = [] }: Pick<Manifest, 'handOvers'>, versionBase: number): HandOver | undefined {
-  return handOvers.find((each) => each.versionBase > versionBase);
 }
 
 /** Rows of the region that lie here are from a load that did not end, or from before the region was elsewhere. */

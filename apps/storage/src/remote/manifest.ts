@@ -50,8 +50,11 @@ export interface Manifest {
 }
 
 export interface HandOver {
-  /** Of the one that took it over; greater than all before. */
+  /** Of the one that took it over. */
+  readonly term: number;
   readonly versionBase: number;
+  /** Of the one that took it over: once everything up to this is uploaded, so is all it found in the region's log. */
+  readonly loadedVersion: number;
   /** Of the manifest it found. */
   readonly uploadedVersion: number;
 }

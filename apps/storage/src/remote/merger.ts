@@ -120,8 +120,10 @@ export class Merger implements NodePart {
     this.#schedule(nextMs);
   }
 
-  async #merge(state: RegionState, { inputs, level, dropsMarks }: PlannedMerge, options: OperationOptions): Promise<void> {
+  async #merge(state: RegionState, { inputs, level, ...planned }: PlannedMerge, options: OperationOptions): Promise<void> {
     const { uploads } = this.parts.uploader;
+    // A node that had the region before may come back with an older version of what was deleted since.
+    const dropsMarks = planned.dropsMarks && state.own.region.leftAt === undefined;
     const { fields, schemaVersion } = state.own.table;
     try {
       const local = [];

@@ -5,7 +5,7 @@ import type { Manifest } from './manifest.js';
 /** A region this node takes writes for. */
 export interface UploadedRegion {
   readonly table: Pick<Table, 'id' | 'fields' | 'schemaVersion'>;
-  readonly region: Pick<Region, 'id'>;
+  readonly region: Pick<Region, 'id' | 'leftAt'>;
   /** Of the table. */
   readonly regionCount: number;
 }
