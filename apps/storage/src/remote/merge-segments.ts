@@ -8,8 +8,8 @@ import { plainColumn, sqlTypeOf } from './segment-columns.js';
 import { describeSegment, segmentDocumentBytesMax, type SegmentFile, writeSegment } from './segment-file.js';
 import type { MergeJob, SegmentJobResult } from './segment-job.js';
 
-/** Which input a row is of. No field has that name. */
-const inputColumn = plainColumn;
+/** Which input a row is of, counted from 0. No field has that name. */
+export const inputColumn = plainColumn;
 
 /** The newest row of each handle in some segments as new ones that do not overlap, each with as many documents as may be in memory together. */
 export async function mergeSegments(job: MergeJob): Promise<SegmentJobResult> {
@@ -68,7 +68,7 @@ async function writeRows(connection: DuckDBConnection, job: MergeJob, { rows, do
 }
 
 /** The newest row of each handle: its version, and which input has it. An upload whose answer got lost may be in two of them. */
-function newestVersions(paths: readonly string[], dropsMarks: boolean): string {
+export function newestVersions(paths: readonly string[], dropsMarks: boolean): string {
   const rows = paths.map((path, input) => `SELECT ${handleColumn}, ${versionColumn}, ${deletedColumn}, ${input} AS ${inputColumn} FROM read_parquet(${literal(path)})`);
   const having = dropsMarks ? `HAVING NOT arg_max(${deletedColumn}, ${versionColumn})` : '';
   return `SELECT ${handleColumn}, max(${versionColumn}) AS ${versionColumn}, arg_max(${inputColumn}, ${versionColumn}) AS ${inputColumn} FROM (${rows.join(' UNION ALL ')}) GROUP BY ${handleColumn} ${having}`;
