@@ -45,7 +45,7 @@ export type FreshRegionAnswer =
 
 export interface FreshAnswer {
   readonly regions: readonly FreshRegionAnswer[];
-  /** Lines of the regions that have some, one region after the other. */
+  /** Lines, for each region whose state is `rows`. */
   readonly rows: readonly Buffer[];
 }
 

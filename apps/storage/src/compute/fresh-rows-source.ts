@@ -82,7 +82,7 @@ export class FreshRowsSource implements NodePart {
     const isWhole = await this.#collect(wanted, to);
     if (!isWhole) this.parts.uploader.request();
     const answers = regions.map((region) => ('state' in region ? region : answerOf(region, to, isWhole)));
-    return { regions: answers, rows: isWhole ? wanted.flatMap(({ lines }) => lines) : [] };
+    return { regions: answers, rows: isWhole ? wanted.map(({ lines }) => Buffer.concat(lines)) : [] };
   }
 
   /** Ages in milliseconds, by region, of those that this node owns. */

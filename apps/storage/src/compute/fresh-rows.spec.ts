@@ -7,6 +7,7 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 import { computeTable } from '../../test/compute-table.js';
 import { openRows } from '../../test/testable-rows.js';
 import { emptyManifest } from '../remote/manifest-store.js';
+import { regionIndexOf } from '../regions/region.js';
 import type { Manifest } from '../remote/manifest.js';
 import { type FreshAnswer, freshLine, type FreshRegionQuestion } from './fresh-format.js';
 import { FreshRows, type RegionView } from './fresh-rows.js';
@@ -97,6 +98,37 @@ test('a region that became ready while it was asked for is not answered for with
   expect((await source.answer(questions)).regions).toEqual([{ regionId, state: 'elsewhere' }]);
   await write('loaded last');
   expect((await source.answer(questions)).regions).toMatchObject([{ state: 'rows', term: 1, to: 2 }]);
+  await source.stop();
+  await rows.store.stop();
+});
+
+test('a node that is the write node itself gets the rows of each region, and of no other', async () => {
+  const twoRegions = computeTable(1, { n: 'int64' }, 2);
+  const rows = await openRows(folder);
+  const source = new FreshRowsSource({
+    clock: systemClock,
+    log: { warn: () => undefined },
+    rows: rows.store,
+    tableById: () => twoRegions,
+    claimed: () => ({ term: 1, versionBase: 0 }),
+    uploader: { position: () => 0, request: () => undefined, known: () => undefined },
+    bytesMax: 2 ** 20,
+  });
+  await source.start();
+  const current = (id: number) => ({ manifest: { ...emptyManifest(1, id), term: 1 }, etag: '1', seenAtMs: 0 });
+  const fresh = new FreshRows({ folder: join(folder, 'fresh'), bytesMax: 2 ** 20, current, refresh: async (id) => current(id), ask: (_node, questions) => source.answer(questions) });
+  await fresh.start();
+  const { signal } = new AbortController();
+  const handlesByRegion = async (): Promise<string[][]> => {
+    const views = await Promise.all(twoRegions.regions.map(({ id }) => fresh.view({ id, writeNode: 'n', term: 1 }, signal)));
+    return views.map((view) => handlesOf(view).map((handle) => JSON.parse(handle) as string));
+  };
+  expect(await handlesByRegion()).toEqual([[], []]);
+  const ids = Array.from({ length: 20 }, (_, n) => `id ${n}`);
+  for (const id of ids) await rows.store.write(1, [{ handle: Buffer.from(id), put: Buffer.from('{}') }], { durability: 'fsync' });
+  const idsOf = (index: number) => ids.filter((id) => regionIndexOf(Buffer.from(id), 2) === index);
+  expect(await handlesByRegion()).toEqual([idsOf(0), idsOf(1)]);
+  await fresh.stop();
   await source.stop();
   await rows.store.stop();
 });
