@@ -4,9 +4,22 @@ import { Worker } from 'node:worker_threads';
 /** What the thread answers to each job, in the order of the jobs; `failure` is what was wrong with this one. */
 export type JobAnswer<Result> = { readonly result: Result } | { readonly failure: string };
 
+/** What works on jobs: a thread, or a process that looks like one. */
+export interface JobWorker {
+  postMessage(job: unknown, transfer: readonly ArrayBuffer[]): void;
+  on(event: 'message', listener: (answer: unknown) => void): unknown;
+  once(event: 'error' | 'exit', listener: (error: NodeJS.ErrnoException) => void): unknown;
+  /** It does not keep this process alive. */
+  unref(): void;
+  /** Ends it, whatever it does. */
+  terminate(): Promise<unknown>;
+}
+
 export interface JobThreadOptions {
   /** The built file of the thread: it is plain Node.js and takes no TypeScript. */
   readonly file: URL;
+  /** A thread of Node.js if absent. */
+  readonly start?: (file: URL, heapMegabytesMax: number) => JobWorker;
   /** For messages: `rendering thread`. */
   readonly name: string;
   /** For one job. */
@@ -42,7 +55,7 @@ export class JobThread<Job, Result> {
   readonly #waiting: Waiting<Job, Result>[] = [];
   readonly #roomWaiters: (() => void)[] = [];
   #current: Waiting<Job, Result> | undefined;
-  #worker: Worker | undefined;
+  #worker: JobWorker | undefined;
   #cancelTimer = (): void => {};
   #stopped: Error | undefined;
 
@@ -90,15 +103,15 @@ export class JobThread<Job, Result> {
     this.#worker.postMessage(next.job, next.transfer);
   }
 
-  #start(): Worker {
-    const { file, name, heapMegabytesMax, errors } = this.options;
-    const worker = new Worker(file, { resourceLimits: { maxOldGenerationSizeMb: heapMegabytesMax }, stdin: false, execArgv: [] });
+  #start(): JobWorker {
+    const { file, name, heapMegabytesMax, errors, start = startThread } = this.options;
+    const worker = start(file, heapMegabytesMax);
     // Whatever a thread says after its end was decided is about a job that has failed already.
     const ifCurrent = (action: () => void): void => {
       if (this.#worker === worker) action();
     };
-    worker.on('message', (answer: JobAnswer<Result>) => ifCurrent(() => this.#settle(answer)));
-    worker.once('error', (error: NodeJS.ErrnoException) =>
+    worker.on('message', (answer) => ifCurrent(() => this.#settle(answer as JobAnswer<Result>)));
+    worker.once('error', (error) =>
       ifCurrent(() => this.#fail(error.code === 'ERR_WORKER_OUT_OF_MEMORY' ? errors.tooLarge(error) : new Error(`the ${name} failed`, { cause: error }))),
     );
     worker.once('exit', () => ifCurrent(() => this.#fail(new Error(`the ${name} ended`))));
@@ -125,4 +138,8 @@ export class JobThread<Job, Result> {
     this.#worker = undefined;
     await worker?.terminate();
   }
+}
+
+function startThread(file: URL, heapMegabytesMax: number): JobWorker {
+  return new Worker(file, { resourceLimits: { maxOldGenerationSizeMb: heapMegabytesMax }, stdin: false, execArgv: [] });
 }

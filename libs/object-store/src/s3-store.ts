@@ -205,17 +205,27 @@ export class S3Store implements ObjectStore {
     const writeId = randomUUID();
     const { condition } = options;
     const target = { ...this.#target(key), Metadata: { [writeIdKey]: writeId } };
+    let status: number | undefined;
+    const sent = (signal: AbortSignal): Promise<string | undefined> =>
+      send(target, this.#header(condition), signal).catch((error: unknown) => {
+        status = s3Status(error);
+        throw error;
+      });
     try {
-      const etag = await this.#run(options, (signal) => send(target, this.#header(condition), signal), timeoutMs);
+      const etag = await this.#run(options, sent, timeoutMs);
       if (etag) return { etag };
       const found = await this.#head(key, options);
       if (found?.writeId === writeId) return { etag: found.facts.etag };
       throw new ObjectStoreUnavailable(`${this.url} took ${key} and has another now`);
     } catch (error) {
-      const isGone = condition !== undefined && condition !== 'absent' && s3Status(error) === 404;
-      if (!isGone && !isConditionRefused(error)) throw error;
+      const isGone = condition !== undefined && condition !== 'absent' && status === 404;
+      // Ceph's answer to some of those that write one object at the same time.
+      const isUncertain = condition !== undefined && status === 500;
+      if (!isGone && !isUncertain && !isConditionRefused(error)) throw error;
       const found = await this.#head(key, options);
       if (found?.writeId === writeId) return { etag: found.facts.etag };
+      const holdsStill = condition === 'absent' ? found === undefined : sameEtag(found?.facts.etag, condition?.etag);
+      if (isUncertain && holdsStill) throw error;
       throw new PreconditionFailed(condition === 'absent' ? `${key} exists` : `${key} is another now`);
     }
   }
@@ -263,6 +273,11 @@ export class S3Store implements ObjectStore {
 
 function factsOf(key: string, { ContentLength = 0, ETag = '', LastModified }: Pick<Sdk.HeadObjectCommandOutput, 'ContentLength' | 'ETag' | 'LastModified'>): ObjectFacts {
   return { key, bytes: ContentLength, etag: ETag, lastModifiedMs: LastModified?.getTime() ?? 0 };
+}
+
+/** Ceph has them without quotes in some places. */
+function sameEtag(a = '', b = ''): boolean {
+  return a.replaceAll('"', '') === b.replaceAll('"', '');
 }
 
 function undefinedOn(error: unknown, ...statuses: number[]): undefined {

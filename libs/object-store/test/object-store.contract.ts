@@ -99,7 +99,7 @@ export function testObjectStore(kind: string, open: () => Promise<ObjectStore>):
     });
 
     test.each(['absent', 'replace'])('of 20 that race for one condition (%s) exactly one wins', async (condition) => {
-      for (let round = 0; round < 5; round++) {
+      for (let round = 0; round < 20; round++) {
         const key = newKey();
         const before = condition === 'replace' ? await store.put(key, Buffer.from('before')) : undefined;
         const racers = Array.from({ length: 20 }, (_, racer) => `racer ${racer}`);

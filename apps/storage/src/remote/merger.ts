@@ -9,7 +9,7 @@ import type { Segment } from './manifest.js';
 import type { RegionState } from './region-uploads.js';
 import type { RemoteStore } from './remote-store.js';
 import { columnsOf } from './segment-columns.js';
-import { SegmentThread } from './segment-thread.js';
+import { SegmentProcess } from './segment-process.js';
 import type { Uploader } from './uploader.js';
 
 export interface MergerParts {
@@ -33,7 +33,7 @@ const partBytes = 8 * 2 ** 20;
  */
 export class Merger implements NodePart {
   readonly name = 'merger of segments';
-  readonly #thread: SegmentThread;
+  readonly #thread: SegmentProcess;
   readonly #folder: string;
   readonly #stopping = new AbortController();
   readonly #bytes: Counter<'direction'>;
@@ -46,7 +46,7 @@ export class Merger implements NodePart {
   constructor(private readonly parts: MergerParts) {
     const { node } = parts;
     this.#folder = join(node.config.dataDir, 'storage', 'merges');
-    this.#thread = new SegmentThread(node.clock, { folder: this.#folder, ...thread });
+    this.#thread = new SegmentProcess(node.clock, { folder: this.#folder, ...thread });
     const registers = [node.metrics];
     this.#bytes = new Counter({ name: 'binnacle_remote_merged_bytes_total', help: 'Bytes of segments read and written by merges.', labelNames: ['direction'], registers });
     this.#merges = new Counter({ name: 'binnacle_remote_merges_total', help: 'Merges of segments, by how they ended.', labelNames: ['result'], registers });

@@ -3,7 +3,7 @@ import { regionIndexOf } from '../regions/region.js';
 import { rowBytes } from './log-slice.js';
 import { largeDocumentsBytesMax, type SegmentFile } from './segment-file.js';
 import type { RowsJob, SliceRegion } from './segment-job.js';
-import type { SegmentThread } from './segment-thread.js';
+import type { SegmentProcess } from './segment-process.js';
 
 /** The rows of a region that are newer than what was uploaded, read from the rows themselves, as segments with one piece of the handles each. */
 export class RowScanUpload {
@@ -12,7 +12,7 @@ export class RowScanUpload {
 
   constructor(
     private readonly rows: Pick<RowStore, 'scanVersions'>,
-    private readonly thread: Pick<SegmentThread, 'run' | 'discard'>,
+    private readonly thread: Pick<SegmentProcess, 'run' | 'discard'>,
     private readonly region: SliceRegion,
     /** Newer ones come from the log: they are not all on disk yet. */
     private readonly toVersion: number,

@@ -11,7 +11,7 @@ import { RowScanUpload } from './row-scan-upload.js';
 import { columnsOf } from './segment-columns.js';
 import type { SegmentFile } from './segment-file.js';
 import type { SegmentJobResult, SliceRegion } from './segment-job.js';
-import { SegmentThread } from './segment-thread.js';
+import { SegmentProcess } from './segment-process.js';
 import { UploadMetrics } from './upload-metrics.js';
 import type { UploadedRegions } from './upload-regions.js';
 import { UploadState } from './upload-state.js';
@@ -54,7 +54,7 @@ const thread = { memoryMegabytes: 512, temporaryMegabytes: 4_096, threads: 1, jo
 export class Uploader implements NodePart {
   readonly name = 'uploader';
   readonly uploads: RegionUploads;
-  readonly #thread: SegmentThread;
+  readonly #thread: SegmentProcess;
   readonly #state: UploadState;
   readonly #metrics: UploadMetrics;
   readonly #bytesMax: number;
@@ -69,7 +69,7 @@ export class Uploader implements NodePart {
     const { node, rows, remote, manifests, regions } = parts;
     this.uploads = new RegionUploads(() => remote.store(), manifests, regions);
     this.#bytesMax = node.config.storage.uploadMegabytes * mebibyte;
-    this.#thread = new SegmentThread(node.clock, { folder: join(node.config.dataDir, 'storage', 'uploads'), ...thread });
+    this.#thread = new SegmentProcess(node.clock, { folder: join(node.config.dataDir, 'storage', 'uploads'), ...thread });
     this.#state = new UploadState(node.clock, rows);
     this.#metrics = new UploadMetrics(node.metrics, () => this.status());
     node.addPart(this);

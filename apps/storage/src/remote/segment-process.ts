@@ -3,10 +3,11 @@ import { rm } from 'node:fs/promises';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { JobThread } from '@binnacle/node-kit/job-thread';
 import { LogTrimmedError } from '../log/log-error.js';
+import { startJobProcess } from './job-process.js';
 import type { DatabaseLimits } from './segment-database.js';
 import { type MergeJob, type RowsJob, type SegmentJob, type SegmentJobResult, type SliceJob, trimmedFailure } from './segment-job.js';
 
-export interface SegmentThreadOptions {
+export interface SegmentProcessOptions {
   /** For its files alone; emptied at the start. */
   readonly folder: string;
   readonly memoryMegabytes: number;
@@ -23,21 +24,22 @@ const idleMs = 30_000;
 
 type WithoutOutput<Job> = Omit<Job, 'output'>;
 
-/** The thread that makes segments, as the main thread sees it; one job after the other. What a job wrote is in the folder until `discard`. */
-export class SegmentThread {
+/** The process that makes segments, as this one sees it; one job after the other. What a job wrote is in the folder until `discard`. */
+export class SegmentProcess {
   readonly #thread: JobThread<SegmentJob, SegmentJobResult>;
   readonly #limits: DatabaseLimits;
 
   constructor(
     clock: Clock,
-    private readonly options: SegmentThreadOptions,
+    private readonly options: SegmentProcessOptions,
   ) {
     const { folder, memoryMegabytes, temporaryMegabytes, threads, jobMsMax } = options;
     this.#limits = { memoryMegabytes, temporaryMegabytes, threads, temporaryFolder: `${folder}/spilled` };
     this.#thread = new JobThread(clock, {
       // From `src`, which tests run, as from `dist`, this is the built file.
-      file: new URL('../../dist/remote/segment.worker.js', import.meta.url),
-      name: 'thread that makes segments',
+      file: new URL('../../dist/remote/segment.process.js', import.meta.url),
+      name: 'process that makes segments',
+      start: startJobProcess,
       jobMsMax,
       heapMegabytesMax,
       waitingMax: 1,

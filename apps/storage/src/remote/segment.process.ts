@@ -1,11 +1,10 @@
 import type { JobAnswer } from '@binnacle/node-kit/job-thread';
-import { parentPort } from 'node:worker_threads';
 import { LogTrimmedError } from '../log/log-error.js';
 import { mergeSegments } from './merge-segments.js';
 import { type SegmentJob, type SegmentJobResult, trimmedFailure } from './segment-job.js';
 import { writeGivenRows, writeSlice } from './write-segments.js';
 
-/* Writes and merges segments, one job at a time; the other side sets the limits and ends this thread when one is reached. */
+/* Writes and merges segments, one job at a time; the other side sets the limits and ends this process when one is reached. */
 
 async function answerTo(job: SegmentJob): Promise<JobAnswer<SegmentJobResult>> {
   try {
@@ -17,4 +16,6 @@ async function answerTo(job: SegmentJob): Promise<JobAnswer<SegmentJobResult>> {
   }
 }
 
-parentPort?.on('message', (job: SegmentJob) => void answerTo(job).then((answer) => parentPort?.postMessage(answer)));
+process.on('message', (job: SegmentJob) => void answerTo(job).then((answer) => process.send?.(answer)));
+// Whoever wanted the segments is gone.
+process.on('disconnect', () => process.exit());
