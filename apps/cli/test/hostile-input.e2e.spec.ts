@@ -64,7 +64,7 @@ function send({ port, method, path, headers, body }: Attempt): Promise<number> {
       const { statusCode = 0 } = response;
       response.on('error', () => undefined);
       response.once('data', (chunk: Buffer) => {
-        resolve(statusCode === 500 && chunk.toString() === 'Already in Profiling' ? 0 : statusCode);
+        resolve(statusCode === 500 && /(^|: )Already in Profiling$/.test(chunk.toString()) ? 0 : statusCode);
         // A stream of events has no end: its beginning is what counts here.
         outgoing.destroy();
       });
