@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { FileCache } from '../cache/file-cache.js';
 import type { Pin, TypedRange } from '../cache/cache-types.js';
 import { mergedBytesMax } from '../cache/file-type.js';
+import { eachOf } from '../each-of.js';
 import { type ColumnChunk, columnChunks } from '../remote/column-chunks.js';
 import type { Segment } from '../remote/manifest.js';
 
@@ -33,11 +34,13 @@ export class SegmentFiles {
     let bytes = 0;
     const release = (): void => pins.forEach((pin) => pin.release());
     try {
-      await eachOf(segments, acquiredTogether, async (segment) => {
+      const acquire = async (segment: Segment): Promise<void> => {
         const ranges = await this.#ranges(segment, columnsOf(segment), signal);
         bytes += ranges.reduce((sum, { length }) => sum + length, 0);
         pins.set(segment.key, await this.cache.acquire(segment, ranges, signal));
-      });
+      };
+      // Those that were begun are waited for: what they pinned is released with the rest.
+      await eachOf(segments, acquiredTogether, acquire, { stopsAtFailure: true });
     } catch (error) {
       release();
       throw error;
@@ -79,20 +82,4 @@ async function bytesAt(path: string, { offset, length }: TypedRange): Promise<Bu
   } finally {
     await file.close();
   }
-}
-
-/** `work` for each, some at a time. After a failure none is begun, and those that were are waited for: what they got is somebody's to give back. */
-async function eachOf<T>(items: readonly T[], together: number, work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0;
-  let hasFailed = false;
-  const worker = async (): Promise<void> => {
-    while (next < items.length && !hasFailed) {
-      await work(items[next++] as T).catch((error: unknown) => {
-        hasFailed = true;
-        throw error;
-      });
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: Math.min(together, items.length) }, worker));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }

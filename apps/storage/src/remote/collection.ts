@@ -2,7 +2,7 @@ import { type ObjectStore, type OperationOptions, PreconditionFailed } from '@bi
 import { markedKeyOf, markKeyOf } from './delete-marks.js';
 import { findGarbage, type FoundGarbage, type Garbage, type GarbageReason, type KnownTables, type RegionGarbage, type SnapshotGarbage } from './garbage.js';
 import { FencedError, type KnownManifest, ManifestMovedError, type ManifestStore } from './manifest-store.js';
-import { eachOf } from './region-uploads.js';
+import { eachOf } from '../each-of.js';
 import { snapshotManifestKey, snapshotManifestText, snapshotSilenceMsMax } from './snapshot-object.js';
 
 /** Unreferenced for less may be about to be published; marked for less may still be read. */

@@ -23,7 +23,7 @@ export interface MergerParts {
 const lookIntervalMs = 60_000;
 const retryMs = 60_000;
 /** Of a merge under way: its inputs and outputs lie on the local disk, and DuckDB sorts there. */
-const thread = { memoryMegabytes: 512, temporaryMegabytes: 32_768, threads: 1, jobMsMax: 3_600_000 };
+const limits = { memoryMegabytes: 512, temporaryMegabytes: 32_768, threads: 1, jobMsMax: 3_600_000 };
 const partBytes = 8 * 2 ** 20;
 
 /**
@@ -33,7 +33,7 @@ const partBytes = 8 * 2 ** 20;
  */
 export class Merger implements NodePart {
   readonly name = 'merger of segments';
-  readonly #thread: SegmentProcess;
+  readonly #process: SegmentProcess;
   readonly #folder: string;
   readonly #stopping = new AbortController();
   readonly #bytes: Counter<'direction'>;
@@ -46,7 +46,7 @@ export class Merger implements NodePart {
   constructor(private readonly parts: MergerParts) {
     const { node } = parts;
     this.#folder = join(node.config.dataDir, 'storage', 'merges');
-    this.#thread = new SegmentProcess(node.clock, { folder: this.#folder, ...thread });
+    this.#process = new SegmentProcess(node.clock, { folder: this.#folder, ...limits });
     const registers = [node.metrics];
     this.#bytes = new Counter({ name: 'binnacle_remote_merged_bytes_total', help: 'Bytes of segments read and written by merges.', labelNames: ['direction'], registers });
     this.#merges = new Counter({ name: 'binnacle_remote_merges_total', help: 'Merges of segments, by how they ended.', labelNames: ['result'], registers });
@@ -56,7 +56,7 @@ export class Merger implements NodePart {
   async start(): Promise<void> {
     if (!this.parts.remote.isOn()) return;
     this.#isStarted = true;
-    this.#thread.start();
+    this.#process.start();
     this.#unlisten = this.parts.uploader.onPublished(() => this.#schedule(0));
     this.#schedule(lookIntervalMs);
   }
@@ -68,7 +68,7 @@ export class Merger implements NodePart {
     this.#cancelTimer();
     if (!this.#isStarted) return;
     this.#isStarted = false;
-    await this.#thread.stop();
+    await this.#process.stop();
     await this.#merging?.catch(() => undefined);
   }
 
@@ -128,7 +128,7 @@ export class Merger implements NodePart {
     try {
       const local = [];
       for (const segment of inputs) local.push({ path: await download(this.parts.remote.store(), segment, this.#folder, options), columns: segment.columns });
-      const { segments: files } = await this.#thread.run({ kind: 'merge', inputs: local, dropsMarks, schemaVersion, columns: columnsOf(fields) });
+      const { segments: files } = await this.#process.run({ kind: 'merge', inputs: local, dropsMarks, schemaVersion, columns: columnsOf(fields) });
       const outputs: Segment[] = [];
       for (const { file } of files) outputs.push(await uploads.put(state, file, level, this.parts.node.clock.nowMs(), options));
       const isPublished = await uploads.change(state, outputs, (manifest) => withMerged(manifest, inputs, outputs), options);
@@ -136,7 +136,7 @@ export class Merger implements NodePart {
       this.#bytes.inc({ direction: 'read' }, bytesOf(inputs));
       this.#bytes.inc({ direction: 'written' }, bytesOf(outputs));
     } finally {
-      await this.#thread.discard();
+      await this.#process.discard();
     }
   }
 }

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ObjectStore, OperationOptions } from '@binnacle/object-store/object-store';
+import { eachOf } from '../each-of.js';
 import { markKeyOf } from './delete-marks.js';
 import { type Manifest, type Segment, segmentPrefix } from './manifest.js';
 import { FencedError, type KnownManifest, type ManifestStore } from './manifest-store.js';
@@ -181,21 +182,4 @@ export class RegionUploads {
       if (isMarked || (await this.store().head(segment.key, options)) === undefined) throw new CollectedError(`${segment.key} was collected before it was published`);
     }
   }
-}
-
-/** Runs up to `together` at a time, each of them whatever becomes of the others; then rejects with the first failure. */
-export async function eachOf<T>(items: readonly T[], together: number, run: (item: T) => Promise<void>): Promise<void> {
-  const left = [...items];
-  const failures: unknown[] = [];
-  const worker = async (): Promise<void> => {
-    for (let item = left.shift(); item !== undefined; item = left.shift()) {
-      try {
-        await run(item);
-      } catch (error) {
-        failures.push(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: Math.min(together, items.length) }, worker));
-  if (failures.length > 0) throw failures[0];
 }

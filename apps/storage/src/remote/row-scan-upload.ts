@@ -12,7 +12,7 @@ export class RowScanUpload {
 
   constructor(
     private readonly rows: Pick<RowStore, 'scanVersions'>,
-    private readonly thread: Pick<SegmentProcess, 'run' | 'discard'>,
+    private readonly process: Pick<SegmentProcess, 'run' | 'discard'>,
     private readonly region: SliceRegion,
     /** Newer ones come from the log: they are not all on disk yet. */
     private readonly toVersion: number,
@@ -24,7 +24,7 @@ export class RowScanUpload {
     for await (const { handle, version, document } of this.rows.scanVersions(tableId)) {
       signal.throwIfAborted();
       if (version <= afterVersion || version > this.toVersion || regionIndexOf(handle, regionCount) !== index) continue;
-      // Copies of their own size: what a scan hands out lies in larger pieces.
+      // Copies of their own size: what a scan hands out keeps larger pieces in memory.
       this.#rows.push({ handle: Uint8Array.from(handle), version, document: document && Uint8Array.from(document) });
       this.#bytes += rowBytes + handle.length + (document?.length ?? 0);
       if (this.#bytes >= largeDocumentsBytesMax) yield* this.#write();
@@ -36,9 +36,8 @@ export class RowScanUpload {
     const rows = this.#rows;
     this.#rows = [];
     this.#bytes = 0;
-    const transfer = rows.flatMap(({ handle, document }) => [handle.buffer, ...(document ? [document.buffer] : [])]) as ArrayBuffer[];
-    const { segments } = await this.thread.run({ kind: 'rows', region: this.region, rows }, transfer);
+    const { segments } = await this.process.run({ kind: 'rows', region: this.region, rows });
     for (const { file } of segments) yield file;
-    await this.thread.discard();
+    await this.process.discard();
   }
 }

@@ -59,8 +59,8 @@ export class SegmentProcess {
   }
 
   /** Rejects with `LogTrimmedError` on a log that does not go back that far. */
-  run(job: WithoutOutput<SliceJob> | WithoutOutput<RowsJob> | WithoutOutput<MergeJob>, transfer: readonly ArrayBuffer[] = []): Promise<SegmentJobResult> {
-    return this.#thread.run({ ...job, output: { folder: this.options.folder, limits: this.#limits } }, transfer);
+  run(job: WithoutOutput<SliceJob> | WithoutOutput<RowsJob> | WithoutOutput<MergeJob>): Promise<SegmentJobResult> {
+    return this.#thread.run({ ...job, output: { folder: this.options.folder, limits: this.#limits } });
   }
 
   /** Everything that lies in the folder: between jobs nobody needs it. */

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
 import type { NodeContext, NodePart } from '@binnacle/node-kit/node-context';
+import { eachOf } from '../each-of.js';
 import { LogTrimmedError } from '../log/log-error.js';
 import { regionsPerTableMax } from '../regions/region.js';
 import type { RowStore } from '../row-store.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
 import type { Segment } from './manifest.js';
 import type { RemoteStore } from './remote-store.js';
-import { eachOf, RegionUploads, type RegionState } from './region-uploads.js';
+import { RegionUploads, type RegionState } from './region-uploads.js';
 import { RowScanUpload } from './row-scan-upload.js';
 import { columnsOf } from './segment-columns.js';
 import type { SegmentFile } from './segment-file.js';
@@ -44,7 +45,7 @@ const scansMax = 4;
 const durableWaitMs = 5_000;
 const stopDeadlineMs = 10_000;
 /** With two threads DuckDB takes twice the CPU for such short work, and is hardly quicker. */
-const thread = { memoryMegabytes: 512, temporaryMegabytes: 4_096, threads: 1, jobMsMax: 600_000 };
+const limits = { memoryMegabytes: 512, temporaryMegabytes: 4_096, threads: 1, jobMsMax: 600_000 };
 
 /**
  * Brings new row versions of the regions of this node to the remote store: every 30 s, when `storage.upload-megabytes` have come together, and when it is
@@ -54,7 +55,7 @@ const thread = { memoryMegabytes: 512, temporaryMegabytes: 4_096, threads: 1, jo
 export class Uploader implements NodePart {
   readonly name = 'uploader';
   readonly uploads: RegionUploads;
-  readonly #thread: SegmentProcess;
+  readonly #process: SegmentProcess;
   readonly #state: UploadState;
   readonly #metrics: UploadMetrics;
   readonly #bytesMax: number;
@@ -69,7 +70,7 @@ export class Uploader implements NodePart {
     const { node, rows, remote, manifests, regions } = parts;
     this.uploads = new RegionUploads(() => remote.store(), manifests, regions);
     this.#bytesMax = node.config.storage.uploadMegabytes * mebibyte;
-    this.#thread = new SegmentProcess(node.clock, { folder: join(node.config.dataDir, 'storage', 'uploads'), ...thread });
+    this.#process = new SegmentProcess(node.clock, { folder: join(node.config.dataDir, 'storage', 'uploads'), ...limits });
     this.#state = new UploadState(node.clock, rows);
     this.#metrics = new UploadMetrics(node.metrics, () => this.status());
     node.addPart(this);
@@ -78,7 +79,7 @@ export class Uploader implements NodePart {
   async start(): Promise<void> {
     if (!this.parts.remote.isOn()) return;
     this.#isStarted = true;
-    this.#thread.start();
+    this.#process.start();
     this.parts.rows.keepLogFor({ position: () => this.position() });
     this.parts.rows.keepMarks(() => this.position() + 1);
     this.#unlisten = this.parts.rows.onDurable(() => {
@@ -100,7 +101,7 @@ export class Uploader implements NodePart {
     this.#isStarted = false;
     this.#stopping.abort(new Error('the node stops'));
     this.#cancelTimer();
-    await this.#thread.stop();
+    await this.#process.stop();
   }
 
   async #uploadRest(): Promise<void> {
@@ -187,7 +188,7 @@ export class Uploader implements NodePart {
       for (const { reject } of waiters) reject(error);
       return Math.min(retryMsMax, retryMsMin * 2 ** (failuresInRow - 1));
     } finally {
-      await this.#thread.discard().catch(() => undefined);
+      await this.#process.discard().catch(() => undefined);
     }
   }
 
@@ -247,7 +248,7 @@ export class Uploader implements NodePart {
         for (const { file } of files) segments.push(await this.#put(state, file));
         await this.uploads.publish(state, { segments, uploadedVersion: slice.toVersion, completeToMs: isLast ? completeToMs : undefined }, { signal: this.#stopping.signal });
       });
-      await this.#thread.discard();
+      await this.#process.discard();
     } catch (error) {
       // It was trimmed while it was read.
       if (!(error instanceof LogTrimmedError)) throw error;
@@ -270,7 +271,7 @@ export class Uploader implements NodePart {
       let afterVersion = state.covered;
       for (let scans = 1; ; scans++) {
         const version = await this.#durable(rows.appliedVersion());
-        const scan = new RowScanUpload(rows, this.#thread, { ...sliceRegion(state), afterVersion }, version);
+        const scan = new RowScanUpload(rows, this.#process, { ...sliceRegion(state), afterVersion }, version);
         for await (const file of scan.files(this.#stopping.signal)) segments.push(await this.#put(state, file));
         afterVersion = version;
         // What was overwritten before the scan came to it is in the log alone: without that there would be holes in what is published.
@@ -292,14 +293,14 @@ export class Uploader implements NodePart {
     for (let reached = afterVersion; reached < toVersion; ) {
       const slice = await this.#slice([state], reached, toVersion);
       for (const { file } of slice.segments) segments.push(await this.#put(state, file));
-      await this.#thread.discard();
+      await this.#process.discard();
       reached = slice.toVersion;
     }
     return segments;
   }
 
   #slice(states: readonly RegionState[], afterVersion: number, toVersion: number): Promise<SegmentJobResult> {
-    return this.#thread.run({ kind: 'slice', logFolder: this.parts.rows.logFolder(), afterVersion, toVersion, bytesMax: sliceBytesMax, regions: states.map(sliceRegion) });
+    return this.#process.run({ kind: 'slice', logFolder: this.parts.rows.logFolder(), afterVersion, toVersion, bytesMax: sliceBytesMax, regions: states.map(sliceRegion) });
   }
 }
 

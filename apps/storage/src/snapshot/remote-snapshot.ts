@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { type ObjectStore, type OperationOptions, PreconditionFailed } from '@binnacle/object-store/object-store';
-import { eachOf } from '../remote/region-uploads.js';
+import { eachOf } from '../each-of.js';
 import { readHead } from '../remote/snapshot-garbage.js';
 import {
   isSnapshotName, parseSnapshotHead, snapshotFilesPrefix, type SnapshotHead, snapshotManifestKey, snapshotManifestText, snapshotSilenceMsMax,
