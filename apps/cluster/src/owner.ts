@@ -1,5 +1,6 @@
 import type { Candidate, Lease, NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
+import { isInMode } from '@binnacle/contracts/disagg-mode';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
@@ -19,8 +20,7 @@ const agentTimeoutMs = 5_000;
 
 /** `disagg_mode` of a node that cannot own the remote gc lease; undefined for one that can. A node of another role has none. */
 export function modeWithoutOwnership(node: NodeRecord): string | undefined {
-  const mode = node.labels['disagg-mode'] ?? 'None';
-  return mode === 'Storage' || mode === 'Both' ? undefined : mode;
+  return isInMode(node, 'write') ? undefined : (node.labels['disagg-mode'] ?? 'None');
 }
 
 /** The original's answer in the wrong role: HTTP 200, which clients rely on. */

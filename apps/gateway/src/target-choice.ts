@@ -1,5 +1,6 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { isInMode } from '@binnacle/contracts/disagg-mode';
 import type { Role, StorageMode, TargetRule } from '@binnacle/contracts/route';
 
 /** What target choice knows of the cluster. */
@@ -78,8 +79,7 @@ function targetRather(role: Role, view: ClusterView): Target {
 /** Those of the mode; all of them where none is: they say why they do not answer. */
 function inMode(nodes: readonly NodeRecord[], mode: StorageMode | undefined): readonly NodeRecord[] {
   if (mode === undefined) return nodes;
-  const word = mode === 'write' ? 'Storage' : 'Compute';
-  const fit = nodes.filter(({ labels }) => labels['disagg-mode'] === word || labels['disagg-mode'] === 'Both');
+  const fit = nodes.filter((node) => isInMode(node, mode));
   return fit.length > 0 ? fit : nodes;
 }
 

@@ -1,7 +1,7 @@
 import { Candidacy } from '@binnacle/cluster-state/candidacy';
+import { disaggMode } from '@binnacle/contracts/disagg-mode';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
-import { disaggMode } from './disagg-mode.js';
 
 /**
  * A storage node stands for the lease `leader` (it decides metadata) and, when it writes, for `remote-gc` (it collects the garbage

@@ -1,7 +1,7 @@
+import { disaggMode } from '@binnacle/contracts/disagg-mode';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { disaggMode } from '../disagg-mode.js';
 import { cacheInfoJson } from './cache-info.js';
 import { parseSizeEviction, parseTypeEviction, requestText, type EvictRequest, type RefusedRequest } from './evict-request.js';
 import { FileCache } from './file-cache.js';

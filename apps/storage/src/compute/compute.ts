@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import { isInMode } from '@binnacle/contracts/disagg-mode';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
@@ -131,7 +132,7 @@ export class Compute {
 
   /** The compute node with the least to do. Throws NO_TARGET when there is none. */
   otherNode(): string {
-    const computes = this.node.directory.byRole('storage').filter(({ id, state, labels }) => id !== this.node.id && state === 'running' && ['Compute', 'Both'].includes(labels['disagg-mode'] ?? ''));
+    const computes = this.node.directory.byRole('storage').filter((node) => node.id !== this.node.id && node.state === 'running' && isInMode(node, 'compute'));
     const [target] = computes.sort((left, right) => left.outstandingRequests - right.outstandingRequests);
     if (target !== undefined) return target.id;
     throw new BinnacleError('NO_TARGET', 'No compute node is there: `storage.modes` of at least one storage node has to have `compute`.', { retryAfterS: 1 });

@@ -1,4 +1,5 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
+import { isInMode } from '@binnacle/contracts/disagg-mode';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
@@ -28,6 +29,6 @@ export class Placement {
 }
 
 /** A storage node that runs and is not for computing alone. */
-export function takesRows({ roles, labels, state }: Pick<NodeRecord, 'roles' | 'labels' | 'state'>): boolean {
-  return state === 'running' && roles.includes('storage') && (labels['disagg-mode'] === 'Storage' || labels['disagg-mode'] === 'Both');
+export function takesRows(node: Pick<NodeRecord, 'roles' | 'labels' | 'state'>): boolean {
+  return node.state === 'running' && node.roles.includes('storage') && isInMode(node, 'write');
 }

@@ -1,10 +1,10 @@
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { disaggMode, isInMode } from '@binnacle/contracts/disagg-mode';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { Controller, Get, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { disaggMode } from '../disagg-mode.js';
 import { OwnRegions } from '../regions/own-regions.js';
 import { Collector } from './collector.js';
 import type { Leaks } from './leaks.js';
@@ -70,7 +70,7 @@ export class RemoteController {
 
   async #info(reply: FastifyReply, wanted: readonly number[] | undefined): Promise<FastifyReply> {
     if (!this.#isWriteNode()) return this.#wrongMode(reply, 'can not get remote info');
-    const nodeIds = this.node.directory.byRole('storage').filter(({ labels }) => /^(Storage|Both)$/.test(labels['disagg-mode'] ?? '')).map(({ id }) => id);
+    const nodeIds = this.node.directory.byRole('storage').filter((node) => isInMode(node, 'write')).map(({ id }) => id);
     const options = { signal: AbortSignal.timeout(infoDeadlineMs) };
     const stores = await remoteInfo(this.remote.store(), this.regions.manifests, { nodeIds, wanted }, options).catch(storeError);
     return answer(reply, 200, JSON.stringify({ stores }));
