@@ -1,7 +1,7 @@
-import { disaggMode } from '@binnacle/contracts/disagg-mode';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Controller, Get, Param, Query, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { pathOf, tiflashJson, wrongMode } from '../tiflash-answer.js';
 import { cacheInfoJson } from './cache-info.js';
 import { parseSizeEviction, parseTypeEviction, requestText, type EvictRequest, type RefusedRequest } from './evict-request.js';
 import { FileCache } from './file-cache.js';
@@ -18,9 +18,9 @@ export class CacheController {
 
   @Get('/tiflash/remote/cache/info')
   async info(@Res() reply: FastifyReply): Promise<FastifyReply> {
-    if (!this.#isCompute()) return this.#wrongMode(reply, 'can not get remote cache info');
+    if (!this.#isCompute()) return wrongMode(reply, this.node.config.storage.modes, 'can not get remote cache info');
     if (!this.cache.isEnabled()) return notEnabled(reply);
-    return answer(reply, 200, cacheInfoJson(await this.cache.info(this.node.clock.nowMs())));
+    return tiflashJson(reply, 200, cacheInfoJson(await this.cache.info(this.node.clock.nowMs())));
   }
 
   @Get('/tiflash/remote/cache/evict/size/:size')
@@ -41,38 +41,28 @@ export class CacheController {
   /** TiFlash's caches of parsed marks and of minimum-maximum indexes: DuckDB keeps what it needs of a file by itself. */
   @Get('/tiflash/cache/evict/mark')
   evictMark(@Res() reply: FastifyReply): FastifyReply {
-    return answer(reply, 200, JSON.stringify({ status: 'ok', cache: 'mark', message: 'cache not enabled' }));
+    return tiflashJson(reply, 200, { status: 'ok', cache: 'mark', message: 'cache not enabled' });
   }
 
   @Get('/tiflash/cache/evict/minmax')
   evictMinMax(@Res() reply: FastifyReply): FastifyReply {
-    return answer(reply, 200, JSON.stringify({ status: 'ok', cache: 'minmax', message: 'cache not enabled' }));
+    return tiflashJson(reply, 200, { status: 'ok', cache: 'minmax', message: 'cache not enabled' });
   }
 
   async #evict(reply: FastifyReply, request: EvictRequest | RefusedRequest): Promise<FastifyReply> {
-    if (!this.#isCompute()) return this.#wrongMode(reply, 'can not trigger remote cache evict');
-    if ('message' in request) return answer(reply, 400, JSON.stringify(request));
+    if (!this.#isCompute()) return wrongMode(reply, this.node.config.storage.modes, 'can not trigger remote cache evict');
+    if ('message' in request) return tiflashJson(reply, 400, request);
     if (!this.cache.isEnabled()) return notEnabled(reply);
     const released =
       request.method === 'ByFileType'
         ? await this.cache.evictByType(request.type)
         : await this.cache.evictBySize({ reserveBytes: Number(request.reserveBytes), minAgeMs: request.minAgeS * 1_000, force: request.force });
-    return answer(reply, 200, JSON.stringify({ req: requestText(request), released_size: String(released) }));
+    return tiflashJson(reply, 200, { req: requestText(request), released_size: String(released) });
   }
 
   #isCompute(): boolean {
     return this.node.config.storage.modes.includes('compute');
   }
-
-  /** The original's answer: HTTP 200. The header tells programs what the message tells people. */
-  #wrongMode(reply: FastifyReply, stem: string): FastifyReply {
-    const mode = disaggMode(this.node.config.storage.modes);
-    return answer(reply.header('x-binnacle-role', mode), 200, JSON.stringify({ message: `${stem}, disagg_mode=${mode}` }));
-  }
 }
 
-const answer = (reply: FastifyReply, status: number, body: string): FastifyReply => reply.code(status).type('application/json').send(body);
-
-const notEnabled = (reply: FastifyReply): FastifyReply => answer(reply, 500, '{"message":"file cache is not enabled"}');
-
-const pathOf = ({ url }: FastifyRequest): string => url.replace(/\?.*$/s, '');
+const notEnabled = (reply: FastifyReply): FastifyReply => tiflashJson(reply, 500, { message: 'file cache is not enabled' });

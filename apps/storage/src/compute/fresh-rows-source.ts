@@ -3,6 +3,7 @@ import type { NodePart } from '@binnacle/node-kit/node-context';
 import type { Logger } from 'pino';
 import { LogTrimmedError } from '../log/log-error.js';
 import { LogTail, readLog } from '../log/log-reader.js';
+import { untilDurable } from '../log/until-durable.js';
 import { regionIndexOf, tableIdOfRegion } from '../regions/region.js';
 import type { RowStore } from '../row-store.js';
 import type { Table } from '../tables/schema.js';
@@ -103,19 +104,7 @@ export class FreshRowsSource implements NodePart {
   async #readable(): Promise<number> {
     const { rows, clock } = this.parts;
     const version = rows.appliedVersion();
-    if (rows.durableVersion() >= version) return version;
-    await new Promise<void>((resolve, reject) => {
-      const cancel = clock.after(durableWithinMs, () => {
-        unlisten();
-        reject(new Error('the log is not written to the disk'));
-      });
-      const unlisten = rows.onDurable((durable) => {
-        if (durable < version) return;
-        unlisten();
-        cancel();
-        resolve();
-      });
-    });
+    await untilDurable(rows, clock, version, durableWithinMs);
     return version;
   }
 

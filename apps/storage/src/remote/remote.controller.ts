@@ -1,11 +1,12 @@
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { disaggMode, isInMode } from '@binnacle/contracts/disagg-mode';
+import { isInMode } from '@binnacle/contracts/disagg-mode';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { Controller, Get, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { OwnRegions } from '../regions/own-regions.js';
+import { pathOf, tiflashJson, wrongMode } from '../tiflash-answer.js';
 import { Collector } from './collector.js';
 import type { Leaks } from './leaks.js';
 import { parseStoreIds, remoteInfo } from './remote-info.js';
@@ -29,11 +30,11 @@ export class RemoteController {
 
   @Get('/tiflash/remote/gc')
   async collect(@Res() reply: FastifyReply): Promise<FastifyReply> {
-    if (!this.#isWriteNode()) return this.#wrongMode(reply, 'can not trigger gc');
+    if (!this.#isWriteNode()) return wrongMode(reply, this.node.config.storage.modes, 'can not trigger gc');
     this.remote.store();
     const isOwner = this.collector.isOwner();
     if (isOwner) this.collector.wake();
-    return answer(reply, 200, JSON.stringify({ ...(isOwner ? this.#owns() : await this.#ownedBy()), execute: String(isOwner) }));
+    return tiflashJson(reply, 200, { ...(isOwner ? this.#owns() : await this.#ownedBy()), execute: String(isOwner) });
   }
 
   /** `/tiflash/remote/upload` comes in at the cluster role, which knows all write nodes. */
@@ -51,10 +52,10 @@ export class RemoteController {
   }
 
   @Get('/tiflash/remote/info/:stores')
-  async info(@Param('stores') stores: string, @Req() { url }: FastifyRequest, @Res() reply: FastifyReply): Promise<FastifyReply> {
+  async info(@Param('stores') stores: string, @Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<FastifyReply> {
     const wanted = parseStoreIds(stores);
     if (wanted !== undefined || !this.#isWriteNode()) return this.#info(reply, wanted);
-    return answer(reply, 400, JSON.stringify({ message: `invalid store_id in request: ${url.replace(/\?.*$/s, '')}` }));
+    return tiflashJson(reply, 400, { message: `invalid store_id in request: ${pathOf(request)}` });
   }
 
   @Get('/api/v1/remote/leaks')
@@ -69,11 +70,11 @@ export class RemoteController {
   }
 
   async #info(reply: FastifyReply, wanted: readonly number[] | undefined): Promise<FastifyReply> {
-    if (!this.#isWriteNode()) return this.#wrongMode(reply, 'can not get remote info');
+    if (!this.#isWriteNode()) return wrongMode(reply, this.node.config.storage.modes, 'can not get remote info');
     const nodeIds = this.node.directory.byRole('storage').filter((node) => isInMode(node, 'write')).map(({ id }) => id);
     const options = { signal: AbortSignal.timeout(infoDeadlineMs) };
     const stores = await remoteInfo(this.remote.store(), this.regions.manifests, { nodeIds, wanted }, options).catch(storeError);
-    return answer(reply, 200, JSON.stringify({ stores }));
+    return tiflashJson(reply, 200, { stores });
   }
 
   #owns(): { status: string; owner_id: string } {
@@ -94,15 +95,7 @@ export class RemoteController {
   #isWriteNode(): boolean {
     return this.node.config.storage.modes.includes('write');
   }
-
-  /** The original's answer: HTTP 200. The header tells programs what the message tells people. */
-  #wrongMode(reply: FastifyReply, stem: string): FastifyReply {
-    const mode = disaggMode(this.node.config.storage.modes);
-    return answer(reply.header('x-binnacle-role', mode), 200, JSON.stringify({ message: `${stem}, disagg_mode=${mode}` }));
-  }
 }
-
-const answer = (reply: FastifyReply, status: number, body: string): FastifyReply => reply.code(status).type('application/json').send(body);
 
 function storeError(error: unknown): never {
   if (error instanceof ObjectStoreUnavailable) throw new BinnacleError('NO_TARGET', 'The remote store does not answer.', { cause: error, retryAfterS: 5 });

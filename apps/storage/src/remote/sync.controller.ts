@@ -1,20 +1,18 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Controller, Get, Param, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Catalog } from '../tables/catalog.js';
+import { pathOf, tiflashJson } from '../tiflash-answer.js';
 import { RegionLagView } from './region-lag.js';
 import { parseKeyspaceId, parseTableId, syncStatusText } from './sync-status.js';
 
 /** A catalog that has not come here by then does not. */
 const schemaWaitMsMax = 5_000;
-const schemaPollMs = 20;
 
 /** TiFlash's `/tiflash/sync-*`: what the replicas of this node show. */
 @Controller()
 export class SyncController {
   constructor(
-    private readonly node: NodeContext,
     private readonly catalog: Catalog,
     private readonly lag: RegionLagView,
   ) {}
@@ -36,7 +34,7 @@ export class SyncController {
     const keyspaceId = parseKeyspaceId(keyspace);
     const ids = this.catalog.all().filter((table) => table.keyspace === keyspaceId).flatMap(({ regions }) => regions.map(({ id }) => id));
     const regions = ids.filter((id) => Number.isFinite(this.lag.lagMs(id)));
-    return reply.code(200).type('application/json').send(JSON.stringify({ count: regions.length, regions }));
+    return tiflashJson(reply, 200, { count: regions.length, regions });
   }
 
   /** Done once this node has the table as cluster state has it at the moment of the question. */
@@ -46,17 +44,13 @@ export class SyncController {
     const tableId = parseTableId(table);
     const stored = await this.catalog.stored().catch(() => undefined);
     const wanted = stored?.tables.find(({ id, keyspace: of }) => id === tableId && of === keyspaceId);
-    const untilMs = this.node.clock.monotonicMs() + schemaWaitMsMax;
-    while (wanted !== undefined && (this.catalog.byId(tableId)?.schemaVersion ?? 0) < wanted.schemaVersion && this.node.clock.monotonicMs() < untilMs) {
-      await new Promise<void>((resolve) => this.node.clock.after(schemaPollMs, resolve));
-    }
-    const isDone = wanted !== undefined && (this.catalog.byId(tableId)?.schemaVersion ?? 0) >= wanted.schemaVersion;
-    return isDone ? text(reply, '') : reply.code(500).type('application/json').send('{"errMsg":"sync schema failed"}');
+    const isDone = wanted !== undefined && (await this.catalog.hasSchema(tableId, wanted.schemaVersion, schemaWaitMsMax));
+    return isDone ? text(reply, '') : tiflashJson(reply, 500, { errMsg: 'sync schema failed' });
   }
 
   @Get(['/tiflash/sync-status', '/tiflash/sync-status/keyspace/:keyspace', '/tiflash/sync-region', '/tiflash/sync-region/keyspace'])
-  refused(@Req() { url }: FastifyRequest): never {
-    throw new BinnacleError('BAD_REQUEST', `invalid request: ${url.replace(/\?.*$/s, '')}`);
+  refused(@Req() request: FastifyRequest): never {
+    throw new BinnacleError('BAD_REQUEST', `invalid request: ${pathOf(request)}`);
   }
 }
 

@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import type { NodeContext, NodePart } from '@binnacle/node-kit/node-context';
 import { eachOf } from '../each-of.js';
 import { LogTrimmedError } from '../log/log-error.js';
+import { untilDurable } from '../log/until-durable.js';
 import { regionsPerTableMax } from '../regions/region.js';
 import type { RowStore } from '../row-store.js';
 import type { KnownManifest, ManifestStore } from './manifest-store.js';
@@ -202,7 +203,7 @@ export class Uploader implements NodePart {
     const { states: all, failure } = await this.uploads.refresh({ signal: this.#stopping.signal });
     const completeToMs = node.clock.nowMs();
     this.#state.captured();
-    const toVersion = await this.#durable(rows.appliedVersion());
+    const toVersion = await this.#durable();
     const states = all.filter(({ covered }) => covered <= toVersion);
     const ahead = all.find((state) => !states.includes(state));
     for (let live = states; ; ) {
@@ -223,14 +224,9 @@ export class Uploader implements NodePart {
   }
 
   /** Resolves when everything acknowledged so far is on disk, to the newest version that is. */
-  async #durable(version: number): Promise<number> {
+  #durable(): Promise<number> {
     const { rows, node } = this.parts;
-    if (rows.durableVersion() >= version) return rows.durableVersion();
-    return new Promise((resolve, reject) => {
-      const end = (): void => (cancel(), unlisten());
-      const cancel = node.clock.after(durableWaitMs, () => (end(), reject(new Error('the commit log of this node does not get to the disk'))));
-      const unlisten = rows.onDurable((durable) => durable >= version && (end(), resolve(durable)));
-    });
+    return untilDurable(rows, node.clock, rows.appliedVersion(), durableWaitMs);
   }
 
   async #uploadSlice(states: readonly RegionState[], afterVersion: number, toVersion: number, completeToMs: number): Promise<void> {
@@ -270,12 +266,12 @@ export class Uploader implements NodePart {
       const segments: Segment[] = [];
       let afterVersion = state.covered;
       for (let scans = 1; ; scans++) {
-        const version = await this.#durable(rows.appliedVersion());
+        const version = await this.#durable();
         const scan = new RowScanUpload(rows, this.#process, { ...sliceRegion(state), afterVersion }, version);
         for await (const file of scan.files(this.#stopping.signal)) segments.push(await this.#put(state, file));
         afterVersion = version;
         // What was overwritten before the scan came to it is in the log alone: without that there would be holes in what is published.
-        const uploadedVersion = await this.#durable(rows.appliedVersion());
+        const uploadedVersion = await this.#durable();
         try {
           segments.push(...(await this.#slices(state, version, uploadedVersion)));
         } catch (error) {

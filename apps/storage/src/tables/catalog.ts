@@ -23,6 +23,8 @@ import {
 } from './catalog-document.js';
 import type { Alias, Field, Metadata, Table } from './schema.js';
 
+const schemaPollMs = 20;
+
 /**
  * The tables of the cluster: one document in cluster state, changed by compare-and-set, the same on every node within a second.
  */
@@ -103,6 +105,15 @@ export class Catalog implements NodePart {
     const known = this.byId(table.id);
     if (known !== undefined) return known;
     return found(table.id < this.#document.value().nextTableId ? undefined : table, 'Collection not found');
+  }
+
+  /** Resolves to true once this node has the table with that schema, or a newer one; to false when it has not within that time. */
+  async hasSchema(tableId: number, schemaVersion: number, withinMs: number): Promise<boolean> {
+    const { clock } = this.node;
+    const isHere = (): boolean => (this.byId(tableId)?.schemaVersion ?? 0) >= schemaVersion;
+    const untilMs = clock.monotonicMs() + withinMs;
+    while (!isHere() && clock.monotonicMs() < untilMs) await new Promise<void>((resolve) => clock.after(schemaPollMs, resolve));
+    return isHere();
   }
 
   /** In the order they were created. */

@@ -18,7 +18,6 @@ const sliceMsMax = 8;
 const fitTimeoutMs = 600_000;
 /** Every node has a change of the catalog within a second. */
 const schemaWaitMs = 5_000;
-const schemaPollMs = 20;
 
 /** Whether the documents of another node fit fields that are about to be added, or, from a schema version on, have been. */
 export interface FitQuestion {
@@ -108,10 +107,8 @@ export class SchemaChange {
 
   /** Every write decided after this is checked against that schema; those before are there to be read. */
   async #settle(tableId: number, schemaVersion: number): Promise<void> {
-    const untilMs = this.node.clock.monotonicMs() + schemaWaitMs;
-    while ((this.catalog.byId(tableId)?.schemaVersion ?? 0) < schemaVersion) {
-      if (this.node.clock.monotonicMs() > untilMs) throw new BinnacleError('NOT_READY', 'The schema has not arrived here yet.', { retryAfterS: 1 });
-      await new Promise<void>((resolve) => this.node.clock.after(schemaPollMs, resolve));
+    if (!(await this.catalog.hasSchema(tableId, schemaVersion, schemaWaitMs))) {
+      throw new BinnacleError('NOT_READY', 'The schema has not arrived here yet.', { retryAfterS: 1 });
     }
     await this.rows.write(tableId, [{ handle: Buffer.from('id'), decide: () => 'keep' }], { durability: 'none' });
   }
