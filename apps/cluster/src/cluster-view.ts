@@ -1,5 +1,6 @@
 import type { Availability, Lease, NodeRecord, Tenure } from '@binnacle/cluster-state/cluster-state';
 import { ClusterStateUnavailable } from '@binnacle/cluster-state/cluster-state';
+import { addressOf } from '@binnacle/cluster-state/node-record';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { storeIdOf } from '@binnacle/contracts/store-id';
 import { NodeContext } from '@binnacle/node-kit/node-context';
@@ -76,7 +77,7 @@ export function nodeView(node: NodeRecord, committedRevision: number): NodeView 
     roles: node.roles,
     state: node.state,
     version: node.version,
-    address: node.host.includes(':') ? `[${node.host}]:${node.port}` : `${node.host}:${node.port}`,
+    address: addressOf(node),
     startedAt: iso(node.startedAtMs),
     appliedRevision: node.appliedRevision,
     lag: lagOf(node, committedRevision),

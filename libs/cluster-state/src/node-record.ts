@@ -10,3 +10,8 @@ export function steadyPart(node: NodeRecord): string {
 export function figuresOf({ appliedRevision, outstandingRequests, eventLoopDelayMs }: NodeRecord): string {
   return JSON.stringify({ appliedRevision, outstandingRequests, eventLoopDelayMs });
 }
+
+/** `host:port`, as it stands in a URL: an IPv6 address in brackets. */
+export function addressOf({ host, port }: Pick<NodeRecord, 'host' | 'port'>): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}

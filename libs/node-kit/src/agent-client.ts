@@ -1,4 +1,5 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
+import { addressOf } from '@binnacle/cluster-state/node-record';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import { Agent, errors } from 'undici';
@@ -64,10 +65,9 @@ export class AgentClient {
     bytesMax: number,
   ): Promise<{ status: number; bytes: Buffer; contentType: string }> {
     const deadline = AbortSignal.timeout(timeoutMs);
-    const host = target.host.includes(':') ? `[${target.host}]` : target.host;
     try {
       const answer = await this.#agent.request({
-        origin: `http://${host}:${target.port}`,
+        origin: `http://${addressOf(target)}`,
         path,
         method,
         headers: { [clusterSecretHeader]: this.#secret, ...(body !== undefined && { 'content-type': 'application/json' }) },

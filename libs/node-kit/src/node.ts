@@ -4,6 +4,7 @@ import { systemClock, type Clock } from '@binnacle/cluster-state/clock';
 import type { Candidate, ClusterState, NodeRecord, NodeState } from '@binnacle/cluster-state/cluster-state';
 import { Membership } from '@binnacle/cluster-state/membership';
 import { NodeDirectory } from '@binnacle/cluster-state/node-directory';
+import { addressOf } from '@binnacle/cluster-state/node-record';
 import { openClusterState } from '@binnacle/cluster-state/open-cluster-state';
 import { WatchedDocument } from '@binnacle/cluster-state/watched-document';
 import type { DestinationStream, Logger } from 'pino';
@@ -120,8 +121,7 @@ export class Node extends NodeContext {
   /** host:port of the node listener. Throws before it is open. */
   address(): string {
     if (!this.#address) throw new Error('the node listener is not open yet');
-    const { host, port } = this.#address;
-    return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+    return addressOf(this.#address);
   }
 
   addPart(part: NodePart): void {

@@ -1,3 +1,4 @@
+import { addressOf } from '@binnacle/cluster-state/node-record';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader, forwardedByHeader } from '@binnacle/contracts/internal-headers';
 import { untilClientGone } from '@binnacle/node-kit/client-gone';
@@ -51,9 +52,8 @@ export class WriteNodes {
   async send(nodeId: string, table: Pick<Table, 'name'>, request: NodeRequest): Promise<Dispatcher.ResponseData> {
     const record = this.node.directory.byId(nodeId);
     if (record === undefined) throw away(nodeId, table);
-    const host = record.host.includes(':') ? `[${record.host}]` : record.host;
     const headers = { ...request.headers, [clusterSecretHeader]: this.node.clusterSecret, [forwardedByHeader]: this.node.id };
-    return this.#agent.request({ ...request, method: request.method as 'GET', origin: `http://${host}:${record.port}`, headers }).catch((error: unknown) => {
+    return this.#agent.request({ ...request, method: request.method as 'GET', origin: `http://${addressOf(record)}`, headers }).catch((error: unknown) => {
       throw away(nodeId, table, error);
     });
   }
