@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 // The whole module, because an older Node.js, which also reads this file, has no globSync to import.
 import fs from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './runtime.mjs';
 import { installIfNeeded, onNewEnoughNode, root } from './workspace.mjs';
@@ -58,8 +58,17 @@ function sumResults() {
     const result = JSON.parse(fs.readFileSync(file, 'utf8'));
     passed += result.numPassedTests;
     failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
+    for (const suite of result.testResults) printFailures(suite);
   }
   return { passed, failed };
+}
+
+/** The output of all suites is long, and some keep only its end: what failed, and why, is said there once more. */
+function printFailures(suite) {
+  if (suite.status !== 'failed') return;
+  const failures = suite.assertionResults.filter((test) => test.status === 'failed');
+  if (failures.length === 0) console.log(`FAILED ${relative(root, suite.name)}\n${suite.message}`);
+  for (const test of failures) console.log(`FAILED ${relative(root, suite.name)}: ${test.fullName}\n${test.failureMessages.join('\n').slice(0, 2_000)}`);
 }
 
 await onNewEnoughNode(fileURLToPath(import.meta.url));
