@@ -21,6 +21,7 @@ COPY apps/storage/package.json apps/storage/
 COPY libs/cluster-state/package.json libs/cluster-state/
 COPY libs/contracts/package.json libs/contracts/
 COPY libs/node-kit/package.json libs/node-kit/
+COPY libs/mysql-wire/package.json libs/mysql-wire/
 COPY libs/object-store/package.json libs/object-store/
 COPY libs/profiler/package.json libs/profiler/
 COPY libs/testing/package.json libs/testing/
