@@ -3,7 +3,7 @@ import { Command, isAnswered } from './command.js';
 import { errCode, errHeader } from './err-packet.js';
 import { progressReportCode } from './error-codes.js';
 import { MalformedPacketError } from './malformed-packet-error.js';
-import { eofHeader, okHeader, statusAndWarnings } from './ok-packet.js';
+import { eofBytes, eofHeader, okHeader, statusAndWarnings } from './ok-packet.js';
 import { payloadBytesMax } from './packet-header.js';
 import { PacketReader } from './packet-reader.js';
 import { PacketScanner, ScanEvent } from './packet-scanner.js';
@@ -76,8 +76,10 @@ export interface ResponseTrackerOptions {
 export class ResponseTracker {
   readonly scanner: PacketScanner;
 
-  /** Bits of `StatusFlag` as last reported, over all responses; -1 before the first. */
+  /** Bits of `StatusFlag` as last reported, over all responses, without `sessionStateChanged`; -1 before the first. */
   statusFlags = -1;
+  /** The OK packet of this event carries session changes: `decodeOk` of the scanner's payload gives them, unless it is `payloadCut`. */
+  sessionChanged = false;
   /** As last reported. */
   warnings = 0;
   /** Of the result that ended: 0, or the code of its ERR packet. */
@@ -137,6 +139,7 @@ export class ResponseTracker {
   }
 
   next(): ResponseEvent {
+    this.sessionChanged = false;
     if (this.#completes) return this.#complete();
     for (;;) {
       const event = this.scanner.next();
@@ -220,7 +223,9 @@ export class ResponseTracker {
       case Phase.prepareFirst:
         return this.#endedPrepare();
       case Phase.authentication:
-        return firstByte === okHeader ? this.#endedByOk() : ResponseEvent.authentication;
+        if (firstByte === okHeader) return this.#endedByOk();
+        this.scanner.expectSequence(-1);
+        return ResponseEvent.authentication;
       default:
         return this.#complete();
     }
@@ -291,8 +296,11 @@ export class ResponseTracker {
     const { payload, payloadStart, payloadEnd } = this.scanner;
     const both = statusAndWarnings(payload, payloadStart, payloadEnd);
     if (Number.isNaN(both)) this.#fail('an OK or EOF packet');
-    this.statusFlags = both & 0xff_ff;
-    this.warnings = (both - this.statusFlags) / 0x1_00_00;
+    const status = both & 0xff_ff;
+    this.statusFlags = status & ~StatusFlag.sessionStateChanged;
+    // An EOF packet has the flag too, and no room to say what changed.
+    this.sessionChanged = status !== this.statusFlags && payloadEnd - payloadStart > eofBytes;
+    this.warnings = (both - status) / 0x1_00_00;
   }
 
   #endedByOk(): ResponseEvent {

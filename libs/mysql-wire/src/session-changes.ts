@@ -42,7 +42,8 @@ function decodeOne(type: number, reader: PacketReader): SessionChange {
     case schema:
       return { kind: 'schema', name: reader.lenencString('schema') };
     case stateChange:
-      return { kind: 'state', changed: reader.lenencString('state') === '1' };
+      // MySQL writes a string of one character, MariaDB the character alone.
+      return { kind: 'state', changed: reader.rest().at(-1) === 0x31 };
     case gtids:
       return { kind: 'gtids', encoding: reader.u8('encoding'), gtids: reader.lenencString('GTIDs') };
     case transactionCharacteristics:
