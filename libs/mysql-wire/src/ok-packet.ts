@@ -25,24 +25,35 @@ export interface OkPacket {
   readonly changes: readonly SessionChange[];
 }
 
-/**
- * @param capabilities bits of `Capability` agreed upon: SESSION_TRACK changes the layout behind the warnings
- * @throws MalformedPacketError
- */
-export function decodeOk(payload: Buffer, capabilities: number, start = 0, end = payload.length): OkPacket {
-  const reader = new PacketReader(payload, 'OK packet', start, end);
+/** What comes before the changes: all that can be read of a packet that was cut. Leaves the reader behind the info. */
+function readHead(reader: PacketReader, capabilities: number): Omit<OkPacket, 'changes'> {
   const header = reader.u8('header');
   if (header !== okHeader && header !== eofHeader) reader.fail('an OK header');
   const affectedRows = reader.lenenc('affected rows');
   const lastInsertId = reader.lenenc('last insert id');
   const statusFlags = reader.u16('status flags');
   const warnings = reader.u16('warnings');
-  const fixed = { header: header as OkPacket['header'], affectedRows, lastInsertId, statusFlags, warnings };
-  if (!has(capabilities, Capability.sessionTrack)) return { ...fixed, info: reader.rest(), changes: [] };
-  const info = reader.left > 0 ? reader.lenencBytes('info') : Buffer.alloc(0);
-  const tracked = (statusFlags & StatusFlag.sessionStateChanged) !== 0 && reader.left > 0;
-  const changes = tracked ? decodeSessionChanges(reader.lenencBytes('session changes')) : [];
-  return { ...fixed, info, changes };
+  const info = has(capabilities, Capability.sessionTrack) && reader.left > 0 ? reader.lenencBytes('info') : Buffer.alloc(0);
+  return { header: header as OkPacket['header'], affectedRows, lastInsertId, statusFlags, warnings, info };
+}
+
+/** As `decodeOk`, without looking at the changes, so that the payload may end within them. */
+export function decodeOkHead(payload: Buffer, capabilities: number, start = 0, end = payload.length): Omit<OkPacket, 'changes'> {
+  const reader = new PacketReader(payload, 'OK packet', start, end);
+  const head = readHead(reader, capabilities);
+  return has(capabilities, Capability.sessionTrack) ? head : { ...head, info: reader.rest() };
+}
+
+/**
+ * @param capabilities bits of `Capability` agreed upon: SESSION_TRACK changes the layout behind the warnings
+ * @throws MalformedPacketError
+ */
+export function decodeOk(payload: Buffer, capabilities: number, start = 0, end = payload.length): OkPacket {
+  const reader = new PacketReader(payload, 'OK packet', start, end);
+  const head = readHead(reader, capabilities);
+  if (!has(capabilities, Capability.sessionTrack)) return { ...head, info: reader.rest(), changes: [] };
+  const tracked = (head.statusFlags & StatusFlag.sessionStateChanged) !== 0 && reader.left > 0;
+  return { ...head, changes: tracked ? decodeSessionChanges(reader.lenencBytes('session changes')) : [] };
 }
 
 /**
@@ -64,17 +75,11 @@ export function encodeOk(ok: Partial<Omit<OkPacket, 'changes'>>, capabilities: n
   return info.length > 0 ? writer.lenencBytes(info).finish() : writer.finish();
 }
 
-/** The changes of an OK packet as the server wrote them, without their length; undefined if there are none. */
+/** The changes of an OK packet of a connection with SESSION_TRACK as the server wrote them, without their length; undefined if there are none. */
 export function rawSessionChanges(payload: Buffer, start = 0, end = payload.length): Buffer | undefined {
   const reader = new PacketReader(payload, 'OK packet', start, end);
-  reader.u8('header');
-  reader.lenenc('affected rows');
-  reader.lenenc('last insert id');
-  const statusFlags = reader.u16('status flags');
-  reader.u16('warnings');
-  if ((statusFlags & StatusFlag.sessionStateChanged) === 0 || reader.left === 0) return undefined;
-  reader.lenencBytes('info');
-  return reader.left > 0 ? reader.lenencBytes('session changes') : undefined;
+  const { statusFlags } = readHead(reader, Capability.sessionTrack);
+  return (statusFlags & StatusFlag.sessionStateChanged) === 0 || reader.left === 0 ? undefined : reader.lenencBytes('session changes');
 }
 
 /** The packet of clients without DEPRECATE_EOF. */
