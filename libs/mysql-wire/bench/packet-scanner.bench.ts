@@ -1,9 +1,5 @@
 import { createRequire } from 'node:module';
-import { Command } from '@binnacle/mysql-wire/command';
-import { framePayload } from '@binnacle/mysql-wire/packet-header';
-import { encodeOk } from '@binnacle/mysql-wire/ok-packet';
-import { PacketScanner, ScanEvent } from '@binnacle/mysql-wire/packet-scanner';
-import { ResponseEvent, ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
+import { dirname, join } from 'node:path';
 
 /*
  * What finding packets costs on the data path, against mysql2's packet parser with a callback that looks at the first byte and the length:
@@ -11,6 +7,13 @@ import { ResponseEvent, ResponseTracker } from '@binnacle/mysql-wire/response-tr
  * medians of the ratios of one round. Chunks are 64 KB, as sockets give them, for rows, and one response each for point selects.
  * BENCH_ROUNDS (9), BENCH_MS: of one turn (200).
  */
+
+const built = (file: string): string => new URL(`../dist/${file}.js`, import.meta.url).href;
+const { Command } = (await import(built('command'))) as typeof import('../src/command.js');
+const { framePayload } = (await import(built('packet-header'))) as typeof import('../src/packet-header.js');
+const { encodeOk } = (await import(built('ok-packet'))) as typeof import('../src/ok-packet.js');
+const { PacketScanner, ScanEvent } = (await import(built('packet-scanner'))) as typeof import('../src/packet-scanner.js');
+const { ResponseEvent, ResponseTracker } = (await import(built('response-tracker'))) as typeof import('../src/response-tracker.js');
 
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 9);
 const turnMs = Number(process.env['BENCH_MS'] ?? 200);
@@ -53,7 +56,9 @@ const workloads = [
 
 let seen = 0;
 
-const Mysql2Parser = createRequire(import.meta.url)('mysql2/lib/packet_parser.js') as new (onPacket: (packet: { start: number; end: number; offset: number; buffer: Buffer }) => void) => {
+// By its path: the package does not export it.
+const parserFile = join(dirname(createRequire(import.meta.url).resolve('mysql2/package.json')), 'lib/packet_parser.js');
+const Mysql2Parser = createRequire(import.meta.url)(parserFile) as new (onPacket: (packet: { start: number; end: number; offset: number; buffer: Buffer }) => void) => {
   execute(chunk: Buffer): void;
 };
 const parser = new Mysql2Parser((packet) => {

@@ -115,17 +115,22 @@ export class PacketScanner {
       if (this.#state === inBody) {
         if (!this.#passBody()) return this.#usedUp();
         this.#state = atHeader;
-        if (this.frameBytes === payloadBytesMax) {
-          this.#continued = true;
-          continue;
+        this.#continued = this.frameBytes === payloadBytesMax;
+        if (!this.#continued) {
+          this.packets++;
+          if (!this.#quiet) return this.#ended();
         }
-        this.#continued = false;
-        this.packets++;
-        if (!this.#quiet) return this.#ended();
       }
       if (this.#state === atHeader) {
-        if (this.#headerSeen === 0 && !this.#continued) this.#passQuietPackets();
-        if (!this.#passHeader()) return this.#usedUp();
+        if (this.#headerSeen === 0 && !this.#continued) {
+          if (this.quietBelow > 0) this.#passQuietPackets();
+          if (this.#end - this.offset > headerBytes) {
+            this.#readHeader();
+            if (!this.#quiet) return ScanEvent.begin;
+            continue;
+          }
+        }
+        if (!this.#gatherHeader()) return this.#usedUp();
         if (this.#continued) {
           this.#state = inBody;
           if (this.everyFrame) return ScanEvent.frame;
@@ -170,8 +175,27 @@ export class PacketScanner {
     this.#sequenceExpected = expected;
   }
 
+  /** A header that lies in the chunk whole, with a byte behind it. */
+  #readHeader(): void {
+    const chunk = this.#chunk;
+    const at = this.offset;
+    this.packetStart = at;
+    this.frameBytes = chunk[at]! | (chunk[at + 1]! << 8) | (chunk[at + 2]! << 16);
+    this.sequenceId = chunk[at + 3]!;
+    this.offset = at + headerBytes;
+    this.packetBytes = 0;
+    this.#frameBegins();
+    this.#begin();
+  }
+
+  #frameBegins(): void {
+    this.#frameLeft = this.frameBytes;
+    this.packetBytes += this.frameBytes;
+    if (this.packetBytes > this.packetBytesMax) this.#fail(`a packet of at most ${this.packetBytesMax} bytes`);
+  }
+
   /** Gathers a header, whatever chunks it comes in. */
-  #passHeader(): boolean {
+  #gatherHeader(): boolean {
     const chunk = this.#chunk;
     if (this.#headerSeen === 0) {
       if (!this.#continued) {
@@ -188,9 +212,7 @@ export class PacketScanner {
       this.#headerSeen++;
     }
     this.#headerSeen = 0;
-    this.#frameLeft = this.frameBytes;
-    this.packetBytes += this.frameBytes;
-    if (this.packetBytes > this.packetBytesMax) this.#fail(`a packet of at most ${this.packetBytesMax} bytes`);
+    this.#frameBegins();
     if (this.#continued) this.#checkSequence();
     return true;
   }

@@ -54,7 +54,6 @@ const okBytesMax = 65_536;
 const errBytesMax = 1_024;
 /** Of column counts and the first packet of COM_STMT_PREPARE. */
 const smallBytesMax = 16;
-const columnsMax = 65_535;
 /** Commands a client may send before their answers. A connector that pipelines sends two, a batch some dozens. */
 const commandsPendingMax = 1_024;
 
@@ -168,7 +167,8 @@ export class ResponseTracker {
 
   #enter(phase: Phase): void {
     this.phase = phase;
-    this.scanner.quietBelow = phase === Phase.rows && !this.#everyPacket ? eofHeader : 0;
+    const passed = phase === Phase.rows || phase === Phase.columnsEnd;
+    this.scanner.quietBelow = passed && !this.#everyPacket ? eofHeader : 0;
   }
 
   #begin(): void {
@@ -240,21 +240,28 @@ export class ResponseTracker {
       this.scanner.expectSequence(-1);
       return ResponseEvent.infile;
     }
-    const reader = new PacketReader(payload, 'column count', payloadStart, payloadEnd);
-    let definitionsFollow = this.#optionalMetadata ? reader.u8('metadata flag') === 1 : true;
-    const columns = this.#count(reader);
-    if (this.#cacheMetadata) definitionsFollow = reader.u8('metadata flag') === 1;
-    this.columnCount = columns;
-    this.#definitionsLeft = definitionsFollow ? columns : 0;
-    this.#enter(Phase.columns);
-    if (this.#definitionsLeft === 0) this.#definitionsEnd();
+    const definitionsFollow = this.#readColumnCount(payload, payloadStart, payloadEnd);
+    if (this.#everyPacket) {
+      this.phase = Phase.columns;
+      this.#definitionsLeft = definitionsFollow ? this.columnCount : 0;
+      if (this.#definitionsLeft === 0) this.#definitionsEnd();
+    } else {
+      // Definitions need not be counted: none begins as the EOF, OK or ERR does that says what comes next.
+      this.#enter(this.#deprecateEof ? Phase.rows : Phase.columnsEnd);
+    }
     return ResponseEvent.none;
   }
 
-  #count(reader: PacketReader): number {
-    const count = reader.lenenc('column count');
-    if (count === 0n || count > columnsMax) this.#fail(`1 to ${columnsMax} columns`);
-    return Number(count);
+  /** Whether definitions follow. Reads in place: this is on the way of every result. */
+  #readColumnCount(payload: Buffer, start: number, end: number): boolean {
+    let at = start + (this.#optionalMetadata ? 1 : 0);
+    const first = at < end ? payload[at]! : 0;
+    at += first === 0xfc ? 3 : 1;
+    const count = first < 0xfb ? first : first === 0xfc && at <= end ? payload.readUInt16LE(at - 2) : 0;
+    if (count === 0 || (this.#cacheMetadata && at >= end)) this.#fail('a number of columns');
+    this.columnCount = count;
+    if (this.#cacheMetadata) return payload[at] === 1;
+    return !this.#optionalMetadata || payload[start] === 1;
   }
 
   #endedPrepare(): ResponseEvent {

@@ -28,7 +28,7 @@ export class RawClient {
   }
 
   /** @param capabilities what is wanted besides what every login needs */
-  static async login(port: number, capabilities: number): Promise<RawClient> {
+  static async login(port: number, capabilities: number, mariadbCapabilities = 0): Promise<RawClient> {
     const socket = connect({ host: '127.0.0.1', port });
     socket.setTimeout(waitMs, () => socket.destroy());
     const payload = async (): Promise<Buffer> => {
@@ -41,7 +41,7 @@ export class RawClient {
     const handshake = decodeHandshake(await payload());
     const stage1 = nativeStage1('root');
     const wanted = capabilities | Capability.protocol41 | Capability.secureConnection | Capability.pluginAuth | Capability.connectWithDatabase;
-    const agreed = { capabilities: (wanted & handshake.capabilities) >>> 0, mariadbCapabilities: 0 };
+    const agreed = { capabilities: (wanted & handshake.capabilities) >>> 0, mariadbCapabilities };
     const response = {
       ...agreed, packetBytesMax: 1 << 24, collation: 45, user: 'root', authResponse: nativeReply(stage1, handshake.scramble), database: 'test',
       authPlugin: nativePassword, attributes: undefined, zstdLevel: undefined,

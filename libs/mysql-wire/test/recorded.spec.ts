@@ -9,11 +9,11 @@ import { promisify } from 'node:util';
 import { createConnection as createMariadbConnection } from 'mariadb';
 import { createConnection, type Connection } from 'mysql2/promise';
 import { RecordingRelay, type Turn } from './recorded-connection.js';
-import { Capability } from '../src/capabilities.js';
+import { Capability, MariadbCapability } from '../src/capabilities.js';
 import { Command } from '../src/command.js';
 import { PacketWriter } from '../src/packet-writer.js';
 import { RawClient } from './raw-client.js';
-import { follow, wholeTurns, type Followed } from './replay.js';
+import { follow, followTranslated, wholeTurns, type Followed } from './replay.js';
 
 /*
  * What real clients and a real server say to each other, in whatever pieces it arrives: the trackers must find the same boundaries and
@@ -192,6 +192,11 @@ test('sysbench: prepared statements in transactions', async () => {
   expect(logs.filter((line) => line.includes('error') && !line.endsWith(' 1213'))).toEqual([]);
 });
 
+/** Of the rare commands, by DEPRECATE_EOF. */
+const rareCommands = new Map<number, string[]>();
+const recordings = new Map<number, Turn[]>();
+/** A binlog has grown between two recordings, and so may have what its EOF says. */
+const withoutBinlog = (line: string): string => line.replace(/(COM_BINLOG_DUMP -> complete).*/, '$1');
 const withNumber = (id: number, more = 0): PacketWriter => new PacketWriter().u32(id).u8(more);
 
 for (const deprecateEof of [0, Capability.deprecateEof]) {
@@ -235,5 +240,27 @@ for (const deprecateEof of [0, Capability.deprecateEof]) {
     expect(of('COM_UNKNOWN')).toEqual(['complete error 1047']);
     expect(of('COM_BINLOG_DUMP')).toHaveLength(1);
     expect(of('COM_INIT_DB')).toEqual(['complete 2', 'complete error 1049']);
+    rareCommands.set(deprecateEof, log);
+    recordings.set(deprecateEof, turns!);
   });
 }
+
+test('through a translator a client without DEPRECATE_EOF sees what it sees without one, and the other way round', () => {
+  const random = seededRandom(9);
+  const cut = (bytes: Buffer): Buffer[] => randomChunks(bytes, random, 30);
+  for (const [backend, client] of [[Capability.deprecateEof, 0], [0, Capability.deprecateEof]] as const) {
+    const translated = followTranslated(recordings.get(backend)!, { capabilities: Capability.protocol41 | client, mariadbCapabilities: 0 }, cut);
+    expect(translated.map(withoutBinlog)).toEqual(rareCommands.get(client)!.map(withoutBinlog));
+  }
+});
+
+test('progress reports come while a table is copied', async () => {
+  await server.sql('CREATE TABLE test.slow AS SELECT seq FROM seq_1_to_120');
+  const [turns] = await record(async (port) => {
+    const client = await RawClient.login(port, Capability.deprecateEof, MariadbCapability.progress);
+    expect(await client.send(Command.query, 'ALTER TABLE slow ADD COLUMN s INT DEFAULT (sleep(0.02)), ALGORITHM=COPY')).toBe(0);
+    client.close();
+  });
+  expect(turns!.filter(({ from, bytes }) => from === 'server' && bytes.includes(Buffer.from([0xff, 0xff, 0xff]))).length).toBeGreaterThan(0);
+  expect(followed(turns!).log).toEqual([expect.stringMatching(/^COM_QUERY ALTER .* -> complete 2$/)]);
+});

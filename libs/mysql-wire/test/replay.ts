@@ -7,6 +7,7 @@ import { decodeHandshake, decodeHandshakeResponse, encodeHandshake, encodeHandsh
 import { decodeOk } from '../src/ok-packet.js';
 import { headerBytes } from '../src/packet-header.js';
 import { ResponseEvent, ResponseTracker } from '../src/response-tracker.js';
+import { ResponseTranslator } from '../src/response-translator.js';
 import type { SessionChange } from '../src/session-changes.js';
 import type { Turn } from './recorded-connection.js';
 
@@ -72,21 +73,45 @@ function opened(turns: readonly Turn[], capabilities: number, cut: (bytes: Buffe
 export function follow(recorded: readonly Turn[], cut: (bytes: Buffer) => Buffer[], pipelines = false): Followed {
   const { handshake, response, turns } = login(recorded);
   const capabilities = agreed(response, handshake);
+  return { handshake, response, capabilities, ...followSession(opened(turns, capabilities.capabilities, cut), capabilities, cut, pipelines) };
+}
+
+function followSession(turns: readonly Turn[], capabilities: Capabilities, cut: (bytes: Buffer) => Buffer[], pipelines: boolean): Pick<Followed, 'log' | 'changes'> {
   const commands = new CommandTracker();
   const responses = new ResponseTracker(capabilities);
-  const log: string[] = [];
-  const changes: SessionChange[] = [];
-  const texts: string[] = [];
-  const notes = { log, changes, texts };
-  for (const { from, bytes } of opened(turns, capabilities.capabilities, cut)) {
+  const notes: Notes = { log: [], changes: [], texts: [] };
+  for (const { from, bytes } of turns) {
     for (const chunk of cut(bytes)) {
       if (from === 'client') fromClient(chunk, commands, responses, notes, pipelines);
       else fromServer(chunk, commands, responses, notes, capabilities.capabilities);
     }
-    if (from === 'server' && !pipelines && responses.scanner.betweenPackets === false) throw new Error(`a turn ends within a packet: ${texts[0]}`);
+    if (from === 'server' && !pipelines && !responses.scanner.betweenPackets) throw new Error(`a turn ends within a packet: ${notes.texts[0]}`);
   }
-  if (!responses.idle) throw new Error(`no boundary at the end of ${texts[0]}`);
-  return { handshake, response, capabilities, log, changes };
+  if (!responses.idle) throw new Error(`no boundary at the end of ${notes.texts[0]}`);
+  return { log: notes.log, changes: notes.changes };
+}
+
+/** The same connection as a client with other capabilities would have seen it through a translator, followed with these capabilities. */
+export function followTranslated(recorded: readonly Turn[], client: Capabilities, cut: (bytes: Buffer) => Buffer[]): string[] {
+  const { handshake, response, turns } = login(recorded);
+  const translator = new ResponseTranslator(agreed(response, handshake), client);
+  const commands = new CommandTracker();
+  const seen = turns.map(({ from, bytes }): Turn => {
+    const chunks = cut(Buffer.from(bytes));
+    if (from === 'server') return { from, bytes: Buffer.concat(chunks.flatMap((chunk) => translateChunk(translator, chunk))) };
+    for (const chunk of chunks) {
+      commands.feed(chunk);
+      for (let event = commands.next(); event !== CommandEvent.none; event = commands.next()) if (event === CommandEvent.end) translator.expect(commands.command);
+    }
+    return { from, bytes };
+  });
+  return followSession(seen, client, wholeTurns, false).log;
+}
+
+function translateChunk(translator: ResponseTranslator, chunk: Buffer): Buffer[] {
+  translator.feed(Buffer.from(chunk));
+  while (translator.next() !== ResponseEvent.none);
+  return translator.take();
 }
 
 interface Notes {
