@@ -15,10 +15,10 @@ const names = `
   get_format glength greatest group_concat grouping gtid_subset gtid_subtract hex hour if ifnull inet6_aton inet6_ntoa inet_aton inet_ntoa
   insert instr interiorringn intersects is_free_lock is_ipv4 is_ipv4_compat is_ipv4_mapped is_ipv6 is_used_lock is_uuid isclosed isempty
   isnull isring issimple json_array json_array_append json_array_insert json_arrayagg json_array_intersect json_compact json_contains json_contains_path json_depth
-  json_detailed json_equals json_exists json_extract json_insert json_key_value json_keys json_length json_loose json_memberof_array json_merge
+  json_detailed json_equals json_exists json_extract json_insert json_key_value json_keys json_length json_loose load_file icu_version statement_digest statement_digest_text ps_thread_id ps_current_thread_id json_merge
   json_merge_patch json_merge_preserve json_normalize json_object json_object_filter_keys json_object_to_array json_objectagg json_overlaps json_pretty json_query
   json_quote json_remove json_replace json_schema_valid json_schema_validation_report json_search json_set json_storage_free json_storage_size json_table
-  json_type json_unquote json_valid json_value kdf lag last_day last_value lcase lead least left length lengthb like_range_max like_range_min
+  json_type json_unquote json_valid json_value kdf lag last_day last_value lcase lead least left length lengthb like_range_min
   linefromtext linefromwkb linestring linestringfromtext linestringfromwkb ln localtime localtimestamp locate log log10 log2 lower lpad
   lpad_oracle ltrim ltrim_oracle make_set makedate maketime master_gtid_wait master_pos_wait match max mbrcontains mbrcoveredby mbrcovers
   mbrdisjoint mbrequal mbrequals mbrintersects mbroverlaps mbrtouches mbrwithin md5 median microsecond mid min minute mod month monthname
@@ -44,20 +44,14 @@ const names = `
   week weekday weekofyear weight_string within wsrep_last_seen_gtid wsrep_last_written_gtid wsrep_sync_wait_upto_gtid x xor y year yearweek
 `;
 
-/** Words after which a parenthesis opens no arguments: syntax, types of columns, options. */
+/**
+ * Reserved words of both families after which a parenthesis may stand in a query. Words that are not reserved are missing on purpose:
+ * a stored function may have their names (`hash`, `text`, `comment`).
+ */
 const syntax = `
-  add after against algorithm all alter analyze and any as asc auto_increment before between bigint binary bit blob boolean both by case
-  change character check collate column columns comment compression constraint create cross current data dec decimal delete desc
-  describe distinct distinctrow div do double duplicate each else end enforced engine enum escape except exists explain false fixed
-  float float4 float8 follows for force foreign from fulltext function generated geometry global groups group hash having high_priority if ignore
-  in index inet4 inet6 inner inout int int1 int2 int3 int4 int8 integer intersect interval into invisible is join json key key_block_size keys
-  lateral leading less like limit linear lines list local lock long longblob longtext low_priority maxvalue mediumblob mediumint mediumtext
-  middleint modify modulus national natural nchar not null number numeric nvarchar of offset on option optionally or order out outer outfile over
-  partition partitions perfectly persistent precision primary procedure quick range raw read real recursive references
-  regexp rename restrict returning rlike row rows select separator serial session set signed smallint some sounds spatial starting
-  starts stored straight_join subpartition subpartitions table tables terminated text than then tinyblob tinyint tinytext to trailing trigger
-  true union unique unsigned update usage use using varbinary varchar varchar2 varcharacter varying vector view virtual visible when where
-  window with write zerofill
+  all and as between binary by case char distinct distinctrow div else exists for from group having in index insert interval into is join key keys
+  left like limit lines match mod not null on or order over partition procedure regexp replace right rlike row rows select set
+  straight_join table then union unique update use using values when where with xor
 `;
 
 const wordsOf = (text: string): Set<string> => new Set(text.trim().split(/\s+/));
@@ -70,7 +64,7 @@ export function isBuiltinFunction(name: string): boolean {
   return builtin.has(name);
 }
 
-/** Whether an unquoted word is part of the grammar, so that a parenthesis behind it is no call. */
+/** Whether an unquoted word (in lower case) is part of the grammar, so that a parenthesis behind it is no call. */
 export function isSyntaxWord(word: string): boolean {
   return syntaxWords.has(word);
 }

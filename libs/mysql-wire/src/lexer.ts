@@ -43,8 +43,8 @@ const isLetter = (code: number): boolean => (code >= 0x61 && code <= 0x7a) || (c
 const isWord = (code: number): boolean => isLetter(code) || isDigit(code) || code === 0x5f || code === 0x24 || code >= 0x80;
 
 /**
- * Splits a statement into tokens as MySQL and MariaDB do. Comments are passed; what stands in a version comment (`/*!50701` or `/*M!` begins
- * one) is given as tokens, since some server executes it. Reads each character once or twice, whatever the text; never throws.
+ * Splits a statement into tokens as MySQL and MariaDB do. Comments are passed; what stands in a version comment (`/*!50701`, MariaDB's `/*M!`
+ * or TiDB's `/*T!` begins one) is given as tokens, since some server executes it. Reads each character once or twice, whatever the text; never throws.
  */
 export class SqlLexer {
   /** Of the last token, in UTF-16 units of the text. */
@@ -97,7 +97,7 @@ export class SqlLexer {
       return true;
     }
     if (code !== 0x2f || text.charCodeAt(end + 1) !== 0x2a) return undefined;
-    const opening = /\/\*M?!\d{0,6}/y;
+    const opening = /\/\*(?:M?!\d{0,6}|T!(?:\[[\w,]*\])?)/y;
     opening.lastIndex = end;
     const version = this.#inVersionComment ? null : opening.exec(text);
     if (version !== null) {

@@ -70,15 +70,15 @@ const unreplayable = new Set(
 );
 /** Without `session.`, an assignment to these is for the next transaction alone. */
 const oneShot = new Set(['@@transaction_isolation', '@@tx_isolation', '@@transaction_read_only', '@@tx_read_only']);
-/** Behind these a name before a parenthesis is that of a table, an index or a view; behind some only in statements where no expression may stand there. */
-const beforeNames = new Set('into table insert replace exists index key view references constraint recursive'.split(' '));
+/** Behind these no expression may stand: a name before a parenthesis is that of a table, an index, an alias or a type. */
+const beforeNames = new Set('into table insert replace index key join as'.split(' '));
+/** The same in statements of one kind. */
 const beforeNamesOf = new Map<string, ReadonlySet<string>>([
   ['insert', new Set(['ignore', 'low_priority', 'delayed', 'high_priority'])],
   ['replace', new Set(['low_priority', 'delayed'])],
-  ['create', new Set(['on', 'unique', 'fulltext', 'spatial'])],
-  ['alter', new Set(['on', 'unique', 'fulltext', 'spatial'])],
-  ['with', new Set(['with'])],
+  ['with', new Set(['with', 'recursive'])],
 ]);
+const comparisons = new Set(['=', '<', '>', '<=', '>=', '<>', '!=', '<=>']);
 const programs = new Set(['procedure', 'function', 'trigger', 'event', 'package']);
 /** `CREATE OR REPLACE DEFINER = a@b SQL SECURITY INVOKER PROCEDURE` and some more. */
 const createTokensMax = 16;
@@ -92,7 +92,7 @@ interface Lexeme {
 }
 
 /**
- * What the statements of `text` may do to their session: default deny. Version comments count as executed. What views, triggers and
+ * What the statements of `text` may do to their session: default deny. What views, triggers and
  * stored programs do inside cannot be seen here: the functions and procedures called by name are given, and no more. Nor is it said
  * what a statement reads of its session's past (FOUND_ROWS, SHOW WARNINGS).
  */
@@ -105,13 +105,33 @@ export function sessionEffects(text: string, mode: LexerMode): StatementEffects 
     if (lexemes.length > tokensMax || lexemes.at(-1)?.token === Token.unterminated) found.effects.add('not-understood');
     if (found.effects.has('not-understood')) break;
     const definesProgram = lexemes.length > 0 && readStatement(lexemes, found);
-    // Its text holds semicolons: whether what follows them belongs to it cannot be told.
-    if (definesProgram && !ended && lexer.next() !== Token.end) {
+    // A program's text holds semicolons, and what follows them may not belong to it; behind a SET of the mode or the character set, quotes are others.
+    if ((definesProgram || changesLexer(lexemes)) && !ended && !restIsEmpty(lexer)) {
       found.effects.add('not-understood');
       break;
     }
   }
+  if (lexer.sawVersionComment && !isOneVersionComment(text)) found.effects.add('not-understood');
   return { effects: found.effects, functions: [...found.functions], procedures: [...found.procedures] };
+}
+
+function changesLexer(lexemes: readonly Lexeme[]): boolean {
+  return lexemes[0]?.text === 'set' && lexemes.some(({ text }) => /^(names|charset|character|.*\bsql_mode|.*\bcharacter_set_client)$/.test(text));
+}
+
+function restIsEmpty(lexer: SqlLexer): boolean {
+  let token = lexer.next();
+  while (token === Token.operator && lexer.raw === ';') token = lexer.next();
+  return token === Token.end;
+}
+
+/**
+ * As dumps have them: then a server executes all of it or nothing. Where something stands beside a version comment, a server that passes it
+ * may read the rest in another way: `SELECT /*!99999 1 AS *\/ GET_LOCK('a', 1)`.
+ */
+function isOneVersionComment(text: string): boolean {
+  const trimmed = text.replace(/[;\s]+$/, '').trimStart();
+  return trimmed.startsWith('/*') && trimmed.indexOf('*/') === trimmed.length - 2;
 }
 
 interface Found {
@@ -172,6 +192,7 @@ function calledProcedure(lexemes: readonly Lexeme[]): string {
 }
 
 function readTokens(first: string, lexemes: readonly Lexeme[], { effects, functions }: Found): void {
+  const calls = first !== 'call' && !definesOnly(first, lexemes);
   lexemes.forEach(({ token, text }, index) => {
     const next = lexemes[index + 1]?.text;
     const assigned = next === ':=' || (first === 'set' && next === '=');
@@ -182,7 +203,16 @@ function readTokens(first: string, lexemes: readonly Lexeme[], { effects, functi
     }
     if (token === Token.word) readWord(first, text, next, effects);
     const isName = token === Token.word || token === Token.quotedName;
-    if (isName && next === '(' && lexemes[index + 1]!.token === Token.operator && first !== 'call') readCall(first, lexemes, index, effects, functions);
+    if (calls && isName && next === '(' && lexemes[index + 1]!.token === Token.operator) readCall(first, lexemes, index, effects, functions);
+  });
+}
+
+/** In a definition without a query no server allows stored functions; what stands before its parentheses are columns, types and keys. */
+function definesOnly(first: string, lexemes: readonly Lexeme[]): boolean {
+  if (first !== 'create' && first !== 'alter') return false;
+  return !lexemes.some(({ text }, index) => {
+    const next = lexemes[index + 1]?.text;
+    return text === 'select' || (text === 'values' && (next === '(' || next === 'row'));
   });
 }
 
@@ -199,6 +229,9 @@ function readCall(first: string, lexemes: readonly Lexeme[], index: number, effe
   const before = lexemes[index - (qualified ? 3 : 1)];
   if (!qualified && token === Token.word && isSyntaxWord(text)) return;
   if (before?.token === Token.word && (beforeNames.has(before.text) || beforeNamesOf.get(first)?.has(before.text))) return;
+  // `MATCH (a) AGAINST (…)`: between a parenthesis that closes and a call there is an operator or a reserved word.
+  if (before?.token === Token.operator && before.text === ')') return;
+  if (before?.token === Token.operator && comparisons.has(before.text) && token === Token.word && (text === 'any' || text === 'some')) return;
   if (qualified) {
     functions.add(`${lexemes[index - 2]?.text ?? ''}.${text}`);
     return;
