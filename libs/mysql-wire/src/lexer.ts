@@ -128,7 +128,15 @@ export class SqlLexer {
     if (code === 0x3f) return this.#one(Token.placeholder);
     if (isDigit(code) || (code === 0x2e && isDigit(text.charCodeAt(start + 1)) && !this.#behindName())) return this.#number();
     if (isWord(code)) return this.#wordOrLiteral();
-    const operator = operators.find((candidate) => text.startsWith(candidate, start));
+    return this.#operator();
+  }
+
+  #operator(): typeof Token.operator {
+    const { text, start } = this;
+    const second = text.charCodeAt(start + 1);
+    // Most operators are one character before a name or a space.
+    const longer = second === 0x3d || second === 0x3e || second === 0x3c || second === 0x7c || second === 0x26;
+    const operator = longer ? operators.find((candidate) => text.startsWith(candidate, start)) : undefined;
     this.end = start + (operator?.length ?? 1);
     return Token.operator;
   }

@@ -110,6 +110,10 @@ test('definitions can be left out where that was agreed upon', () => {
   const optional = { ...modern, capabilities: modern.capabilities | Capability.optionalResultsetMetadata };
   expect(events(optional, Command.query, [Buffer.from([0, 3]), row, rowsEnd()])).toEqual(['complete 2 0']);
   expect(events(optional, Command.query, [Buffer.from([1, 1]), definition, row, rowsEnd()])).toEqual(['complete 2 0']);
+  const omitted = Buffer.concat([prepareOk(1, 2), Buffer.from([0])]);
+  expect(events(optional, Command.stmtPrepare, [omitted])).toEqual(['prepared -1 0', 'complete -1 0']);
+  const optionalClassic = { ...classic, capabilities: classic.capabilities | Capability.optionalResultsetMetadata };
+  expect(events(optionalClassic, Command.stmtPrepare, [omitted, encodeEof(2, 0), encodeEof(2, 0)])).toEqual(['prepared -1 0', 'complete 2 0']);
 });
 
 test('commands sent before their answers are answered in their order', () => {

@@ -32,7 +32,7 @@ export const ResponseEvent = {
 } as const;
 export type ResponseEvent = (typeof ResponseEvent)[keyof typeof ResponseEvent];
 
-/** What kind of packet comes next. */
+/** What kind of packet comes next. Without `everyPacket` the definitions of a result's columns count as what follows them: `columnsEnd` or `rows`. */
 export const Phase = {
   idle: 0,
   first: 1,
@@ -97,6 +97,7 @@ export class ResponseTracker {
   readonly #optionalMetadata: boolean;
   readonly #cacheMetadata: boolean;
   #definitionsLeft = 0;
+  #omitsDefinitions = false;
   #completes = false;
   #pending: number[] = [];
   #pendingFirst = 0;
@@ -240,12 +241,9 @@ export class ResponseTracker {
       this.scanner.expectSequence(-1);
       return ResponseEvent.infile;
     }
-    const definitionsFollow = this.#readColumnCount(payload, payloadStart, payloadEnd);
-    if (this.#everyPacket) {
-      this.phase = Phase.columns;
-      this.#definitionsLeft = definitionsFollow ? this.columnCount : 0;
-      if (this.#definitionsLeft === 0) this.#definitionsEnd();
-    } else {
+    this.#omitsDefinitions = !this.#readColumnCount(payload, payloadStart, payloadEnd);
+    if (this.#everyPacket) this.#definitionsBegin(Phase.columns, this.columnCount);
+    else {
       // Definitions need not be counted: none begins as the EOF, OK or ERR does that says what comes next.
       this.#enter(this.#deprecateEof ? Phase.rows : Phase.columnsEnd);
     }
@@ -275,11 +273,9 @@ export class ResponseTracker {
     this.errorCode = 0;
     reader.u8('filler');
     this.warnings = reader.u16('warnings');
-    const withoutDefinitions = this.#optionalMetadata && reader.left > 0 && reader.u8('metadata flag') === 0;
-    this.phase = Phase.parameters;
-    this.#definitionsLeft = withoutDefinitions ? 0 : this.parameterCount;
+    this.#omitsDefinitions = this.#optionalMetadata && reader.left > 0 && reader.u8('metadata flag') === 0;
     if (this.parameterCount === 0) this.#preparedColumns();
-    else if (this.#definitionsLeft === 0) this.#definitionsEnd();
+    else this.#definitionsBegin(Phase.parameters, this.parameterCount);
     return ResponseEvent.prepared;
   }
 
@@ -294,9 +290,15 @@ export class ResponseTracker {
   }
 
   #preparedColumns(): void {
-    this.phase = Phase.preparedColumns;
-    this.#definitionsLeft = this.columnCount;
     if (this.columnCount === 0) this.#completes = true;
+    else this.#definitionsBegin(Phase.preparedColumns, this.columnCount);
+  }
+
+  /** Where definitions are left out, what ends them is not. */
+  #definitionsBegin(phase: Phase, count: number): void {
+    this.phase = phase;
+    this.#definitionsLeft = this.#omitsDefinitions ? 0 : count;
+    if (this.#definitionsLeft === 0) this.#definitionsEnd();
   }
 
   #readStatus(): void {

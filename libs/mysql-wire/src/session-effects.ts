@@ -91,6 +91,9 @@ interface Lexeme {
   readonly text: string;
 }
 
+/** Strings and numbers: what they say does not matter, only that they are there. */
+const literal: Lexeme = { token: Token.string, text: '' };
+
 /**
  * What the statements of `text` may do to their session: default deny. What views, triggers and
  * stored programs do inside cannot be seen here: the functions and procedures called by name are given, and no more. Nor is it said
@@ -143,6 +146,10 @@ interface Found {
 /** One statement's; true if none follows. Parentheses before its first word are left out. */
 function readLexemes(lexer: SqlLexer, lexemes: Lexeme[]): boolean {
   for (let token = lexer.next(); token !== Token.end; token = lexer.next()) {
+    if (token === Token.string || token === Token.number) {
+      if (lexemes.push(literal) > tokensMax) break;
+      continue;
+    }
     const { raw } = lexer;
     if (token === Token.operator && raw === ';') return false;
     if (lexemes.length === 0 && raw === '(') continue;

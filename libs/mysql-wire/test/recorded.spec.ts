@@ -12,6 +12,7 @@ import { RecordingRelay, type Turn } from './recorded-connection.js';
 import { Capability, MariadbCapability } from '../src/capabilities.js';
 import { isLexerSafeCharset, isLexerSafeCollation } from '../src/charset.js';
 import { Command } from '../src/command.js';
+import { MalformedPacketError } from '../src/malformed-packet-error.js';
 import { PacketWriter } from '../src/packet-writer.js';
 import { RawClient } from './raw-client.js';
 import { follow, followTranslated, wholeTurns, type Followed } from './replay.js';
@@ -255,6 +256,24 @@ test('through a translator a client without DEPRECATE_EOF sees what it sees with
   }
 });
 
+test('mutated recordings are followed or refused, never anything else', () => {
+  // What the replay itself objects to: a client that would not have waited.
+  const outOfStep = /begins before|ends within a packet|no boundary at|login refused|ended the login|come out as/;
+  for (let seed = 0; seed < 600; seed++) {
+    const random = seededRandom(seed);
+    const turns = recordings.get(random.oneOf([0, Capability.deprecateEof]))!.slice(0, -2).map(({ from, bytes }) => ({ from, bytes: Buffer.from(bytes) }));
+    for (let count = 1 + random.below(3); count > 0; count--) {
+      const { bytes } = random.oneOf(turns);
+      bytes[random.below(Math.min(bytes.length, 40))] = random.oneOf([0, 1, 5, 0xfb, 0xfc, 0xfe, 0xff, random.below(256)]);
+    }
+    try {
+      follow(turns, wholeTurns);
+    } catch (error) {
+      if (!(error instanceof MalformedPacketError) && !outOfStep.test((error as Error).message)) throw new Error(`seed ${seed}`, { cause: error });
+    }
+  }
+});
+
 test('progress reports come while a table is copied', async () => {
   await server.sql('USE test; CREATE TABLE slow AS SELECT seq FROM seq_1_to_50');
   const [turns] = await record(async (port) => {
@@ -264,6 +283,20 @@ test('progress reports come while a table is copied', async () => {
   });
   expect(turns!.filter(({ from, bytes }) => from === 'server' && bytes.includes(Buffer.from([0xff, 0xff, 0xff]))).length).toBeGreaterThan(0);
   expect(followed(turns!).log).toEqual([expect.stringMatching(/^COM_QUERY ALTER .* -> complete 2$/)]);
+});
+
+test('a killed query ends in the midst of its rows, and the next command is answered', async () => {
+  const running = "info LIKE 'SELECT n, sleep%'";
+  const [turns] = await record(async (port) => {
+    const client = await RawClient.login(port, Capability.deprecateEof);
+    const answer = client.send(Command.query, 'SELECT n, sleep((n = 300) * 30) FROM numbers ORDER BY n');
+    const id = await waitUntil(() => server.sql(`SELECT id FROM information_schema.processlist WHERE ${running} AND time_ms > 50`), { what: running });
+    await server.sql(`KILL QUERY ${id}`);
+    await answer;
+    await client.send(Command.ping);
+    client.close();
+  });
+  expect(followed(turns!).log).toEqual(['COM_QUERY SELECT n, sleep((n = 300) * 30) FROM numbers ORDER BY n -> complete error 1317', 'COM_PING -> complete 2']);
 });
 
 test('the character sets in which a quote may be the half of a character are known by all their numbers', async () => {
