@@ -79,10 +79,10 @@ export class CommandTracker {
   #begun(): boolean {
     if (this.#mode === authentication) this.scanner.capture(authenticationBytesMax);
     if (this.#mode !== commands) return false;
-    const { firstByte, sequenceId, offset } = this.scanner;
-    if (firstByte === -1) throw new MalformedPacketError('command', offset, 'a command code, not an empty packet,');
+    const { firstByte, sequenceId, streamOffset } = this.scanner;
+    if (firstByte === -1) throw new MalformedPacketError('command', streamOffset, 'a command code, not an empty packet,');
     // The scanner lets 0xFF through with any id, since servers send errors so; a client's command 0xFF has no such right.
-    if (sequenceId !== 0) throw new MalformedPacketError('command', offset, 'sequence id 0');
+    if (sequenceId !== 0) throw new MalformedPacketError('command', streamOffset, 'sequence id 0');
     this.command = firstByte;
     return true;
   }

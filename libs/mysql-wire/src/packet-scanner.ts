@@ -89,6 +89,11 @@ export class PacketScanner {
     return this.#state === atHeader && this.#headerSeen === 0 && !this.#continued;
   }
 
+  /** Where `offset` is in the whole stream, in bytes. */
+  get streamOffset(): number {
+    return this.#streamBytes + this.offset;
+  }
+
   /** How many bytes of an unfinished header (with `begin` or `frame` not reported yet) the chunks so far ended with: 0 to 4. */
   get headerBytesPending(): number {
     if (this.#state === inBody) return 0;
@@ -274,6 +279,6 @@ export class PacketScanner {
   }
 
   #fail(expected: string): never {
-    throw new MalformedPacketError('packet', this.#streamBytes + this.offset, expected);
+    throw new MalformedPacketError('packet', this.streamOffset, expected);
   }
 }

@@ -132,6 +132,16 @@ test('commands without answers have a limit', () => {
   expect(() => tracker.expect(Command.ping)).toThrow(RangeError);
 });
 
+test('a client that is always ahead of its answers is followed for as long as it likes', () => {
+  const tracker = new ResponseTracker(modern);
+  tracker.expect(Command.ping);
+  for (let answered = 0; answered < 5_000; answered++) {
+    tracker.expect(Command.ping);
+    expect(follow(tracker, [framePayload(ok(), 1)])).toEqual(['complete 2 0']);
+  }
+  expect(tracker.commandsPending).toBe(1);
+});
+
 test('a server that closes says so without being asked; anything else without a command is malformed', () => {
   expect(follow(new ResponseTracker(modern), [framePayload(encodeErr(Errors.connectionKilled, 'killed'), 0)])).toEqual(['unsolicited -1 1927']);
   expect(() => follow(new ResponseTracker(modern), [framePayload(ok(), 0)])).toThrow('no packet while no command is under way');

@@ -130,8 +130,13 @@ export class ResponseTracker {
   expect(command: number): void {
     if (!isAnswered(command)) return;
     if (this.full) throw new RangeError(`more than ${commandsPendingMax} commands without their answers`);
-    if (this.command === -1) this.#start(command);
-    else this.#pending.push(command);
+    if (this.command === -1) return this.#start(command);
+    // A client that never waits would otherwise leave its answered commands here for ever.
+    if (this.#pendingFirst >= commandsPendingMax) {
+      this.#pending.splice(0, this.#pendingFirst);
+      this.#pendingFirst = 0;
+    }
+    this.#pending.push(command);
   }
 
   feed(chunk: Buffer, start?: number, end?: number): void {
@@ -347,6 +352,6 @@ export class ResponseTracker {
   }
 
   #fail(expected: string): never {
-    throw new MalformedPacketError('response', this.scanner.offset, expected);
+    throw new MalformedPacketError('response', this.scanner.streamOffset, expected);
   }
 }

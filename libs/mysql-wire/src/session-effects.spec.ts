@@ -82,6 +82,7 @@ const leavingSomething: [string, string][] = [
   ['SET STATEMENT max_statement_time = 1 FOR SELECT 1', 'not-understood'],
   ["CREATE PROCEDURE p() SELECT 1; SELECT GET_LOCK('a', 1)", 'not-understood'],
   ["SELECT 'unterminated", 'not-understood'],
+  ['SET SESSION AUTHORIZATION joe@localhost', 'not-understood'],
   ['FROBNICATE', 'not-understood'],
   ['CHANGE MASTER TO MASTER_HOST = "x"', 'not-understood'],
 ];

@@ -133,8 +133,9 @@ function restIsEmpty(lexer: SqlLexer): boolean {
  * may read the rest in another way: `SELECT /*!99999 1 AS *\/ GET_LOCK('a', 1)`.
  */
 function isOneVersionComment(text: string): boolean {
-  const trimmed = text.replace(/[;\s]+$/, '').trimStart();
-  return trimmed.startsWith('/*') && trimmed.indexOf('*/') === trimmed.length - 2;
+  let end = text.length;
+  while (end > 0 && ' \t\r\n;'.includes(text[end - 1]!)) end--;
+  return text.trimStart().startsWith('/*') && text.indexOf('*/') === end - 2;
 }
 
 interface Found {
@@ -163,8 +164,7 @@ function readLexemes(lexer: SqlLexer, lexemes: Lexeme[]): boolean {
 /** True if the statement defines a stored program. */
 function readStatement(lexemes: readonly Lexeme[], found: Found): boolean {
   const first = lexemes[0]!.token === Token.word ? lexemes[0]!.text : '';
-  const second = lexemes[1]?.text;
-  const effect = firstWordEffects.get(first) ?? effectOfTwoWords(first, second);
+  const effect = firstWordEffects.get(first) ?? effectOfFirstWords(first, lexemes[1]?.text, lexemes[2]?.text);
   if (effect !== undefined) found.effects.add(effect);
   else if (!understood.has(first) && !isTransactionStart(first, lexemes)) found.effects.add('not-understood');
   if (first === 'create' || first === 'alter') {
@@ -178,14 +178,14 @@ function readStatement(lexemes: readonly Lexeme[], found: Found): boolean {
   return false;
 }
 
-function effectOfTwoWords(first: string, second: string | undefined): SessionEffect | undefined {
+function effectOfFirstWords(first: string, second: string | undefined, third: string | undefined): SessionEffect | undefined {
   if (first === 'drop' && second === 'temporary') return 'temporary-table';
   if (first === 'drop' && second === 'prepare') return 'text-prepare';
   if (first === 'lock') return second === 'instance' ? 'global-lock' : 'table-lock';
   if (first !== 'set') return undefined;
   if (second === 'transaction') return 'one-shot-transaction';
   if (second === 'role') return 'role';
-  return second === 'statement' || second === 'resource' ? 'not-understood' : undefined;
+  return second === 'statement' || second === 'resource' || third === 'authorization' ? 'not-understood' : undefined;
 }
 
 function isTransactionStart(first: string, lexemes: readonly Lexeme[]): boolean {

@@ -3,6 +3,7 @@ import { nativePassword, nativeReply, nativeStage1 } from '../src/auth/native-pa
 import { decodeAuthSwitch } from '../src/auth-packets.js';
 import { Capability, has } from '../src/capabilities.js';
 import { isAnswered } from '../src/command.js';
+import { agreedCompression, CompressionDecoder, CompressionEncoder, type CompressionAlgorithm } from '../src/compression.js';
 import { decodeErr } from '../src/err-packet.js';
 import { decodeHandshake, encodeHandshakeResponse } from '../src/handshake.js';
 import { framePayload, headerBytes } from '../src/packet-header.js';
@@ -14,17 +15,24 @@ const waitMs = 10_000;
 export class RawClient {
   readonly #socket: Socket;
   readonly #tracker: ResponseTracker;
+  readonly #encoder: CompressionEncoder | undefined;
   #answered: () => void = () => {};
   #failed: (cause: Error) => void = () => {};
 
-  private constructor(socket: Socket, tracker: ResponseTracker) {
+  private constructor(socket: Socket, tracker: ResponseTracker, compression: CompressionAlgorithm | undefined) {
     this.#socket = socket;
     this.#tracker = tracker;
+    this.#encoder = compression && new CompressionEncoder(compression);
+    const decoder = compression && new CompressionDecoder(compression);
     socket.on('data', (chunk: Buffer) => {
-      tracker.feed(chunk);
-      for (let event = tracker.next(); event !== ResponseEvent.none; event = tracker.next()) if (event === ResponseEvent.complete) this.#answered();
+      for (const plain of decoder?.push(chunk) ?? [chunk]) this.#follow(plain);
     });
     socket.on('close', () => this.#failed(new Error('the server closed the connection')));
+  }
+
+  #follow(plain: Buffer): void {
+    this.#tracker.feed(plain);
+    for (let event = this.#tracker.next(); event !== ResponseEvent.none; event = this.#tracker.next()) if (event === ResponseEvent.complete) this.#answered();
   }
 
   /** @param capabilities what is wanted besides what every login needs */
@@ -54,7 +62,7 @@ export class RawClient {
     }
     if (answer[0] !== 0) throw new Error(decodeErr(answer).message);
     if (!has(agreed.capabilities, capabilities)) throw new Error('the server cannot do what was wanted');
-    return new RawClient(socket, new ResponseTracker(agreed));
+    return new RawClient(socket, new ResponseTracker(agreed), agreedCompression(agreed.capabilities));
   }
 
   get statementId(): number {
@@ -65,7 +73,10 @@ export class RawClient {
   async send(command: number, body: string | Uint8Array = ''): Promise<number> {
     const bytes = Buffer.from(body as string);
     this.#tracker.expect(command);
-    this.#socket.write(framePayload(Buffer.concat([Buffer.from([command]), bytes]), 0));
+    const plain = framePayload(Buffer.concat([Buffer.from([command]), bytes]), 0);
+    // Ids of frames begin at 0 with every command, as those of packets do.
+    if (this.#encoder) this.#encoder.sequenceId = 0;
+    for (const piece of this.#encoder?.encode(plain) ?? [plain]) this.#socket.write(piece);
     if (!isAnswered(command)) return 0;
     await new Promise<void>((resolve, reject) => {
       this.#answered = resolve;

@@ -107,6 +107,15 @@ test('mysql CLI: a compressed session with a large result', async () => {
   expect(log.slice(-3)).toEqual(['COM_QUERY SELECT * FROM numbers -> complete 34', "COM_QUERY SELECT repeat('abc', 7000000) -> complete 2", 'COM_QUERY SELECT 2 -> complete 2']);
 });
 
+test('frames compressed here are understood by the server', async () => {
+  const [turns] = await record(async (port) => {
+    const client = await RawClient.login(port, Capability.compress | Capability.deprecateEof);
+    for (const length of [1, 60, 100_000, 17_000_000]) expect(await client.send(Command.query, `SELECT length('${'z'.repeat(length)}')`)).toBe(0);
+    client.close();
+  });
+  expect(followed(turns!).log.map((line) => line.slice(-10))).toEqual(['complete 2', 'complete 2', 'complete 2', 'complete 2']);
+});
+
 test('mysql CLI: LOAD DATA LOCAL, of a file that is there and of one that is not', async () => {
   const file = join(server.folder, 'numbers.csv');
   await writeFile(file, Array.from({ length: 40_000 }, (_, index) => `${index + 1000}\tlabel ${index}\n`).join(''));
