@@ -80,6 +80,18 @@ test('a payload within one chunk is given in place', () => {
   }
 });
 
+test('where an unfinished packet began is known, also in an earlier chunk', () => {
+  const stream = Buffer.concat([framePayload(Buffer.from('one'), 0), framePayload(Buffer.from('two'), 1)]);
+  const scanner = new PacketScanner();
+  scan([stream.subarray(0, 9)], scanner);
+  expect(scanner.unfinishedStart).toBe(7);
+  scan([stream.subarray(9, 12)], scanner);
+  expect(scanner.unfinishedStart).toBe(-2);
+  scan([stream.subarray(12)], scanner);
+  expect(scanner.unfinishedStart).toBe(2);
+  expect(scanner.streamOffset).toBe(14);
+});
+
 test('a payload longer than asked for is cut, and said to be', () => {
   const scanner = new PacketScanner();
   const [seen] = scan(randomChunks(framePayload(Buffer.from('abcdefgh'), 0), seededRandom(3)), scanner, 5);

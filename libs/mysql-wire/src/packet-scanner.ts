@@ -89,6 +89,14 @@ export class PacketScanner {
     return this.#state === atHeader && this.#headerSeen === 0 && !this.#continued;
   }
 
+  /**
+   * After `none`: where the packet that the chunk ended within began in it, negative if in an earlier one; the chunk's end if it ended with a packet.
+   * Who must change a packet before it goes on keeps the bytes from here until the rest has come, and changes them there.
+   */
+  get unfinishedStart(): number {
+    return this.betweenPackets ? this.offset : this.packetStart;
+  }
+
   /** Where `offset` is in the whole stream, in bytes. */
   get streamOffset(): number {
     return this.#streamBytes + this.offset;

@@ -19,7 +19,11 @@ export const ResponseEvent = {
   result: 2,
   /** LOAD DATA LOCAL: the client must send the file now, an empty packet last; then the response goes on. */
   infile: 3,
-  /** COM_STMT_PREPARE succeeded: `statementId` and the counts are known; definitions may follow before `complete`. */
+  /**
+   * COM_STMT_PREPARE succeeded: `statementId` and the counts are known; definitions may follow before `complete`. A client that is to know the
+   * statement by another id gets it by `replaceStatementId(chunk, scanner.payloadStart, id)` where `scanner.payload` is the chunk. Where a chunk ends
+   * within this packet (`Phase.prepareFirst`), keep its bytes from `scanner.unfinishedStart` back, and write the id there, behind 4 bytes of header.
+   */
   prepared: 4,
   /** COM_CHANGE_USER: the payload is an authentication packet for the client, which may have to answer. */
   authentication: 5,

@@ -94,3 +94,9 @@ test('what leaves something behind is said', () => {
 test('a quoted name is not taken for a word of the grammar', () => {
   expect(found('SELECT `if`(1), `values` (2), `over`(3)')).toBe('over()');
 });
+
+test('a stored function is no built-in one of another server', () => {
+  const text = 'SELECT BIN_TO_UUID(a) FROM t';
+  expect(sessionEffects(text, plain).functions).toEqual([]);
+  expect(sessionEffects(text, plain, new Set(['bin_to_uuid'])).functions).toEqual(['bin_to_uuid']);
+});

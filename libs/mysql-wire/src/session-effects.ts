@@ -98,10 +98,13 @@ const literal: Lexeme = { token: Token.string, text: '' };
  * What the statements of `text` may do to their session: default deny. What views, triggers and
  * stored programs do inside cannot be seen here: the functions and procedures called by name are given, and no more. Nor is it said
  * what a statement reads of its session's past (FOUND_ROWS, SHOW WARNINGS).
+ *
+ * @param storedFunctions names in lower case of functions that the backend stores in any schema. They matter where a name is a built-in
+ * function's of another server only: without them a `bin_to_uuid` that somebody wrote for MariaDB is taken for MySQL's
  */
-export function sessionEffects(text: string, mode: LexerMode): StatementEffects {
+export function sessionEffects(text: string, mode: LexerMode, storedFunctions: ReadonlySet<string> = none): StatementEffects {
   const lexer = new SqlLexer(text, mode);
-  const found: Found = { effects: new Set(), functions: new Set(), procedures: new Set() };
+  const found: Found = { effects: new Set(), functions: new Set(), procedures: new Set(), storedFunctions };
   for (let ended = false; !ended; ) {
     const lexemes: Lexeme[] = [];
     ended = readLexemes(lexer, lexemes);
@@ -142,7 +145,10 @@ interface Found {
   readonly effects: Set<SessionEffect>;
   readonly functions: Set<string>;
   readonly procedures: Set<string>;
+  readonly storedFunctions: ReadonlySet<string>;
 }
+
+const none: ReadonlySet<string> = new Set();
 
 /** One statement's; true if none follows. Parentheses before its first word are left out. */
 function readLexemes(lexer: SqlLexer, lexemes: Lexeme[]): boolean {
@@ -198,7 +204,8 @@ function calledProcedure(lexemes: readonly Lexeme[]): string {
   return lexemes.slice(1, end === -1 ? undefined : end).map(({ text }) => text).join('');
 }
 
-function readTokens(first: string, lexemes: readonly Lexeme[], { effects, functions }: Found): void {
+function readTokens(first: string, lexemes: readonly Lexeme[], found: Found): void {
+  const { effects } = found;
   const calls = first !== 'call' && !definesOnly(first, lexemes);
   lexemes.forEach(({ token, text }, index) => {
     const next = lexemes[index + 1]?.text;
@@ -210,7 +217,7 @@ function readTokens(first: string, lexemes: readonly Lexeme[], { effects, functi
     }
     if (token === Token.word) readWord(first, text, next, effects);
     const isName = token === Token.word || token === Token.quotedName;
-    if (calls && isName && next === '(' && lexemes[index + 1]!.token === Token.operator) readCall(first, lexemes, index, effects, functions);
+    if (calls && isName && next === '(' && lexemes[index + 1]!.token === Token.operator) readCall(first, lexemes, index, found);
   });
 }
 
@@ -230,7 +237,7 @@ function readWord(first: string, word: string, next: string | undefined, effects
 }
 
 /** A name before a parenthesis, at `index`. */
-function readCall(first: string, lexemes: readonly Lexeme[], index: number, effects: Set<SessionEffect>, functions: Set<string>): void {
+function readCall(first: string, lexemes: readonly Lexeme[], index: number, { effects, functions, storedFunctions }: Found): void {
   const { token, text } = lexemes[index]!;
   const qualified = lexemes[index - 1]?.text === '.';
   const before = lexemes[index - (qualified ? 3 : 1)];
@@ -247,5 +254,5 @@ function readCall(first: string, lexemes: readonly Lexeme[], index: number, effe
   if (effect !== undefined) effects.add(effect);
   else if (text === 'last_insert_id') {
     if (lexemes[index + 2]?.text !== ')') effects.add('last-insert-id');
-  } else if (!readers.has(text) && !isBuiltinFunction(text)) functions.add(text);
+  } else if (storedFunctions.has(text) || (!readers.has(text) && !isBuiltinFunction(text))) functions.add(text);
 }
