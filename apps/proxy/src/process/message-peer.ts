@@ -1,7 +1,7 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 
 /** What can be asked: name → question and answer, both plain data. */
-export type Questions = Record<string, { ask: unknown; answer: unknown }>;
+export type Questions<Asked> = { [Kind in keyof Asked]: { ask: unknown; answer: unknown } };
 
 type Message =
   | { readonly type: 'tell'; readonly body: unknown }
@@ -23,7 +23,7 @@ export class PeerError extends Error {
 const questionsMax = 10_000;
 
 /** One end of a channel between two processes, over which both tell and ask. */
-export class MessagePeer<Asked extends Questions> {
+export class MessagePeer<Asked extends Questions<Asked>> {
   readonly #waiting = new Map<number, { resolve: (answer: unknown) => void; reject: (error: Error) => void; cancel: () => void }>();
   #lastNumber = 0;
   #closed = false;

@@ -8,6 +8,19 @@
 import type { RoutingView } from '../backends/backend.js';
 import type { CloseOrder, MoveOrder, MoveReason, SessionCount } from '../balance/orders.js';
 
+/** What a worker has to know before it can listen. */
+export interface WorkerSetup {
+  readonly nodeId: string;
+  /** 0 and up. A session's id modulo `workersTotal` is the number of the worker that holds it. */
+  readonly number: number;
+  readonly workersTotal: number;
+  readonly settings: unknown;
+  readonly namespaces: unknown;
+  readonly log: { readonly level: string; readonly format: string };
+  /** Texts that no log line may show. */
+  readonly secrets: readonly string[];
+}
+
 /** What a session says of itself to people. */
 export interface SessionSummary {
   readonly id: number;
@@ -82,7 +95,7 @@ export type WorkerOrder =
   /** The proxy's settings as plain data: what `ProxySettings` is read from. */
   | { readonly kind: 'settings'; readonly settings: unknown }
   /** The namespace documents in effect. */
-  | { readonly kind: 'namespaces'; readonly namespaces: readonly unknown[] }
+  | { readonly kind: 'namespaces'; readonly namespaces: unknown }
   /** Moves up to `order.count` sessions that can: those that are idle first. Each one's outcome is reported. */
   | { readonly kind: 'move'; readonly order: MoveOrder }
   /** Closes every session that is still there, with an error. */
@@ -92,7 +105,8 @@ export type WorkerOrder =
 
 /** From the main process to a worker; every one is answered, or the worker has died. */
 export interface WorkerQuestions {
-  listen: { ask: Record<string, never>; answer: { readonly addresses: readonly string[] } };
+  /** The first one. Fails when the port cannot be opened. */
+  start: { ask: WorkerSetup; answer: { readonly addresses: readonly string[] } };
   sessions: { ask: SessionFilter; answer: SessionList };
   session: { ask: { readonly id: number }; answer: SessionSummary | undefined };
   /** Without `to` the router chooses. */
