@@ -13,6 +13,16 @@ export interface BackendGreeting {
   readonly collation: number;
 }
 
+/** What a server's own metrics say of it; parts that are not known are left away, and then count for nothing. */
+export interface BackendLoad {
+  /** Shares of all its cores, 0 to 1: smoothed, and of the last seconds, together with how many sessions this node had there then. */
+  readonly cpu?: { readonly average: number; readonly latest: number; readonly sessions: number };
+  /** Share of its memory limit, 0 to 1, and how long the rest will do at the present growth. */
+  readonly memory?: { readonly usage: number; readonly secondsToFull: number };
+  /** Trouble with what lies behind it (PD, TiKV): 0 none, 1 some, 2 too much. */
+  readonly errors?: 0 | 1 | 2;
+}
+
 /** One database server as the last checks saw it. Plain data: it crosses to workers by structured clone. */
 export interface Backend {
   /** `host:port`, as configured or discovered. */
@@ -29,8 +39,13 @@ export interface Backend {
   readonly reason: string;
   /** Takes no new session, and those it has are moved away: drained by an operator, on the fail list, or about to shut down. */
   readonly draining: boolean;
-  /** Since when sessions have to leave it (wall clock); past `closeAtMs` those that could not are closed. */
+  /** While draining: when sessions that could not leave are closed (wall clock). Absent: never. */
   readonly closeAtMs?: number;
+  /** Its connections are used up: it answers 1040. What runs there goes on. */
+  readonly full?: boolean;
+  /** It failed again and again lately: sessions are not moved there, and new ones only if nothing else is left. */
+  readonly unsteady?: boolean;
+  readonly load?: BackendLoad;
   /** False as long as nobody could ask. */
   readonly readOnly: boolean;
   /**
@@ -45,14 +60,22 @@ export interface Backend {
   readonly storedFunctions?: ReadonlySet<string>;
 }
 
-/** Lower is better. Made of the factors in their order of priority, so it only compares within one view. */
+/** How a new session finds its backend: the best one, any of the best ones, or any. */
+export type RoutingPolicy = 'idlest' | 'prefer-idle' | 'random';
+
 export interface ScoredBackend extends Backend {
+  /** Lower is better. Made of the factors in their order of priority, so it only compares within one view. */
   readonly score: number;
+  /** The part of `score` that is not the number of sessions. */
+  readonly scoreBeforeSessions: number;
+  /** What the sessions of one worker since the view do to its CPU: absent if that is not known. */
+  readonly cpuStep?: { readonly usage: number; readonly perSession: number; readonly weight: number };
 }
 
 export interface RoutingView {
   /** Grows by one with every view of this node. */
   readonly version: number;
+  readonly routingPolicy: RoutingPolicy;
   /** Best first. */
   readonly backends: readonly ScoredBackend[];
 }
