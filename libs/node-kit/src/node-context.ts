@@ -56,5 +56,9 @@ export interface NodePart {
   join?(): Promise<void>;
   /** Takes no new work and finishes what runs. */
   drain?(): Promise<void>;
+  /** How long `drain` may take on purpose, in milliseconds: the node's shutdown deadline is that much later. 0 if absent. */
+  drainMsMax?(): number;
+  /** Whether the part takes what comes from outside the gateway; a node with one that does not is not ready. */
+  readiness?(): { readonly ok: boolean; readonly detail: string };
   stop?(): Promise<void>;
 }

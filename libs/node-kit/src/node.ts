@@ -22,7 +22,7 @@ import { createLog, secretMasker } from './log.js';
 import { MachineSampler } from './machine-sampler.js';
 import { createMetrics, RequestMeter } from './metrics.js';
 import { NodeContext, type NodePart } from './node-context.js';
-import { Readiness } from './readiness.js';
+import { Readiness, type ReadinessLine } from './readiness.js';
 import { ResourceMonitor } from './resource-monitor.js';
 import { selfChecks } from './self-checks.js';
 import { parseSettings, Settings } from './settings.js';
@@ -86,7 +86,7 @@ export class Node extends NodeContext {
     this.resources = new ResourceMonitor(clock, this.machine, config.health);
     this.selfChecks = selfChecks(this.resources, this.machine, config.health, clock);
     this.#admission = new Admission({ state, clock, log, clusterSecret: this.clusterSecret, quietMs: config.node.heartbeatTtlMs });
-    this.readiness = new Readiness(this.lifecycle, state, clock, () => this.#admission.obstacle());
+    this.readiness = new Readiness(this.lifecycle, state, clock, () => this.#admission.obstacle(), () => this.#partsReadiness());
     this.directory = new NodeDirectory(state, clock);
     this.settings = new WatchedDocument<Settings>(state, clock, {
       key: 'settings',
@@ -230,10 +230,14 @@ export class Node extends NodeContext {
   runSteps(steps: readonly ShutdownStep[]): Promise<void> {
     return runShutdown(steps, {
       clock: this.clock,
-      deadlineMs: this.config.node.shutdownDeadlineMs,
+      deadlineMs: this.config.node.shutdownDeadlineMs + this.#parts.reduce((sum, part) => sum + (part.drainMsMax?.() ?? 0), 0),
       log: this.log,
       describeRest: () => this.requests.describeOutstanding(),
     });
+  }
+
+  #partsReadiness(): ReadinessLine[] {
+    return this.#parts.flatMap((part) => (part.readiness === undefined ? [] : [{ name: part.name.replaceAll(' ', '_'), ...part.readiness() }]));
   }
 
   /** With embedded state nobody else routes to this process, so there is nobody to wait for. */

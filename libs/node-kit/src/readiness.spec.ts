@@ -56,3 +56,16 @@ test('one that stops is not ready, whatever else holds', async () => {
   expect(readinessText(readiness.lines(), false)).toBe('fail\n');
   await state.close();
 });
+
+test('a part that takes nothing makes the node unready, and says why', async () => {
+  const { clock, lifecycle, set, state } = await described();
+  set(true);
+  lifecycle.moveTo('Ready');
+  lifecycle.moveTo('Running');
+  let ok = false;
+  const readiness = new Readiness(lifecycle, state, clock, () => '', () => [{ name: 'sql_proxy', ok, detail: ok ? '' : 'no healthy backend' }]);
+  expect(readinessText(readiness.lines(), true)).toBe('[+]store_status ok\n[+]cluster_state ok\n[-]sql_proxy fail: no healthy backend\nfail\n');
+  ok = true;
+  expect(readiness.ready()).toBe(true);
+  await state.close();
+});

@@ -3,7 +3,8 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import type { Lifecycle } from './lifecycle.js';
 
 export interface ReadinessLine {
-  readonly name: 'store_status' | 'cluster_state';
+  /** `store_status`, `cluster_state`, or a part of the node that has something to say: `sql_proxy`. */
+  readonly name: string;
   readonly ok: boolean;
   /** Empty, or more about it for `?verbose`. */
   readonly detail: string;
@@ -26,6 +27,7 @@ export class Readiness {
     private readonly clock: Clock,
     /** Why the node takes no part in the cluster although its state can be reached; empty when it does. */
     private readonly obstacle: () => string,
+    private readonly parts: () => readonly ReadinessLine[] = () => [],
   ) {
     this.#unsubscribe = state.onAvailabilityChange(() => this.#look());
   }
@@ -39,10 +41,11 @@ export class Readiness {
     const status = this.lifecycle.status();
     const { available, sinceMs, reason } = this.state.availability();
     const awayS = Math.max(0, Math.round((this.clock.nowMs() - sinceMs) / 1000));
-    const store = { name: 'store_status', ok: status === 'Running', detail: status === 'Running' ? '' : `store_status=${status}` } as const;
-    if (available) return [store, { name: 'cluster_state', ok: this.obstacle() === '', detail: this.obstacle() }];
+    const store = { name: 'store_status', ok: status === 'Running', detail: status === 'Running' ? '' : `store_status=${status}` };
+    const parts = this.parts();
+    if (available) return [store, { name: 'cluster_state', ok: this.obstacle() === '', detail: this.obstacle() }, ...parts];
     const detail = this.#reached ? `away for ${awayS} s: ${reason}` : `not reached yet: ${reason}`;
-    return [store, { name: 'cluster_state', ok: this.#reached, detail }];
+    return [store, { name: 'cluster_state', ok: this.#reached, detail }, ...parts];
   }
 
   ready(): boolean {
