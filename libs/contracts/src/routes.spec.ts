@@ -225,6 +225,14 @@ const served = [
   'PATCH /collections/:collection/documents/:document',
   'DELETE /collections/:collection/documents/:document',
   'GET /operations/schema_changes',
+  'GET /api/v1/sessions',
+  'GET /api/v1/sessions/:id',
+  'POST /api/v1/sessions/:id/migrate',
+  'DELETE /api/v1/sessions/:id',
+  'GET /api/v1/backends',
+  'GET /api/v1/backends/:id',
+  'POST /api/v1/backends/:id/drain',
+  'DELETE /api/v1/backends/:id/drain',
 ];
 
 const named = (route: { method: string; path: string }): string => `${route.method} ${route.path}`;
@@ -351,13 +359,17 @@ describe('every row', () => {
     expect(every.filter((route) => route.produces === 'text/event-stream')).toEqual([]);
   });
 
-  test('is about all nodes together where profiles merge, and where a snapshot or an upload is of the whole cluster', () => {
+  test('is about all nodes together where profiles and lists of sessions merge, and where a snapshot or an upload is of the whole cluster', () => {
     const together = routes.filter(({ target }) => target.kind === 'subject' && target.together).map((route) => `${named(route)} ${route.dialects.join('+')}`);
     expect(together.sort()).toEqual([
       'GET /api/debug/pprof/heap tiproxy',
       'GET /api/debug/pprof/profile tiproxy',
+      'GET /api/v1/backends binnacle',
+      'GET /api/v1/backends/:id binnacle',
       'GET /api/v1/profiles binnacle',
       'GET /api/v1/profiles/merged binnacle',
+      'GET /api/v1/sessions binnacle',
+      'GET /api/v1/sessions/:id binnacle',
       'GET /debug/pprof/heap gostatsd',
       'GET /debug/pprof/heap tiflash',
       'GET /debug/pprof/heap tiproxy',

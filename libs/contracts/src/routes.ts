@@ -1,6 +1,7 @@
 import type { Dialect, Route } from './route.js';
 import { binnacleRoutes, commonRoutes } from './routes/binnacle.js';
 import { gostatsdRoutes } from './routes/gostatsd.js';
+import { sessionRoutes } from './routes/sessions.js';
 import { tiflashAndTypesenseRoutes, tiflashRoutes } from './routes/tiflash.js';
 import { tiproxyRoutes } from './routes/tiproxy.js';
 import { typesenseRoutes } from './routes/typesense.js';
@@ -17,6 +18,7 @@ export const routes: readonly Route[] = [
   ...gostatsdRoutes,
   ...tiproxyRoutes,
   ...binnacleRoutes,
+  ...sessionRoutes,
 ];
 
 /** What a listener serves, each method and path once; `all` is port 8080. */
