@@ -2,13 +2,14 @@ import { getMetadataStorage } from 'class-validator';
 import { NodeConfig } from './config.js';
 import { keyFacts, type KeyFacts } from './config-key.js';
 
-export type ConfigValue = string | number | boolean | readonly string[];
+/** In code; `shownValue` is what a file has. */
+export type ConfigValue = string | number | boolean | readonly unknown[] | Readonly<Record<string, unknown>>;
 
 /** One key of the configuration under all its names. */
 export interface ConfigKey extends Omit<KeyFacts, 'allowed'> {
   /** As in flags and messages: `gateway.api-key`, `data-dir`. */
   readonly name: string;
-  /** Section in the file; empty for keys outside sections. */
+  /** Section in the file, `proxy.frontend-keepalive`; empty for keys outside sections. */
   readonly section: string;
   /** Name in its section: `api-key`. */
   readonly leaf: string;
@@ -19,6 +20,16 @@ export interface ConfigKey extends Omit<KeyFacts, 'allowed'> {
   readonly default: ConfigValue;
   /** What is allowed, in words: `a whole number from 0 to 65535`. */
   readonly allowed: string;
+}
+
+/** A value of the configuration as a file has it. */
+export function shownValue(key: ConfigKey, value: ConfigValue): unknown {
+  return key.form === undefined ? value : key.form.show(value as never);
+}
+
+/** A value of a file, a flag or the environment as it is in code. */
+export function readValue(key: ConfigKey, value: unknown): unknown {
+  return key.form === undefined ? value : key.form.read(value);
 }
 
 export function kebabCase(name: string): string {
@@ -38,7 +49,7 @@ function rulesOf(owner: object, property: string): Rule[] {
 }
 
 function hasPattern(owner: object, property: string): boolean {
-  return rulesOf(owner, property).some((rule) => rule.name === 'matches');
+  return rulesOf(owner, property).some((rule) => rule.name === 'matches' || rule.name === 'satisfies');
 }
 
 /** The decorators of a property as words, so that a message and the documentation say the same as the check does. */
@@ -48,28 +59,31 @@ function allowedText(owner: object, property: string): string {
   const has = (name: string): boolean => rules.some((rule) => rule.name === name);
   const choices = constraint('isIn') as readonly string[] | undefined;
   if (has('isArray')) return choices ? `a list of ${choices.join(' or ')}` : 'a list of texts';
-  if (choices) return `one of ${choices.join(', ')}`;
+  if (choices) return `one of ${choices.map((choice) => (choice === '' ? 'nothing' : choice)).join(', ')}`;
   if (has('isBoolean')) return 'true or false';
-  if (has('isInt')) return `a whole number from ${String(constraint('min'))} to ${String(constraint('max'))}`;
+  const range = `from ${String(constraint('min'))} to ${String(constraint('max'))}`;
+  if (has('isNumber')) return `a number ${range}`;
+  if (has('isInt')) return `a whole number ${range}`;
   return 'text';
 }
 
-function keysOf(owner: object, section: string): ConfigKey[] {
+function keysOf(owner: object, section: readonly string[]): ConfigKey[] {
   return Object.entries(owner).flatMap(([property, value]): ConfigKey[] => {
-    const leaf = kebabCase(property);
-    if (typeof value === 'object' && !Array.isArray(value)) return keysOf(value as object, leaf);
-    const facts = keyFacts(Object.getPrototypeOf(owner) as object, property);
+    const facts = keyFacts(owner, property);
+    const path = [...section, property];
+    if (!facts && typeof value === 'object' && !Array.isArray(value)) return keysOf(value as object, path);
     if (!facts) throw new Error(`configuration property ${property} has no @Key`);
-    const name = section ? `${section}.${leaf}` : leaf;
+    const leaf = facts.named ?? kebabCase(property);
+    const inSection = section.map(kebabCase).join('.');
+    const name = inSection ? `${inSection}.${leaf}` : leaf;
     const env = `BINNACLE_${name.toUpperCase().replace(/[.-]/g, '_')}`;
-    const path = section ? [section, property] : [property];
     if (facts.allowed === undefined && hasPattern(owner, property)) throw new Error(`${name} has a pattern and no words for it`);
-    return [{ ...facts, name, section, leaf, property: path, env, default: value as ConfigValue, allowed: facts.allowed ?? allowedText(owner, property) }];
+    return [{ ...facts, name, section: inSection, leaf, property: path, env, default: value as ConfigValue, allowed: facts.allowed ?? allowedText(owner, property) }];
   });
 }
 
 /** Every key of a node's configuration, those outside sections first. */
-export const configKeys: readonly ConfigKey[] = keysOf(new NodeConfig(), '').sort(
+export const configKeys: readonly ConfigKey[] = keysOf(new NodeConfig(), []).sort(
   (a, b) => Number(a.section !== '') - Number(b.section !== ''),
 );
 

@@ -29,7 +29,7 @@ test('the printed configuration holds every key and is a file that gives the sam
   expect(printed['port-offset']).toBe(0);
   expect(printed.gateway?.['tiflash-port']).toBe(config.gateway.tiflashPort);
   for (const key of configKeys.filter((each) => each.name !== 'config')) {
-    const table = key.section ? printed[key.section] : printed;
+    const table = key.section.split('.').reduce<Record<string, unknown> | undefined>((outer, name) => (name ? (outer?.[name] as typeof outer) : outer), printed);
     expect(Object.keys(table ?? {})).toContain(key.leaf);
   }
 });

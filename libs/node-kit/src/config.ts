@@ -2,7 +2,9 @@ import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import { IsArray, IsBoolean, IsIn, IsInt, IsString, Matches, Max, Min, ValidateNested } from 'class-validator';
 import { Key, PortKey } from './config-key.js';
+import { AdvanceConfig, BalanceConfig, ProxyConfig, SecurityConfig } from './proxy-config.js';
 import { RemoteConfig, StorageConfig } from './storage-config.js';
+import { isTextTable, logLevel, Satisfies, textTable } from './value-forms.js';
 
 /*
  * The configuration of a node: file (TOML) < environment < flags. `[gateway] api-key` in the file is BINNACLE_GATEWAY_API_KEY in the
@@ -89,7 +91,7 @@ export class NodeListenerConfig {
 }
 
 export class LogConfig {
-  @Key('Lines below this level are not written.')
+  @Key('Lines below this level are not written. TiProxy\'s `warning` and `panic` are warn and fatal.', { form: logLevel, dynamic: true })
   @IsIn(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
   level = 'info';
 
@@ -245,6 +247,18 @@ export class NodeConfig {
   @ValidateNested() @Type(() => RemoteConfig) remote = new RemoteConfig();
   @ValidateNested() @Type(() => HealthConfig) health = new HealthConfig();
   @ValidateNested() @Type(() => ProfilingConfig) profiling = new ProfilingConfig();
+  @ValidateNested() @Type(() => ProxyConfig) proxy = new ProxyConfig();
+  @ValidateNested() @Type(() => BalanceConfig) balance = new BalanceConfig();
+  @ValidateNested() @Type(() => SecurityConfig) security = new SecurityConfig();
+  @ValidateNested() @Type(() => AdvanceConfig) advance = new AdvanceConfig();
+
+  @Key('What tells this SQL proxy from others: `zone` for nearness, and the label that `balance.label-name` names.', {
+    dynamic: true,
+    form: textTable,
+    allowed: 'a table of texts; zone=east,rack=1 outside the file',
+  })
+  @Satisfies('a table of texts', isTextTable)
+  labels: Readonly<Record<string, string>> = {};
 
   @Key('The configuration file. Only as a flag or in the environment.')
   @IsString()

@@ -36,21 +36,44 @@ describe('sources', () => {
   });
 
   test('every key can be set in the file, in the environment and by a flag', () => {
+    const others: Readonly<Record<string, string>> = {
+      'port-offset': '0',
+      'storage.modes': 'write',
+      'remote.url': 's3://bucket/prefix',
+      'remote.s3-endpoint': 'http://127.0.0.1:9000',
+      'log.level': 'debug',
+      'log.format': 'json',
+      'node.cluster-secret': 'a-secret-of-32-characters-or-so!',
+      'proxy.addr': '127.0.0.1:6001',
+      'proxy.port-range': '6001,6002',
+      'proxy.conn-buffer-size': '64K',
+      'proxy.proxy-protocol': 'v2',
+      'proxy.proxy-protocol-networks': '10.0.0.0/8',
+      'proxy.pd-addrs': '127.0.0.1:2379',
+      'proxy.backend-clusters': '[{"name": "a", "backends": ["10.0.0.1:3306"]}]',
+      'proxy.backends': '127.0.0.1:3306',
+      'proxy.backend-dns': 'db.example.com:3306',
+      'proxy.kubernetes-endpoints': 'default/mysql:3306',
+      'balance.routing-rule': 'port',
+      'balance.conn-count.count-ratio-threshold': '1.5',
+      'balance.policy': 'location',
+      'balance.routing-policy': 'idlest',
+      labels: 'zone=east',
+    };
     const other = (key: (typeof configKeys)[number]): string => {
+      if (others[key.name] !== undefined) return others[key.name] as string;
+      if (/\.(idle|intvl|timeout)$/.test(key.name)) return '7s';
+      if (key.name.endsWith('min-tls-version')) return '1.3';
       if (typeof key.default === 'boolean') return String(!key.default);
-      if (typeof key.default === 'number') return key.name === 'port-offset' ? '0' : Number(/\d+$/.exec(key.allowed)) < 2345 ? '7' : '2345';
-      if (key.name === 'storage.modes') return 'write';
-      if (key.name === 'remote.url') return 's3://bucket/prefix';
-      if (key.name === 'remote.s3-endpoint') return 'http://127.0.0.1:9000';
-      if (key.name === 'log.level') return 'debug';
-      if (key.name === 'log.format') return 'json';
-      if (key.name === 'node.cluster-secret') return 'a-secret-of-32-characters-or-so!';
-      return 'other';
+      if (typeof key.default !== 'number') return 'other';
+      const most = Number(/\d+$/.exec(key.allowed));
+      return most === 1 ? '0.75' : most < 2345 ? '7' : '2345';
     };
     for (const key of configKeys.filter((each) => each.name !== 'config' && each.name !== 'port-offset')) {
       const text = other(key);
-      const expected = Array.isArray(key.default) ? [text] : typeof key.default === 'string' ? text : JSON.parse(text);
-      const quoted = Array.isArray(key.default) ? `["${text}"]` : typeof key.default === 'string' ? `"${text}"` : text;
+      const isText = key.form !== undefined || typeof key.default === 'string';
+      const expected = key.form ? key.form.read(text) : Array.isArray(key.default) ? [text] : isText ? text : JSON.parse(text);
+      const quoted = isText ? `'${text}'` : Array.isArray(key.default) ? `["${text}"]` : text;
       const toml = key.section ? `[${key.section}]\n${key.leaf} = ${quoted}` : `${key.leaf} = ${quoted}`;
       // A host that is no loopback wants a secret beside it.
       const env = key.name === 'node.host' ? { BINNACLE_NODE_CLUSTER_SECRET: 'a-secret-of-32-characters-or-so!' } : {};

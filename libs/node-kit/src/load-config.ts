@@ -5,8 +5,10 @@ import { parse as parseToml, TomlError } from 'smol-toml';
 import { readArguments } from './arguments.js';
 import { NodeConfig } from './config.js';
 import { ConfigError } from './config-error.js';
-import { configKeys, readKey, writeKey, type ConfigKey } from './config-schema.js';
+import { configKeys, readKey, readValue, shownValue, writeKey, type ConfigKey } from './config-schema.js';
 import { didYouMean } from './nearest-name.js';
+import { foreignKey } from './tiproxy-keys.js';
+import { isTable, splitAddress } from './value-forms.js';
 
 export interface ConfigSources {
   readonly argv: readonly string[];
@@ -28,21 +30,30 @@ interface Given {
  */
 export function loadConfig(sources: ConfigSources): NodeConfig {
   const problems: string[] = [];
+  const warnings: string[] = [];
   const given = new Map<ConfigKey, Given>();
   const flags = readArguments(sources.argv).values;
   const environment = readEnvironment(sources.env, problems);
   const fileKey = configKeys.find((key) => key.name === 'config') as ConfigKey;
   const file = flags.get(fileKey) ?? (environment.get(fileKey)?.value as string | undefined) ?? '';
-  if (file) for (const [key, entry] of readFile(file, problems)) given.set(key, entry);
+  if (file) for (const [key, entry] of readFile(file, problems, warnings)) given.set(key, entry);
   for (const [key, entry] of environment) given.set(key, entry);
   for (const [key, text] of flags) given.set(key, { value: fromText(key, text), source: `--${key.name}` });
 
   const config = new NodeConfig();
-  for (const [key, entry] of given) writeKey(config, key, entry.value);
+  for (const [key, entry] of given) writeKey(config, key, readValue(key, entry.value));
   problems.push(...invalidKeys(config, given));
   if (problems.length === 0) problems.push(...applyPortOffset(config), ...unsafeBinds(config));
   if (problems.length > 0) throw new ConfigError(problems);
+  warningsOf.set(config, warnings);
   return config;
+}
+
+const warningsOf = new WeakMap<NodeConfig, readonly string[]>();
+
+/** What the configuration says that has no effect here, one line a key: to be logged once. */
+export function configWarnings(config: NodeConfig): readonly string[] {
+  return warningsOf.get(config) ?? [];
 }
 
 /** The port of the node listener: the configured one, or the role's default moved by `port-offset`. */
@@ -78,22 +89,29 @@ export function unsafeBinds({ node, gateway }: NodeConfig): string[] {
   return problems;
 }
 
-function readFile(file: string, problems: string[]): Map<ConfigKey, Given> {
+function readFile(file: string, problems: string[], warnings: string[]): Map<ConfigKey, Given> {
   const given = new Map<ConfigKey, Given>();
+  const foreign = new Map<ConfigKey, Given>();
   const take = (table: Record<string, unknown>, section: string): void => {
     for (const [leaf, value] of Object.entries(table)) {
       const name = section ? `${section}.${leaf}` : leaf;
       const key = configKeys.find((each) => each.name === name && each.name !== 'config');
-      const isSection = section === '' && configKeys.some((each) => each.section === leaf);
+      const isSection = configKeys.some((each) => each.section === name || each.section.startsWith(`${name}.`));
+      const other = key || isSection ? undefined : foreignKey(name, value);
       if (key) given.set(key, { value, source: file });
-      else if (isSection && isTable(value)) take(value, leaf);
-      else if (isSection) problems.push(`"${leaf}" in ${file} is a section: write [${leaf}]`);
-      else problems.push(`unknown ${isTable(value) ? 'section' : 'key'} "${name}" in ${file}${didYouMean(name, fileNames)}`);
+      else if (isSection && isTable(value)) take(value, name);
+      else if (isSection) problems.push(`"${name}" in ${file} is a section: write [${name}]`);
+      else if (other === 'section') take(value as Record<string, unknown>, name);
+      else if (other) {
+        if (other.warning) warnings.push(`${name} in ${file}: ${other.warning}`);
+        for (const { key: means, value: meant } of other.means) foreign.set(means, { value: meant, source: `${file}, as ${name}` });
+      } else problems.push(`unknown ${isTable(value) ? 'section' : 'key'} "${name}" in ${file}${didYouMean(name, fileNames)}`);
     }
   };
   const table = parseFile(file, problems);
   if (table) take(table, '');
-  return given;
+  // A key of our own says it better than TiProxy's for the same thing.
+  return new Map([...foreign, ...given]);
 }
 
 const fileNames = [...new Set(configKeys.flatMap((key) => (key.name === 'config' ? [] : [key.name, key.section].filter(Boolean))))];
@@ -121,10 +139,6 @@ function readText(file: string, bytesMax: number, what: string, problems: string
     problems.push(`${what} ${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
   }
   return undefined;
-}
-
-function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
 }
 
 /**
@@ -159,28 +173,33 @@ function readEnvironment(env: NodeJS.ProcessEnv, problems: string[]): Map<Config
 /** Text from a flag or the environment as the key's kind of value; text that does not fit stays text, for the check to refuse. */
 function fromText(key: ConfigKey, text: string): unknown {
   const trimmed = text.trim();
+  // A form reads text itself.
+  if (key.form !== undefined) return trimmed;
   if (Array.isArray(key.default)) return trimmed === '' ? [] : trimmed.split(',').map((part) => part.trim());
-  if (typeof key.default === 'number') return /^-?\d{1,15}$/.test(trimmed) ? Number(trimmed) : text;
+  if (typeof key.default === 'number') return /^-?\d{1,15}(\.\d{1,15})?$/.test(trimmed) ? Number(trimmed) : text;
   if (typeof key.default !== 'boolean') return text;
   if (trimmed === 'true' || trimmed === '1') return true;
   return trimmed === 'false' || trimmed === '0' ? false : text;
 }
 
-function invalidKeys(config: NodeConfig, given: ReadonlyMap<ConfigKey, Given>): string[] {
+/** The keys whose values break their rules. */
+export function brokenKeys(config: NodeConfig): ConfigKey[] {
   const invalid = new Set<string>();
-  const collect = (errors: readonly ValidationError[], section: string): void => {
+  const collect = (errors: readonly ValidationError[], section: readonly string[]): void => {
     for (const error of errors) {
-      if (error.constraints) invalid.add([section, error.property].filter(Boolean).join('.'));
-      collect(error.children ?? [], error.property);
+      if (error.constraints) invalid.add([...section, error.property].join('.'));
+      collect(error.children ?? [], [...section, error.property]);
     }
   };
-  collect(validateSync(config, { forbidUnknownValues: true }), '');
-  return configKeys
-    .filter((key) => invalid.has(key.property.join('.')))
-    .map((key) => {
-      const shown = key.secret ? 'what is given is not (its value is not shown)' : `not ${JSON.stringify(readKey(config, key))}`;
-      return `${key.name} (from ${given.get(key)?.source ?? 'its default'}) must be ${key.allowed}, ${shown}`;
-    });
+  collect(validateSync(config, { forbidUnknownValues: true }), []);
+  return configKeys.filter((key) => invalid.has(key.property.join('.')));
+}
+
+function invalidKeys(config: NodeConfig, given: ReadonlyMap<ConfigKey, Given>): string[] {
+  return brokenKeys(config).map((key) => {
+    const shown = key.secret ? 'what is given is not (its value is not shown)' : `not ${JSON.stringify(given.get(key)?.value ?? shownValue(key, readKey(config, key)))}`;
+    return `${key.name} (from ${given.get(key)?.source ?? 'its default'}) must be ${key.allowed}, ${shown}`;
+  });
 }
 
 function applyPortOffset(config: NodeConfig): string[] {
@@ -192,5 +211,12 @@ function applyPortOffset(config: NodeConfig): string[] {
     if (moved > 65_535) problems.push(`${key.name} ${port} with port-offset ${config.portOffset} is ${moved}: ports end at 65535`);
     writeKey(config, key, moved);
   }
+  const moved = (port: number): number => (port === 0 ? 0 : port + config.portOffset);
+  const { proxy } = config;
+  proxy.addr = proxy.addr.map((text) => text.replace(/\d+$/, (port) => String(moved(Number(port)))));
+  proxy.portRange = proxy.portRange.map(moved);
+  const beyond = [...proxy.addr.map((text) => splitAddress(text)?.port ?? Infinity), ...proxy.portRange].some((port) => port > 65_535);
+  if (beyond) problems.push(`proxy.addr or proxy.port-range with port-offset ${config.portOffset} is beyond the last port, 65535`);
+  if (proxy.portRange.length > 0 && proxy.addr.length > 1) problems.push('proxy.port-range wants one address in proxy.addr, whose host it takes');
   return problems;
 }

@@ -17,7 +17,7 @@ import { ConfigError } from './config-error.js';
 import { secretTexts } from './config-text.js';
 import { advertisedHost, openIdentity, type Identity } from './identity.js';
 import { Lifecycle } from './lifecycle.js';
-import { unsafeBinds } from './load-config.js';
+import { configWarnings, unsafeBinds } from './load-config.js';
 import { createLog, secretMasker } from './log.js';
 import { MachineSampler } from './machine-sampler.js';
 import { createMetrics, RequestMeter } from './metrics.js';
@@ -110,6 +110,7 @@ export class Node extends NodeContext {
     const identity = openIdentity(config, roles);
     const maskSecrets = secretMasker([...secretTexts(config), identity.clusterSecret]);
     const log = createLog(config.log, maskSecrets, logDestination).child({ nodeId: identity.id });
+    for (const warning of configWarnings(config)) log.warn(warning);
     const state = await openClusterState({ redis: config.redis, dataDir: config.dataDir, clock, log });
     return new Node(roles, config, clock, log, maskSecrets, state, identity);
   }
