@@ -21,6 +21,8 @@ export const Errors = {
   killDenied: at(1095, 'HY000'),
   unknown: at(1105, 'HY000'),
   hostIsBlocked: at(1129, 'HY000'),
+  /** What ProxySQL answers for a statement its rules forbid; class 42 tells drivers not to try again. */
+  notAllowedCommand: at(1148, '42000'),
   packetTooLarge: at(1153, '08S01'),
   packetsOutOfOrder: at(1156, '08S01'),
   networkReadError: at(1158, '08S01'),
