@@ -3,16 +3,16 @@ import type { BalanceSettings } from './balance-settings.js';
 import type { MoveOrder, MoveReason, SessionCount } from './orders.js';
 import { isUsable, memoryRisk, Scoring, type Factor } from './scores.js';
 
-/** A backend that has to be left is empty after this, the settings not saying otherwise. */
-const leaveSeconds = 5;
+/** For so long an order counts as not yet seen in the workers' counts. */
+const settleMs = 500;
+/** A backend that has to be left is empty after 5 s, the settings not saying otherwise; the last orders wait until the ones before have settled. */
+const leaveSeconds = 5 - settleMs / 1_000;
 /** As long a difference in sessions takes to become small; slower and slower, since the difference does. */
 const sessionsSeconds = 120;
 const memorySeconds = 60;
 /** Where a difference of CPU of 30 % is to become 20 % in 30 s. */
 const cpuMovesDivisor = 600;
 const cpuRatio = 1.2;
-/** For so long an order counts as not yet seen in the workers' counts. */
-const settleMs = 500;
 /** After a pause of this process, a speed makes up for no more than this. */
 const creditMsMax = 1_000;
 
