@@ -6,6 +6,9 @@
  */
 
 import type { RoutingView } from '../backends/backend.js';
+import type { SettingsView } from '../settings/proxy-settings.js';
+import type { NamespaceView } from '../tenants/namespace-document.js';
+import type { TenantUsage } from '../tenants/tenants.js';
 import type { CloseOrder, MoveOrder, MoveReason, SessionCount } from '../balance/orders.js';
 
 /** What a worker has to know before it can listen. */
@@ -14,8 +17,8 @@ export interface WorkerSetup {
   /** 0 and up. A session's id modulo `workersTotal` is the number of the worker that holds it. */
   readonly number: number;
   readonly workersTotal: number;
-  readonly settings: unknown;
-  readonly namespaces: unknown;
+  readonly settings: SettingsView;
+  readonly namespaces: readonly NamespaceView[];
   readonly log: { readonly level: string; readonly format: string };
   /** Texts that no log line may show. */
   readonly secrets: readonly string[];
@@ -92,10 +95,11 @@ export interface MoveOutcome {
 /** From the main process to a worker; nothing comes back. */
 export type WorkerOrder =
   | { readonly kind: 'view'; readonly view: RoutingView }
-  /** The proxy's settings as plain data: what `ProxySettings` is read from. */
-  | { readonly kind: 'settings'; readonly settings: unknown }
-  /** The namespace documents in effect. */
-  | { readonly kind: 'namespaces'; readonly namespaces: unknown }
+  | { readonly kind: 'settings'; readonly settings: SettingsView }
+  /** Those in effect. */
+  | { readonly kind: 'namespaces'; readonly namespaces: readonly NamespaceView[] }
+  /** What the other workers of this node have, where limits hold for all of them. */
+  | { readonly kind: 'others'; readonly sessions: number; readonly tenants: TenantUsage }
   /** Moves up to `order.count` sessions that can: those that are idle first. Each one's outcome is reported. */
   | { readonly kind: 'move'; readonly order: MoveOrder }
   /** Closes every session that is still there, with an error. */
@@ -120,7 +124,7 @@ export interface WorkerQuestions {
 /** From a worker to the main process; nothing comes back. */
 export type WorkerReport =
   /** Sent when it changed, at most ten times a second. `sessions` counts those in their login too. */
-  | { readonly kind: 'counts'; readonly counts: readonly SessionCount[]; readonly sessions: number }
+  | { readonly kind: 'counts'; readonly counts: readonly SessionCount[]; readonly sessions: number; readonly tenants: TenantUsage }
   | { readonly kind: 'moved'; readonly outcome: MoveOutcome }
   /** A session found its backend dead: a health check should look now. */
   | { readonly kind: 'backend-failed'; readonly backend: string; readonly text: string }

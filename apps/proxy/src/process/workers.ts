@@ -2,6 +2,7 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import type { Logger } from 'pino';
 import type { RoutingView } from '../backends/backend.js';
 import type { SessionCount } from '../balance/orders.js';
+import { sumUsage, type TenantUsage } from '../tenants/tenants.js';
 import type { NodeQuestions, SessionFilter, SessionList, SessionSummary, WorkerOrder, WorkerQuestions, WorkerReport, WorkerSetup } from './worker-protocol.js';
 
 /** One of those that hold sessions, as the main process sees it: in this process, or a fork of it. */
@@ -50,6 +51,7 @@ interface Slot {
   cancelRestart: () => void;
   counts: readonly SessionCount[];
   sessions: number;
+  tenants: TenantUsage;
 }
 
 /** All workers of this node: orders for all of them, answers put together, a new one for each that dies. */
@@ -69,6 +71,7 @@ export class Workers {
       cancelRestart: () => {},
       counts: [],
       sessions: 0,
+      tenants: {},
     }));
   }
 
@@ -133,8 +136,9 @@ export class Workers {
     return this.#slots.map((slot) => slot.counts);
   }
 
-  running(): number {
-    return this.#slots.filter((slot) => slot.port !== undefined).length;
+  /** Numbers of those that run now. */
+  runningNumbers(): number[] {
+    return [...this.#slots.keys()].filter((number) => this.#slots[number]?.port !== undefined);
   }
 
   /** Ends all of them; nothing is started again from now on. */
@@ -159,6 +163,8 @@ export class Workers {
         if (report.kind === 'counts') {
           slot.counts = report.counts;
           slot.sessions = report.sessions;
+          slot.tenants = report.tenants;
+          this.#tellOthers();
         }
         this.parts.reported(number, report);
       },
@@ -178,6 +184,15 @@ export class Workers {
     }
   }
 
+  /** Limits of namespaces and of the node hold for all workers together. */
+  #tellOthers(): void {
+    if (this.total === 1) return;
+    for (const slot of this.#slots) {
+      const others = this.#slots.filter((other) => other !== slot);
+      slot.port?.order({ kind: 'others', sessions: others.reduce((sum, { sessions }) => sum + sessions, 0), tenants: sumUsage(others.map(({ tenants }) => tenants)) });
+    }
+  }
+
   #died(number: number, port: WorkerPort, reason: string): void {
     const slot = this.#slots[number] as Slot;
     if (slot.port !== port) return;
@@ -185,6 +200,8 @@ export class Workers {
     slot.port = undefined;
     slot.counts = [];
     slot.sessions = 0;
+    slot.tenants = {};
+    this.#tellOthers();
     this.parts.log.error({ worker: number, reason, sessions }, `a worker of the SQL proxy died (${reason}), and ${sessions} sessions with it`);
     this.parts.lost(number, sessions);
     if (this.parts.clock.monotonicMs() - slot.startedAtMs >= livedMs) slot.restartDelayMs = restartDelayMsMin;

@@ -1,0 +1,57 @@
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { Logger } from 'pino';
+import type { RoutingView } from '../backends/backend.js';
+import type { Balancer } from '../balance/balancer.js';
+import type { CloseOrder } from '../balance/orders.js';
+import { splitOrder, summedCounts } from './split-orders.js';
+import type { MoveOutcome } from './worker-protocol.js';
+import type { Workers } from './workers.js';
+
+/** The balancer's speeds are sessions a second; more often than this it would only order fractions. */
+const stepMs = 200;
+
+export interface MovesParts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly balancer: Balancer;
+  readonly workers: Workers;
+  view(): RoutingView;
+  /** Backends whose sessions have had their time to leave. */
+  closeOrders(nowMs: number): readonly CloseOrder[];
+  outcome(outcome: MoveOutcome): void;
+}
+
+/** Asks the balancer several times a second and hands its orders to the workers that have such sessions. */
+export class Moves {
+  #cancel: (() => void) | undefined;
+
+  constructor(private readonly parts: MovesParts) {}
+
+  start(): void {
+    this.#cancel = this.parts.clock.after(stepMs, () => {
+      this.#step();
+      this.start();
+    });
+  }
+
+  stop(): void {
+    this.#cancel?.();
+    this.#cancel = undefined;
+  }
+
+  #step(): void {
+    const { clock, balancer, workers, view } = this.parts;
+    const counts = workers.counts();
+    for (const order of balancer.step(clock.monotonicMs(), view(), summedCounts(counts))) {
+      splitOrder(order, counts).forEach((share, worker) => share.count > 0 && workers.orderOne(worker, { kind: 'move', order: share }));
+    }
+    for (const order of this.parts.closeOrders(clock.nowMs())) workers.order({ kind: 'close', order });
+  }
+
+  finished(outcome: MoveOutcome): void {
+    const { result, sessionId, from, to, reason, pauseMs, why } = outcome;
+    const level = result === 'failed' ? 'warn' : 'debug';
+    this.parts.log[level]({ session: sessionId, from, to, reason, result, pauseMs, why: why.map(({ code }) => code) }, `session move: ${result}`);
+    this.parts.outcome(outcome);
+  }
+}
