@@ -4,9 +4,9 @@ import type { MoveOrder, MoveReason, SessionCount } from './orders.js';
 import { isUsable, memoryRisk, Scoring, type Factor } from './scores.js';
 
 /** For so long an order counts as not yet seen in the workers' counts. */
-const settleMs = 500;
+const settleMs = 300;
 /** A backend that has to be left is empty after 5 s, the settings not saying otherwise; the last orders wait until the ones before have settled. */
-const leaveSeconds = 5 - settleMs / 1_000;
+const leaveSeconds = 5 - (2 * settleMs) / 1_000;
 /** As long a difference in sessions takes to become small; slower and slower, since the difference does. */
 const sessionsSeconds = 120;
 const memorySeconds = 60;
