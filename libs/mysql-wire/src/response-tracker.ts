@@ -130,6 +130,16 @@ export class ResponseTracker {
     return this.commandsPending >= commandsPendingMax;
   }
 
+  /** At `complete` and `result`, of what ended: rows that were changed; 0 where rows were sent, and after an error. At most 2^32. */
+  get affectedRows(): number {
+    const { firstByte, payload, payloadStart, payloadEnd } = this.scanner;
+    const first = payloadStart + 1 < payloadEnd ? payload[payloadStart + 1]! : 0;
+    if (firstByte !== okHeader || this.errorCode !== 0) return 0;
+    if (first < 0xfb) return first;
+    if (first === 0xfc) return payload.readUInt16LE(payloadStart + 2);
+    return first === 0xfd ? payload.readUIntLE(payloadStart + 2, 3) : 2 ** 32;
+  }
+
   /** A command goes to the server. Those that are never answered may be given too. */
   expect(command: number): void {
     if (!isAnswered(command)) return;

@@ -1,0 +1,94 @@
+import type { LexerMode } from '@binnacle/mysql-wire/lexer';
+import { sessionEffects, type StatementEffects } from '@binnacle/mysql-wire/session-effects';
+
+/** What the proxy has to know of a statement, once for all who send it. */
+export interface ExaminedStatement extends StatementEffects {
+  /** As given, one character a byte. */
+  readonly text: string;
+  /** Nothing but what the trackers report, and nothing for ROW_COUNT: no need to wait for its result. */
+  readonly ordinary: boolean;
+  /** ROW_COUNT() may be above 0 afterwards. */
+  readonly leavesRowCount: boolean;
+  /** It may run triggers, views and defaults of tables. */
+  readonly usesTables: boolean;
+  /** It sets what the server reports of changes. */
+  readonly setsTrackers: boolean;
+}
+
+const none: ReadonlySet<string> = new Set();
+const noEffects: ReadonlySet<never> = new Set();
+/** Two generations of so many texts each: at most 4 MB a worker. */
+const textsMax = 1_024;
+const textCharactersMax = 2_048;
+
+/**
+ * Statements in which nothing stands that could leave something behind, by their characters alone: no parenthesis, so no call; no `@`; no
+ * comment; no second statement. Only a sequence needs none of these.
+ */
+const plain = /^(?:select|insert|update|delete|replace|show|commit|rollback|begin|use) ?[\w .,*=<>?'`+-]*$/i;
+const sequence = /next|previous|lastval/i;
+/** These leave 0 or -1 as ROW_COUNT. */
+const leavesNoRowCount = /^[\s(]*(?:select|set|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe|do)\b/i;
+const usesNoTable = /^\s*(?:set\b(?![^]*\()|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe)\b/i;
+const into = /\binto\b/i;
+/** Anything behind a semicolon. */
+const several = /;\s*\S/;
+
+const modeKeys = ['', '\u{1}', '\u{2}', '\u{3}'];
+
+/** Examines statements, and remembers the last ones: applications send the same texts again and again. One for all sessions of a worker. */
+export class StatementExaminer {
+  #young = new Map<string, ExaminedStatement>();
+  #old = new Map<string, ExaminedStatement>();
+  #storedFunctions = none;
+
+  /** @param text one character a byte: all that matters is ASCII in every character set that may be read at all */
+  examine(text: string, mode: LexerMode, storedFunctions = none): ExaminedStatement {
+    if (storedFunctions !== this.#storedFunctions) this.#forget(storedFunctions);
+    if (text.length > textCharactersMax) return examined(text, mode, storedFunctions);
+    const key = modeKeys[(mode.ansiQuotes ? 1 : 0) + (mode.noBackslashEscapes ? 2 : 0)]! + text;
+    const known = this.#young.get(key);
+    if (known !== undefined) return known;
+    const statement = this.#old.get(key) ?? examined(text, mode, storedFunctions);
+    if (this.#young.size >= textsMax) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, statement);
+    return statement;
+  }
+
+  /** What is a stored function's name matters to the result. The set is another with every view of the backends, mostly an equal one. */
+  #forget(storedFunctions: ReadonlySet<string>): void {
+    const same = storedFunctions.size === this.#storedFunctions.size && [...storedFunctions].every((name) => this.#storedFunctions.has(name));
+    this.#storedFunctions = storedFunctions;
+    if (same) return;
+    this.#young = new Map();
+    this.#old = new Map();
+  }
+}
+
+/** For a text whose quotes may be read in either way: the union of all that it may mean. */
+export function examineInEveryMode(examiner: StatementExaminer, text: string, storedFunctions?: ReadonlySet<string>): ExaminedStatement {
+  const flags = [false, true];
+  const all = flags.flatMap((ansiQuotes) => flags.map((noBackslashEscapes) => examiner.examine(text, { ansiQuotes, noBackslashEscapes }, storedFunctions)));
+  return {
+    ...all[0]!,
+    ordinary: all.every(({ ordinary }) => ordinary),
+    effects: new Set(all.flatMap(({ effects }) => [...effects])),
+    functions: [...new Set(all.flatMap(({ functions }) => functions))],
+    procedures: [...new Set(all.flatMap(({ procedures }) => procedures))],
+  };
+}
+
+function examined(text: string, mode: LexerMode, storedFunctions: ReadonlySet<string>): ExaminedStatement {
+  const leavesRowCount = !leavesNoRowCount.test(text) || into.test(text) || several.test(text);
+  const usesTables = !usesNoTable.test(text) || several.test(text);
+  const setsTrackers = /session_track/i.test(text) && /\bset\b/i.test(text);
+  const found =
+    plain.test(text) && !sequence.test(text)
+      ? { effects: noEffects, functions: [], procedures: [] }
+      : sessionEffects(text, mode, storedFunctions);
+  const ordinary = !leavesRowCount && !setsTrackers && found.effects.size === 0 && found.functions.length === 0 && found.procedures.length === 0;
+  return { text, ordinary, leavesRowCount, usesTables, setsTrackers, effects: found.effects, functions: found.functions, procedures: found.procedures };
+}
