@@ -158,9 +158,9 @@ test('a row whose first column has 16 MB is a row', () => {
 
 test('rows that a statement changed are counted, rows that it sent are not', () => {
   for (const [payloads, affected] of [
-    [[encodeOk({ affectedRows: 5 }, modern.capabilities)], 5],
-    [[encodeOk({ affectedRows: 300 }, modern.capabilities)], 300],
-    [[encodeOk({ affectedRows: 70_000 }, modern.capabilities)], 70_000],
+    [[encodeOk({ affectedRows: 5n }, modern.capabilities)], 5],
+    [[encodeOk({ affectedRows: 300n }, modern.capabilities)], 300],
+    [[encodeOk({ affectedRows: 70_000n }, modern.capabilities)], 70_000],
     [[encodeOk({ affectedRows: 2n ** 40n }, modern.capabilities)], 2 ** 32],
     [[Buffer.from([1]), definition, row, rowsEnd()], 0],
     [[gone], 0],
