@@ -61,7 +61,7 @@ export async function startMariadb(options: MariadbServerOptions = {}): Promise<
   }
 }
 
-async function makeDataFolder(dataFolder: string): Promise<void> {
+export async function makeDataFolder(dataFolder: string): Promise<void> {
   const args = [
     '--no-defaults',
     `--datadir=${dataFolder}`,
@@ -75,12 +75,14 @@ async function makeDataFolder(dataFolder: string): Promise<void> {
   });
 }
 
+/** On a server with new files: root's password, and the schema `test`. */
+export async function makeRootAndSchema(server: MariadbServer): Promise<void> {
+  const grants = "SET PASSWORD FOR root@localhost = PASSWORD('root'); GRANT ALL ON *.* TO root@'127.0.0.1' IDENTIFIED BY 'root' WITH GRANT OPTION";
+  await server.sql(`${grants}; CREATE DATABASE test;`, '');
+}
+
 async function prepare(server: MariadbServer, replicaOf: MariadbServer | undefined): Promise<void> {
-  if (replicaOf === undefined) {
-    const grants = "SET PASSWORD FOR root@localhost = PASSWORD('root'); GRANT ALL ON *.* TO root@'127.0.0.1' IDENTIFIED BY 'root' WITH GRANT OPTION";
-    await server.sql(`${grants}; CREATE DATABASE test;`, '');
-    return;
-  }
+  if (replicaOf === undefined) return makeRootAndSchema(server);
   const source = `MASTER_HOST='127.0.0.1', MASTER_PORT=${replicaOf.port}, MASTER_USER='root', MASTER_PASSWORD='root'`;
   await server.sql(`CHANGE MASTER TO ${source}, MASTER_USE_GTID=slave_pos; START SLAVE`, '');
   await waitUntil(() => server.sql('SHOW DATABASES').then((names) => /^test$/m.test(names), () => false), {
@@ -102,11 +104,13 @@ export class MariadbServer {
   readonly port: number;
   readonly folder: string;
   readonly #args: readonly string[];
+  readonly #environment: NodeJS.ProcessEnv;
 
-  constructor(port: number, folder: string, args: readonly string[]) {
+  constructor(port: number, folder: string, args: readonly string[], environment: NodeJS.ProcessEnv = process.env) {
     this.port = port;
     this.folder = folder;
     this.#args = args;
+    this.#environment = environment;
     this.socketFile = join(folder, 'socket');
   }
 
@@ -116,16 +120,20 @@ export class MariadbServer {
     return pid;
   }
 
+  get runs(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
+  }
+
   /** What it printed last: at most 16 KB. */
   get output(): string {
     return this.#output;
   }
 
-  /** Starts it again on the same port and the same files; a server that runs is ended by SIGKILL first. */
-  async restart(): Promise<void> {
+  /** Starts it again on the same port and the same files, with further flags this once; a server that runs is ended by SIGKILL first. */
+  async restart(flags: readonly string[] = []): Promise<void> {
     await this.kill9();
     this.#output = '';
-    const child = spawn('mariadbd', this.#arguments(), { cwd: this.folder, env: process.env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn('mariadbd', [...this.#arguments(), ...flags], { cwd: this.folder, env: this.#environment, stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => (this.#output = (this.#output + chunk.toString()).slice(-16_384)));
@@ -201,8 +209,7 @@ export class MariadbServer {
 
   /** Whether a connection is greeted: the first packet comes only when the server takes logins. */
   async #greets(): Promise<boolean> {
-    const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) {
+    if (!this.runs) {
       throw new Error(`mariadbd ended at its start:\n${this.#output}`);
     }
     const socket = connect({ host: '127.0.0.1', port: this.port });
