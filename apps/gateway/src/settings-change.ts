@@ -1,4 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { changedOverrides, isOverridable, overridableNames, overridableOnTheWire } from '@binnacle/node-kit/config-overrides';
+import type { NodeConfig } from '@binnacle/node-kit/config';
 import { didYouMean } from '@binnacle/node-kit/nearest-name';
 import { Settings } from '@binnacle/node-kit/settings';
 import { validateSync, type ValidationError } from 'class-validator';
@@ -7,15 +9,32 @@ import { validateSync, type ValidationError } from 'class-validator';
  * The dynamic configuration on the wire: names in kebab case, values as JSON or TOML has them.
  */
 
-type Name = keyof Settings;
+type Name = Exclude<keyof Settings, 'proxy'>;
 
 /** `logSlowRequestsTimeMs` → `log-slow-requests-time-ms`. */
 const wireNames = new Map<string, Name>(
-  (Object.keys(new Settings()) as Name[]).map((name) => [name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), name]),
+  (Object.keys(new Settings()).filter((name) => name !== 'proxy') as Name[]).map((name) => [name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), name]),
 );
 
 export function settingsOnTheWire(settings: Settings): Record<string, number | boolean> {
   return Object.fromEntries([...wireNames].map(([wireName, name]) => [wireName, settings[name]]));
+}
+
+/** The settings of today and TiProxy's sections as one document. */
+export function configurationOnTheWire(config: NodeConfig, settings: Settings): Record<string, unknown> {
+  return { ...settingsOnTheWire(settings), ...overridableOnTheWire(config, settings.proxy) };
+}
+
+/**
+ * The settings with a change put into them that may name both: settings of today, and keys of TiProxy's sections. BAD_REQUEST as below.
+ *
+ * @param warned called with each key of TiProxy's that has no effect here
+ */
+export function changedConfiguration(config: NodeConfig, current: Settings, change: Readonly<Record<string, unknown>>, warned: (text: string) => void): Settings {
+  const entries = Object.entries(change);
+  const ofSections = entries.filter(([name, value]) => isOverridable(name, value));
+  const next = changedSettings(current, Object.fromEntries(entries.filter(([name, value]) => !isOverridable(name, value))));
+  return Object.assign(next, { proxy: changedOverrides(config, current.proxy, Object.fromEntries(ofSections), warned) });
 }
 
 /**
@@ -29,7 +48,7 @@ export function changedSettings(current: Settings, change: Readonly<Record<strin
     const name = wireNames.get(wireName.replaceAll('_', '-'));
     if (name === undefined) {
       const shown = wireName.slice(0, 64);
-      const nearest = didYouMean(shown, [...wireNames.keys()]);
+      const nearest = didYouMean(shown, [...wireNames.keys(), ...overridableNames]);
       throw new BinnacleError('BAD_REQUEST', `Configuration \`${shown}\` is not known${nearest || '.'}`);
     }
     Object.assign(next, { [name]: value });

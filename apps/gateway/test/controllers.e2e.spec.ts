@@ -110,10 +110,27 @@ describe('/api/admin/config', () => {
     expect(settings()).toMatchObject({ cacheNumEntries: 9, healthyReadLag: 4 });
   });
 
+  test("merges TiProxy's sections, as TOML and as JSON, with the settings of today; all of it or nothing", async () => {
+    const put = (body: string, type = form): Promise<Answer> => ask('PUT', '/api/admin/config', { body, type, dialect: 'tiproxy' });
+    expect(await put('advance.query-interaction-metrics = true\nhealthy-read-lag = 3\n[proxy]\nmax-connections = 12')).toMatchObject({ status: 200, text: '""' });
+    expect(await put('{"proxy": {"graceful-close-conn-timeout": 4}, "labels": {"zone": "east"}}', json)).toMatchObject({ status: 200 });
+    expect(settings()).toMatchObject({ healthyReadLag: 3, proxy: { 'proxy.max-connections': 12, 'proxy.graceful-close-conn-timeout': 4, 'advance.query-interaction-metrics': true } });
+    expect(await put('healthy-read-lag = 2\n[proxy]\nmax-connections = "many"')).toMatchObject({ status: 400 });
+    expect(await put('{"proxy": ', json)).toMatchObject({ status: 400 });
+    expect(settings().healthyReadLag).toBe(3);
+    const shown = JSON.parse((await ask('GET', '/api/admin/config?format=json')).text) as Record<string, unknown>;
+    expect(shown).toMatchObject({ 'healthy-read-lag': 3, proxy: { 'max-connections': 12, 'graceful-close-conn-timeout': 4 }, labels: { zone: 'east' }, advance: { 'query-interaction-metrics': true } });
+    const toml = (await ask('GET', '/api/admin/config')).text;
+    expect(toml).toContain('max-connections = 12\n');
+    expect(await put(toml)).toMatchObject({ status: 200 });
+    expect(JSON.parse((await ask('GET', '/api/admin/config?format=json')).text)).toEqual(shown);
+  });
+
   test('refuses unknown keys, unknown tables and what is no TOML', async () => {
     const put = (body: string): Promise<Answer> => ask('PUT', '/api/admin/config', { body, type: form, dialect: 'tiproxy' });
     expect(await put('skip-write = true')).toMatchObject({ status: 400, text: JSON.stringify('Configuration `skip-write` is not known; did you mean "skip-writes"?') });
-    expect(await put('[proxy]\nmax-connections = 5')).toMatchObject({ status: 400, text: JSON.stringify('Configuration `proxy` is not known.') });
+    expect(await put('[proxy]\nmax-conections = 5')).toMatchObject({ status: 400, text: JSON.stringify('Configuration `proxy.max-conections` is not known; did you mean "proxy.max-connections"?') });
+    expect(await put('[proxi]\nx = 5')).toMatchObject({ status: 400, text: JSON.stringify('Configuration `proxi` is not known; did you mean "proxy"?') });
     expect(await put('skip-writes = true\nhealthy-read-lag = = 5')).toMatchObject({ status: 400, text: '"Bad TOML in line 2, column 20."' });
     expect(await put('healthy-read-lag = inf')).toMatchObject({ status: 400 });
     expect(settings().skipWrites).toBe(false);

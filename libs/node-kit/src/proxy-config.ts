@@ -163,11 +163,11 @@ export class ProxyConfig {
   @IsBoolean()
   keepCredentials = false;
 
-  @Key('Account the health checks ask with; without one they stop at the greeting, and know neither replicas nor clusters.', dynamic)
+  @Key('Account the health checks ask with; without one they stop at the greeting, and know neither replicas nor clusters.')
   @IsString()
   healthUser = '';
 
-  @Key('Its password.', { ...dynamic, secret: true })
+  @Key('Its password.', { secret: true })
   @IsString()
   healthPassword = '';
 

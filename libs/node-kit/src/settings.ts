@@ -1,5 +1,6 @@
 import { plainToInstance } from 'class-transformer';
-import { IsBoolean, IsInt, IsNumber, Max, Min, validateSync } from 'class-validator';
+import { IsBoolean, IsInt, IsNumber, IsObject, Max, Min, validateSync } from 'class-validator';
+import type { Overrides } from './config-overrides.js';
 
 const maxInt = 2_147_483_647;
 
@@ -30,6 +31,8 @@ export class Settings {
   @IsNumber() @Min(0.1) @Max(1_000) downloadingCountScale = 2;
   /** Downloads that run or wait, for each core; readers that need more wait for their turn. */
   @IsNumber() @Min(0.1) @Max(1_000) maxDownloadingCountScale = 10;
+  /** Keys of the SQL proxy's configuration that were changed while nodes run: they count over every node's own file. */
+  @IsObject() proxy: Overrides = {};
 }
 
 /** Reads the stored document (JSON, camel case). Throws on anything that is no valid settings; keys that are absent have their defaults. */

@@ -47,11 +47,15 @@ export function leaseChanges(before: readonly Lease[], after: readonly Lease[]):
   });
 }
 
-/** Keys in kebab case, as `POST /config` takes them. */
+/** Keys in kebab case, as `POST /config` takes them; the SQL proxy's with their section, `proxy.max-connections`. */
 export function settingsChange(before: Settings, after: Settings, version: number): ClusterChange {
-  const old = new Map<string, unknown>(Object.entries(before));
-  const changed = Object.entries(after).filter(([key, value]) => old.get(key) !== value);
-  return { type: 'settings-changed', version, changed: Object.fromEntries(changed.map(([key, value]) => [kebabCase(key), value])) };
+  const old = new Map(namedValues(before));
+  const changed = namedValues(after).filter(([key, value]) => JSON.stringify(old.get(key)) !== JSON.stringify(value));
+  return { type: 'settings-changed', version, changed: Object.fromEntries(changed) };
+}
+
+function namedValues({ proxy, ...settings }: Settings): [string, unknown][] {
+  return [...Object.entries(settings).map(([key, value]): [string, unknown] => [kebabCase(key), value]), ...Object.entries(proxy)];
 }
 
 function kebabCase(name: string): string {

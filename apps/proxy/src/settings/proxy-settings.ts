@@ -1,11 +1,11 @@
-import type { NodeConfig } from '@binnacle/node-kit/config';
+import type { ProxySections } from '@binnacle/node-kit/config-overrides';
 
-/** The sections of the configuration that are the proxy's: plain data, with everything in it that was changed since the start. */
-export type SettingsView = Pick<NodeConfig, 'proxy' | 'balance' | 'security' | 'advance' | 'labels'>;
+/** The sections of the configuration that are the proxy's, and `log`: plain data, with everything in it that was changed since the start. */
+export type SettingsView = ProxySections;
 
 /**
  * The proxy's settings as they count now. The object behind `current` never changes: whoever keeps a part of it keeps what counted then.
- * In a worker it is fed with `update` by the main process; in the main process by `NodeSettings`.
+ * In a worker it is fed with `update` by the main process; there by `settingsOfNode`.
  */
 export class ProxySettings {
   readonly #listeners = new Set<(now: SettingsView, before: SettingsView) => void>();
