@@ -1,6 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { NodeConfig } from './config.js';
-import { configKeys, readKey, readValue, shownValue, writeKey, type ConfigKey } from './config-schema.js';
+import { configKeys, readKey, readValue, writeKey, type ConfigKey } from './config-schema.js';
 import { mask, maskedValue } from './config-text.js';
 import { brokenKeys } from './load-config.js';
 import { didYouMean } from './nearest-name.js';
