@@ -14,6 +14,8 @@ export const CommandEvent = {
   infileEnd: 3,
   /** A packet of an authentication exchange has passed; its payload is captured. */
   authentication: 4,
+  /** Only within a file, with `everyPacket`: a packet's or a frame's header was passed, `scanner.offset` is right behind it. */
+  packet: 5,
 } as const;
 export type CommandEvent = (typeof CommandEvent)[keyof typeof CommandEvent];
 
@@ -33,15 +35,23 @@ export class CommandTracker {
   /** Of the command that began last; -1 before the first. */
   command = -1;
   #mode = commands;
+  #everyPacket = false;
 
   constructor(packetBytesMax?: number) {
     this.scanner = new PacketScanner(packetBytesMax);
     this.scanner.expectSequence(0);
   }
 
-  /** At a command boundary: the server asked for a file (`ResponseEvent.infile`). */
-  expectInfile(): void {
+  /** At a command boundary: the server asked for a file (`ResponseEvent.infile`). With `everyPacket` for who must give its packets other ids. */
+  expectInfile(everyPacket = false): void {
+    this.#everyPacket = everyPacket;
+    this.scanner.everyFrame = everyPacket;
     this.#expect(infile);
+  }
+
+  /** A file is under way, not commands. */
+  get inFile(): boolean {
+    return this.#mode === infile;
   }
 
   /** At a command boundary: the next packet is a reply to an authentication packet. */
@@ -69,7 +79,9 @@ export class CommandTracker {
       if (event === ScanEvent.none) return CommandEvent.none;
       if (event === ScanEvent.begin) {
         if (this.#begun()) return CommandEvent.begin;
-      } else if (event === ScanEvent.end) {
+        if (this.#everyPacket) return CommandEvent.packet;
+      } else if (event === ScanEvent.frame) return CommandEvent.packet;
+      else {
         const ended = this.#ended();
         if (ended !== CommandEvent.none) return ended;
       }
@@ -91,6 +103,8 @@ export class CommandTracker {
     const mode = this.#mode;
     if (mode === infile && this.scanner.firstByte !== -1) return CommandEvent.none;
     this.#mode = commands;
+    this.#everyPacket = false;
+    this.scanner.everyFrame = false;
     this.scanner.expectSequence(0);
     if (mode === infile) return CommandEvent.infileEnd;
     return mode === authentication ? CommandEvent.authentication : CommandEvent.end;

@@ -108,6 +108,11 @@ export class PacketScanner {
     return this.#state === atFirstByte ? headerBytes : this.#headerSeen;
   }
 
+  /** The id that the next packet must have; -1: any. Also of what somebody else says in the place of the one who is followed. */
+  get sequenceExpected(): number {
+    return this.#sequenceExpected;
+  }
+
   /** The id the next packet must have; -1 for any. After it ids must follow each other; an error packet (0xFF) may come with any id. */
   expectSequence(sequenceId: number): void {
     this.#sequenceExpected = sequenceId;

@@ -1,5 +1,6 @@
 import { Capability, has, type Capabilities } from './capabilities.js';
 import { Command } from './command.js';
+import { MalformedPacketError } from './malformed-packet-error.js';
 import { decodeOkHead, encodeEof, encodeOk, eofHeader, okHeader, rawSessionChanges } from './ok-packet.js';
 import { framePayload, headerBytes, payloadBytesMax, writeHeader } from './packet-header.js';
 import { Phase, ResponseEvent, ResponseTracker } from './response-tracker.js';
@@ -45,6 +46,8 @@ export class ResponseTranslator {
   /** The packet under way is left out, or replaced at its end. */
   #held = false;
   #lastPhase: Phase = Phase.idle;
+  /** At `prepared`: the packet as the client gets it. */
+  #prepared: Buffer | undefined;
 
   constructor(backend: Capabilities, client: Capabilities) {
     this.tracker = new ResponseTracker(backend, { everyPacket: true });
@@ -68,6 +71,7 @@ export class ResponseTranslator {
 
   /** As `ResponseTracker.next`; never `packet` or `frame`. */
   next(): ResponseEvent {
+    this.#prepared = undefined;
     for (;;) {
       const { command } = this.tracker;
       const event = this.tracker.next();
@@ -75,6 +79,7 @@ export class ResponseTranslator {
       else if (event === ResponseEvent.frame) this.#renumber(this.tracker.scanner.offset - headerBytes);
       else {
         if (event === ResponseEvent.none) this.#flush(this.tracker.scanner.offset - this.tracker.scanner.headerBytesPending);
+        else if (event === ResponseEvent.prepared) this.#copyPrepared();
         else if (event === ResponseEvent.result || event === ResponseEvent.complete) this.#resultEnds(command);
         if (event === ResponseEvent.complete) this.#responseEnds();
         return event;
@@ -91,6 +96,28 @@ export class ResponseTranslator {
     return output;
   }
 
+  /** At `prepared`: the client knows the statement by another id. */
+  replaceStatementId(statementId: number): void {
+    if (this.#prepared === undefined) throw new Error('no statement was prepared by what came last');
+    this.#prepared.writeUInt32LE(statementId, headerBytes + 1);
+  }
+
+  /** Whether all that was given to the client ends with a packet. */
+  get betweenPackets(): boolean {
+    const { scanner } = this.tracker;
+    return this.#held || scanner.betweenPackets || scanner.packetStart + scanner.headerBytesPending === scanner.offset;
+  }
+
+  /** The packet that names a statement is passed on as a copy of its own, since the client may know the statement by another id. */
+  #copyPrepared(): void {
+    const { payload, payloadStart, payloadEnd, payloadCut, sequenceId, offset, streamOffset } = this.tracker.scanner;
+    if (payloadCut) throw new MalformedPacketError('response', streamOffset, 'a shorter answer to COM_STMT_PREPARE');
+    this.#held = false;
+    this.#from = offset;
+    this.#insert(payload.subarray(payloadStart, payloadEnd), sequenceId);
+    this.#prepared = this.#output.at(-1);
+  }
+
   #begin(): void {
     const { scanner, phase } = this.tracker;
     const { firstByte, frameBytes, packetStart } = scanner;
@@ -104,7 +131,7 @@ export class ResponseTranslator {
     const behindDefinitions = (this.#lastPhase === Phase.columns && phase === Phase.rows) || (this.#lastPhase === Phase.parameters && phase === Phase.preparedColumns);
     // An OK that ends a result without rows may announce a cursor: whether an EOF belongs before it is known at its end.
     if (behindDefinitions && !terminal) this.#insertEof(packetStart);
-    if (terminal || plainOk) {
+    if (terminal || plainOk || (firstByte === okHeader && phase === Phase.prepareFirst)) {
       this.#flush(packetStart);
       this.#held = true;
     } else {
