@@ -1,7 +1,8 @@
 import type { Backend } from '../backends/backend.js';
-import type { BackendConnection, BackendDial } from './backend-connection.js';
+import type { BackendConnection } from './backend-connection.js';
 import type { ClientConnection, LoggedInClient } from './client-connection.js';
 import type { Credential, Credentials } from './credentials.js';
+import type { BackendDial } from './greeted-backend.js';
 
 export interface LoginOptions extends BackendDial {
   readonly credentials: Credentials;

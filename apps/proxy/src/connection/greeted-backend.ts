@@ -1,0 +1,192 @@
+import { isIP } from 'node:net';
+import type { SecureContext } from 'node:tls';
+import { Capability, has, type Capabilities } from '@binnacle/mysql-wire/capabilities';
+import { decodeHandshake, encodeHandshakeResponse, encodeSslRequest, type Handshake, type HandshakeResponse } from '@binnacle/mysql-wire/handshake';
+import { errHeader } from '@binnacle/mysql-wire/err-packet';
+import { decodeOk } from '@binnacle/mysql-wire/ok-packet';
+import { packetBytesMaxDefault } from '@binnacle/mysql-wire/packet-scanner';
+import { encodeProxyHeader, type ProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
+import type { Backend } from '../backends/backend.js';
+import { askedOf, canLogIn, canServe } from './agreement.js';
+import type { LoggedIn } from './backend-connection.js';
+import type { ByteChannel } from './byte-channel.js';
+import { CompressedChannel } from './compressed-channel.js';
+import type { Deadline } from './deadline.js';
+import { ConnectionLost } from './mysql-error.js';
+import { PacketPort } from './packet-port.js';
+import { PlainChannel } from './plain-channel.js';
+import { errorOf } from './result-reader.js';
+import { TlsChannel } from './tls-channel.js';
+
+export interface BackendTls {
+  /** `preferred`: where the server offers it. */
+  readonly mode: 'required' | 'preferred' | 'off';
+  /** Made once for all connections: it is dear. */
+  readonly context?: SecureContext;
+  /** Whether the server's certificate must be one that the context's `ca` knows, for this host. */
+  readonly verify: boolean;
+}
+
+/** What every connection to a backend begins with. */
+export interface BackendDial {
+  readonly tls: BackendTls;
+  /** Sent before everything else. */
+  readonly proxyHeader?: ProxyHeader | undefined;
+  /** Asked for where the server has it. */
+  readonly compression?: 'zlib' | 'zstd' | undefined;
+}
+
+/** Who logs in. */
+export interface BackendAccount {
+  readonly user: string;
+  /** Empty: none. */
+  readonly database: string;
+  readonly collation: number;
+  readonly attributes: readonly (readonly [name: string, value: string])[] | undefined;
+  /** Wanted: the client's. What the connection itself needs is added, what belongs to one side only is taken away. */
+  readonly capabilities: Capabilities;
+}
+
+/** A login packet, an RSA key, a token: none comes near. */
+const packetBytesMax = 131_072;
+
+/** A backend that has greeted, until it lets us in. */
+export class GreetedBackend {
+  readonly backend: Backend;
+  readonly handshake: Handshake;
+  port: PacketPort;
+  readonly #dial: BackendDial;
+  readonly #deadline: Deadline;
+  readonly #plain: PlainChannel;
+  #channel: ByteChannel;
+  #capabilities: Capabilities = { capabilities: 0, mariadbCapabilities: 0 };
+  #collation = 0;
+
+  private constructor(backend: Backend, dial: BackendDial, deadline: Deadline, plain: PlainChannel, port: PacketPort, handshake: Handshake) {
+    this.backend = backend;
+    this.#dial = dial;
+    this.#deadline = deadline;
+    this.#plain = plain;
+    this.#channel = plain;
+    this.port = port;
+    this.handshake = handshake;
+  }
+
+  /** Rejects with `MysqlError` for a server that refuses at once (too many connections, a blocked host), and with `ConnectionLost`. */
+  static async dial(backend: Backend, dial: BackendDial, deadline: Deadline): Promise<GreetedBackend> {
+    const plain = await PlainChannel.dial({ host: backend.host, port: backend.port, timeoutMs: deadline.leftMs }).catch((cause: Error) => {
+      throw new ConnectionLost(`${backend.id} cannot be reached: ${cause.message}`, { cause });
+    });
+    if (dial.proxyHeader !== undefined) plain.write(encodeProxyHeader(dial.proxyHeader));
+    const port = new PacketPort(plain, backend.id, packetBytesMax);
+    deadline.watch(port);
+    try {
+      const payload = await port.read();
+      if (payload[0] === errHeader) throw errorOf(payload);
+      const handshake = decodeHandshake(payload);
+      if (!canLogIn(handshake)) throw new ConnectionLost(`${backend.id} is older than what can be logged in to`);
+      return new GreetedBackend(backend, dial, deadline, plain, port, handshake);
+    } catch (error) {
+      deadline.unwatch(port);
+      plain.destroy();
+      throw error;
+    }
+  }
+
+  /** Whether nobody on the way can read what is said from the response on. */
+  get secure(): boolean {
+    return this.#channel.secure;
+  }
+
+  /** Goes over to TLS as configured, and answers the greeting. */
+  async respond(account: BackendAccount, authPlugin: string, authResponse: (secure: boolean) => Buffer): Promise<void> {
+    const { handshake, backend } = this;
+    if (!canServe(handshake, account.capabilities)) throw new ConnectionLost(`${backend.id} cannot do all that the client was promised`);
+    this.#capabilities = askedOf(handshake, account.capabilities);
+    this.#collation = account.collation;
+    const secured = this.#wantsTls();
+    const compression = this.#compression();
+    const capabilities =
+      this.#capabilities.capabilities |
+      (secured ? Capability.ssl : 0) |
+      (compression === undefined ? 0 : compressionBit[compression]) |
+      (account.database === '' ? 0 : Capability.connectWithDatabase) |
+      (account.attributes === undefined ? 0 : handshake.capabilities & Capability.connectAttributes);
+    const request = { ...this.#capabilities, capabilities: capabilities >>> 0, packetBytesMax: packetBytesMaxDefault, collation: account.collation };
+    if (secured) {
+      this.port.write(encodeSslRequest(request));
+      await this.#secure();
+    }
+    const response: HandshakeResponse = {
+      ...request, user: account.user, authResponse: authResponse(this.secure), database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
+    };
+    this.port.write(encodeHandshakeResponse(response));
+  }
+
+  #wantsTls(): boolean {
+    const { mode } = this.#dial.tls;
+    if (mode === 'off') return false;
+    const can = has(this.handshake.capabilities, Capability.ssl);
+    if (!can && mode === 'required') throw new ConnectionLost(`${this.backend.id} does not offer TLS, which is required`);
+    return can;
+  }
+
+  #compression(): 'zlib' | 'zstd' | undefined {
+    const { compression } = this.#dial;
+    return compression !== undefined && has(this.handshake.capabilities, compressionBit[compression]) ? compression : undefined;
+  }
+
+  async #secure(): Promise<void> {
+    const { sequenceId } = this.port;
+    const plain = this.#plain;
+    const upgrade = { fail: () => plain.destroy() };
+    this.#deadline.unwatch(this.port);
+    // A server that speaks before TLS says what anybody on the way could have put in.
+    if (this.port.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking before TLS`);
+    this.#deadline.watch(upgrade);
+    const { context, verify } = this.#dial.tls;
+    const options = { ...(context && { secureContext: context }), rejectUnauthorized: verify, ...(isIP(this.backend.host) === 0 && { servername: this.backend.host }) };
+    try {
+      this.#channel = await TlsChannel.connect(plain, options);
+    } catch (cause) {
+      throw this.#deadline.error ?? new ConnectionLost(`no TLS with ${this.backend.id}: ${(cause as Error).message}`, { cause });
+    } finally {
+      this.#deadline.unwatch(upgrade);
+    }
+    this.port = new PacketPort(this.#channel, this.backend.id, packetBytesMax);
+    this.port.sequenceId = sequenceId;
+    this.#deadline.watch(this.port);
+  }
+
+  /** The next packet of the login. Rejects with `MysqlError` when the server refuses. */
+  async next(): Promise<Buffer> {
+    const payload = await this.port.read();
+    if (payload[0] === errHeader) throw errorOf(payload);
+    return payload;
+  }
+
+  /** @param ok the payload that let us in */
+  finish(ok: Buffer): LoggedIn {
+    this.#deadline.unwatch(this.port);
+    if (this.port.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking behind the login`);
+    const compression = this.#compression();
+    const { capabilities } = this.#capabilities;
+    return {
+      backend: this.backend,
+      channel: compression === undefined ? this.#channel : new CompressedChannel(this.#channel, compression, 'client'),
+      capabilities: this.#capabilities,
+      threadId: this.handshake.connectionId,
+      serverVersion: this.handshake.serverVersion,
+      collation: this.#collation,
+      loginOk: decodeOk(ok, capabilities),
+    };
+  }
+
+  giveUp(): void {
+    this.#deadline.unwatch(this.port);
+    this.port.release();
+    this.#channel.destroy();
+  }
+}
+
+const compressionBit = { zlib: Capability.compress, zstd: Capability.zstdCompression } as const;
