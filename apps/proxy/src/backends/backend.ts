@@ -37,6 +37,8 @@ export interface Backend {
   readonly port: number;
   /** Name of the backend cluster; `default` without several. */
   readonly cluster: string;
+  /** Only where it is in several, as the instance of several namespaces: all of them, in alphabetical order. */
+  readonly clusters?: readonly string[];
   readonly kind: BackendKind;
   /** Of the last successful check; stays while the server is down. */
   readonly greeting?: BackendGreeting;
@@ -61,6 +63,8 @@ export interface Backend {
   readonly group: string;
   /** GTID position as printed by the server (`@@gtid_current_pos`, `@@gtid_executed`), as of the last check. */
   readonly gtidPosition?: string;
+  /** TiDB: whether it has the certificate that session tokens are signed with. Undefined as long as nobody could ask. */
+  readonly signsTokens?: boolean;
   readonly labels: Readonly<Record<string, string>>;
   /** Lower case; undefined as long as nobody could ask, then every unknown function has to be taken for one. */
   readonly storedFunctions?: ReadonlySet<string>;
@@ -97,6 +101,15 @@ export interface RouteWish {
   readonly group?: string;
 }
 
+export function isInCluster(backend: Backend, cluster: string): boolean {
+  return backend.clusters?.includes(cluster) ?? backend.cluster === cluster;
+}
+
+/** The same for backends that serve exactly the same clusters: whoever may be on one may be on the other. */
+export function clustersOf(backend: Backend): string {
+  return backend.clusters?.join(' ') ?? backend.cluster;
+}
+
 /** Whether a session of this role may be there; `any` and the writer's moves are narrowed further by `mayMove`. */
 export function playsRole(backend: Pick<Backend, 'readOnly'>, role: BackendRole): boolean {
   return role === 'any' || backend.readOnly === (role === 'replica');
@@ -107,6 +120,6 @@ export function playsRole(backend: Pick<Backend, 'readOnly'>, role: BackendRole)
  * one that refuses them, except for sessions that asked for a replica.
  */
 export function mayMove(from: Backend, to: Backend, role: BackendRole): boolean {
-  if (from.id === to.id || from.cluster !== to.cluster || from.group !== to.group || !playsRole(to, role)) return false;
+  if (from.id === to.id || clustersOf(from) !== clustersOf(to) || from.group !== to.group || !playsRole(to, role)) return false;
   return role === 'replica' || from.readOnly || !to.readOnly;
 }

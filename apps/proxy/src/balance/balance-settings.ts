@@ -1,4 +1,6 @@
+import type { FactorConfig } from '@binnacle/node-kit/proxy-config';
 import type { RoutingPolicy } from '../backends/backend.js';
+import type { SettingsView } from '../settings/proxy-settings.js';
 
 /** What counts before what: everything; the own zone before load; or nothing but the number of sessions. */
 export type BalancePolicy = 'resource' | 'location' | 'connection';
@@ -39,3 +41,21 @@ export const defaultBalanceSettings: BalanceSettings = {
   sessionsPerSecond: 0,
   sessionsRatio: 1.2,
 };
+
+/** Section [balance] in the words of `balance/`. */
+export function balanceSettings({ balance, labels }: SettingsView): BalanceSettings {
+  const factor = ({ enabled, migrationsPerSecond }: FactorConfig): FactorSettings => ({ enabled, perSecond: migrationsPerSecond });
+  return {
+    policy: balance.policy as BalancePolicy,
+    routingPolicy: balance.routingPolicy as RoutingPolicy,
+    labelName: balance.labelName,
+    labels,
+    statusPerSecond: balance.status.migrationsPerSecond,
+    health: factor(balance.health),
+    memory: factor(balance.memory),
+    cpu: { ...factor(balance.cpu), minBalanceUsage: balance.cpu.minBalanceUsage },
+    location: factor(balance.location),
+    sessionsPerSecond: balance.connCount.migrationsPerSecond,
+    sessionsRatio: balance.connCount.countRatioThreshold || defaultBalanceSettings.sessionsRatio,
+  };
+}

@@ -1,4 +1,4 @@
-import { mayMove, playsRole, type Backend, type BackendRole, type RoutingView } from '../backends/backend.js';
+import { clustersOf, mayMove, playsRole, type Backend, type BackendRole, type RoutingView } from '../backends/backend.js';
 import type { BalanceSettings } from './balance-settings.js';
 import type { MoveOrder, MoveReason, SessionCount } from './orders.js';
 import { isUsable, memoryRisk, Scoring, type Factor } from './scores.js';
@@ -58,9 +58,9 @@ export class Balancer {
     const orders: MoveOrder[] = [];
     const used = new Set<string>();
     const totals = totalSessions(counts);
-    for (const backends of grouped(view.backends, 'cluster')) {
+    for (const backends of grouped(view.backends, clustersOf)) {
       const scoring = new Scoring(this.#settings, backends);
-      for (const group of grouped(backends, 'group')) {
+      for (const group of grouped(backends, (backend) => backend.group)) {
         for (const role of ['writer', 'replica', 'any'] as const) {
           const ofRole = counts.filter((count) => count.role === role);
           if (ofRole.length === 0) continue;
@@ -128,7 +128,7 @@ class PoolStep {
       if (reason === undefined || targets.length === 0) continue;
       const speed = this.#settings.statusPerSecond;
       // As it was when it began: a share of what is left would never come to an end.
-      const key = `leave ${this.#role} ${from.backend.cluster} ${from.backend.id}`;
+      const key = `leave ${this.#role} ${clustersOf(from.backend)} ${from.backend.id}`;
       const { due, spend } = this.#take(key, (before) => speed || Math.max(before, from.movable / leaveSeconds));
       const count = Math.min(due, from.movable);
       for (let i = 0; i < count; i++) {
@@ -151,7 +151,7 @@ class PoolStep {
       if (difference < 0) return [];
       const perSecond = difference === 0 ? 0 : this.#perSecond(factor, from, to);
       if (perSecond <= 0) continue;
-      const { due, spend } = this.#take(`${factor} ${this.#role} ${from.backend.cluster} ${from.backend.group}`, () => perSecond);
+      const { due, spend } = this.#take(`${factor} ${this.#role} ${clustersOf(from.backend)} ${from.backend.group}`, () => perSecond);
       const count = Math.min(due, from.movable, factor === 'conn' ? this.#excess(from, to) : due);
       if (count <= 0) return [];
       spend(count);
@@ -247,11 +247,11 @@ function reasonToLeave(backend: Backend, role: BackendRole): MoveReason | undefi
   return playsRole(backend, role) ? undefined : 'role';
 }
 
-function grouped(backends: readonly Backend[], by: 'cluster' | 'group'): Iterable<Backend[]> {
+function grouped(backends: readonly Backend[], by: (backend: Backend) => string): Iterable<Backend[]> {
   const groups = new Map<string, Backend[]>();
   for (const backend of backends) {
-    const group = groups.get(backend[by]);
-    if (group === undefined) groups.set(backend[by], [backend]);
+    const group = groups.get(by(backend));
+    if (group === undefined) groups.set(by(backend), [backend]);
     else group.push(backend);
   }
   return groups.values();

@@ -1,4 +1,4 @@
-import { playsRole, type RouteWish, type RoutingView, type ScoredBackend } from '../backends/backend.js';
+import { isInCluster, playsRole, type RouteWish, type RoutingView, type ScoredBackend } from '../backends/backend.js';
 import { cpuStepPercent } from './scores.js';
 
 const none: RoutingView = { version: 0, routingPolicy: 'prefer-idle', backends: [] };
@@ -75,7 +75,7 @@ export class Router {
 
 function fits(backend: ScoredBackend, wish: RouteWish): boolean {
   if (!backend.healthy || backend.draining || wish.exclude.has(backend.id)) return false;
-  if (wish.cluster !== undefined && wish.cluster !== backend.cluster) return false;
+  if (wish.cluster !== undefined && !isInCluster(backend, wish.cluster)) return false;
   if (wish.group !== undefined && wish.group !== backend.group) return false;
   return playsRole(backend, wish.role);
 }

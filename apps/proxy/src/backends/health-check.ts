@@ -1,0 +1,117 @@
+import { Capability } from '@binnacle/mysql-wire/capabilities';
+import { Errors } from '@binnacle/mysql-wire/error-codes';
+import type { Dispatcher } from 'undici';
+import { dialBackend, type BackendConnection } from '../connection/backend-connection.js';
+import type { BackendTls } from '../connection/greeted-backend.js';
+import { ConnectionLost, MysqlError } from '../connection/mysql-error.js';
+import { kindOf, type Backend, type BackendGreeting } from './backend.js';
+import { probeGreeting } from './greeting-probe.js';
+import { readFacts, readStoredFunctions, type ServerFacts } from './server-facts.js';
+import { readStatus } from './status-port.js';
+
+export interface CheckOptions {
+  /** For each of the steps: the status port, the greeting, the login, the questions. */
+  readonly timeoutMs: number;
+  readonly healthUser: string;
+  readonly healthPassword: string;
+  readonly tls: BackendTls;
+  /** TLS at the status port; absent: plain HTTP. */
+  readonly statusTls?: Dispatcher;
+  /** Backends want a PROXY header. */
+  readonly proxyHeader: boolean;
+}
+
+/** What is known from before, so that it need not be asked again. */
+export interface Known {
+  readonly greeting?: BackendGreeting;
+  /** The stored functions are to be read now: that is done rarely. */
+  readonly functionsDue: boolean;
+}
+
+/** A server that lives. */
+export interface Checked {
+  readonly greeting: BackendGreeting;
+  readonly pingMs: number;
+  /** It lives, and has no connection left. */
+  readonly full: boolean;
+  /** Undefined: nobody could ask. */
+  readonly facts?: ServerFacts;
+  /** Present if they were due and could be read. */
+  readonly storedFunctions?: ReadonlySet<string>;
+  /** Why less is known than could be: the health user cannot log in, say. Empty: nothing is amiss. */
+  readonly notice: string;
+}
+
+const localProxyHeader = { proxied: false, source: undefined, destination: undefined, tlvs: [] } as const;
+const wantedCapabilities = { capabilities: Capability.transactions | Capability.multiResults, mariadbCapabilities: 0 };
+const utf8Collation = 45;
+
+/**
+ * Whether sessions can be served there. Rejects with what speaks against it. One check has a deadline of its own for each step, so all of it takes at most
+ * four times `timeoutMs`; it is refused or answered much earlier as a rule.
+ */
+export async function checkHealth(backend: Backend, status: { host: string; port: number } | undefined, known: Known, options: CheckOptions): Promise<Checked> {
+  const { timeoutMs } = options;
+  // While TiDB shuts down gracefully, its SQL port goes on taking logins: only the status port says so.
+  if (status !== undefined) await readStatus({ ...status, timeoutMs, ...(options.statusTls !== undefined && { tls: options.statusTls }) });
+  const startMs = performance.now();
+  const greet = (): Promise<BackendGreeting> =>
+    probeGreeting({ host: backend.host, port: backend.port, timeoutMs, proxyHeader: options.proxyHeader });
+  try {
+    if (options.healthUser === '') {
+      const greeting = await greet();
+      return { greeting, pingMs: performance.now() - startMs, full: false, notice: '' };
+    }
+    return await checkLoggedIn(backend, known, options, greet);
+  } catch (error) {
+    if (!(error instanceof MysqlError) || error.code !== Errors.tooManyConnections.code || known.greeting === undefined) throw error;
+    return { greeting: known.greeting, pingMs: performance.now() - startMs, full: true, notice: '' };
+  }
+}
+
+async function checkLoggedIn(backend: Backend, known: Known, options: CheckOptions, greet: () => Promise<BackendGreeting>): Promise<Checked> {
+  const startMs = performance.now();
+  let greeting = known.greeting ?? (await greet());
+  let connection: BackendConnection;
+  try {
+    connection = await logIn({ ...backend, kind: kindOf(greeting.serverVersion) }, options);
+  } catch (error) {
+    if (!(error instanceof MysqlError) || isRefusalOfAll(error)) throw error;
+    // The server lives and knows no such user; everything that has to be asked stays unknown.
+    if (known.greeting !== undefined) greeting = await greet();
+    return { greeting, pingMs: performance.now() - startMs, full: false, notice: `the health user cannot log in: ${error.message}` };
+  }
+  try {
+    const pingMs = performance.now() - startMs;
+    // It was restarted as another version between two checks.
+    if (connection.serverVersion !== greeting.serverVersion) greeting = await greet();
+    const facts = await readFacts(connection, options.timeoutMs);
+    if (facts.notReady !== undefined) throw new ConnectionLost(facts.notReady);
+    const storedFunctions = known.functionsDue ? await readStoredFunctions(connection, options.timeoutMs) : undefined;
+    return { greeting, pingMs, full: false, facts, notice: '', ...(storedFunctions !== undefined && { storedFunctions }) };
+  } catch (error) {
+    if (!(error instanceof MysqlError)) throw error;
+    return { greeting, pingMs: performance.now() - startMs, full: false, notice: `the health user cannot ask: ${error.message}` };
+  } finally {
+    connection.close();
+  }
+}
+
+function logIn(backend: Backend, options: CheckOptions): Promise<BackendConnection> {
+  const login = {
+    user: options.healthUser,
+    database: '',
+    collation: utf8Collation,
+    attributes: [['program_name', 'binnacle-health']] as const,
+    capabilities: wantedCapabilities,
+    credential: { kind: 'password', password: options.healthPassword } as const,
+    tls: options.tls,
+    ...(options.proxyHeader && { proxyHeader: localProxyHeader }),
+  };
+  return dialBackend(backend, login, options.timeoutMs);
+}
+
+/** Errors that no other user would be spared. */
+function isRefusalOfAll({ code }: MysqlError): boolean {
+  return code === Errors.tooManyConnections.code || code === Errors.hostIsBlocked.code || code === Errors.serverShutdown.code || code === Errors.outOfResources.code;
+}
