@@ -40,6 +40,19 @@ test('a file and an authentication reply are no commands', () => {
   expect(follow(tracker, [framePayload(Buffer.alloc(20), 2), text('SELECT 3')])).toEqual(['authentication', 'COM_QUERY SELECT 3']);
 });
 
+test('packets of a file are reported for who gives them other ids', () => {
+  const tracker = new CommandTracker();
+  const packets = [Buffer.alloc(0xff_ff_ff), Buffer.alloc(5), Buffer.alloc(0)].map((payload, index) => framePayload(payload, index === 0 ? 4 : 5 + index));
+  const stream = Buffer.concat([...packets, text('SELECT 1')]);
+  for (const chunks of [[stream], randomChunks(stream, seededRandom(1), 1_000_000)]) {
+    tracker.expectInfile(true);
+    expect(tracker.inFile).toBe(true);
+    // The first one has 16 MB, so a frame goes on with it.
+    expect(follow(tracker, chunks)).toEqual(['packet', 'packet', 'packet', 'packet', 'infileEnd', 'COM_QUERY SELECT 1']);
+    expect(tracker.inFile).toBe(false);
+  }
+});
+
 test('a command with another sequence id than 0, and an empty one, are malformed', () => {
   expect(() => follow(new CommandTracker(), [framePayload(Buffer.from([Command.ping]), 1)])).toThrow('sequence id 0');
   expect(() => follow(new CommandTracker(), [framePayload(Buffer.from([0xff]), 1)])).toThrow('sequence id 0');

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { randomChunks, seededRandom } from '@binnacle/testing/seeded-random';
-import { Capability, type Capabilities } from './capabilities.js';
+import { Capability, MariadbCapability, type Capabilities } from './capabilities.js';
 import { Command } from './command.js';
 import { encodeErr } from './err-packet.js';
 import { Errors } from './error-codes.js';
@@ -70,6 +70,49 @@ for (const [what, command, withOk, withEof] of pairs) {
     expect(translate(classic, modern, command, withEof).toString('hex')).toBe(frames(withOk).toString('hex'));
   });
 }
+
+test('the EOF behind definitions is there too where the client remembers the definitions', () => {
+  const remembering = (capabilities: Capabilities): Capabilities => ({ ...capabilities, mariadbCapabilities: MariadbCapability.cacheMetadata });
+  const count = Buffer.from([1, 0]);
+  const withOk = [count, row, row, rowsEnd()];
+  const withEof = [count, eof(), row, row, eof()];
+  expect(translate(remembering(modern), remembering(classic), Command.stmtExecute, withOk)).toEqual(frames(withEof));
+  expect(translate(remembering(classic), remembering(modern), Command.stmtExecute, withEof)).toEqual(frames(withOk));
+  expect(translate(remembering(modern), remembering(classic), Command.stmtExecute, [count, rowsEnd()])).toEqual(frames([count, eof(), eof()]));
+});
+
+test('a prepared statement can be given another id, in whatever pieces its answer comes', () => {
+  for (const bytesMax of [1, 5, 64_000]) {
+    const translator = new ResponseTranslator(modern, classic);
+    translator.expect(Command.stmtPrepare);
+    const output: Buffer[] = [];
+    for (const chunk of randomChunks(frames([prepareOk(1, 0), definition]), seededRandom(bytesMax), bytesMax)) {
+      translator.feed(Buffer.from(chunk));
+      for (let event = translator.next(); event !== ResponseEvent.none; event = translator.next()) {
+        if (event === ResponseEvent.prepared) translator.replaceStatementId(0x40_00_00_00);
+      }
+      output.push(...translator.take());
+    }
+    const renamed = prepareOk(1, 0);
+    renamed.writeUInt32LE(0x40_00_00_00, 1);
+    expect(Buffer.concat(output)).toEqual(frames([renamed, definition, eof()]));
+    expect(() => translator.replaceStatementId(1)).toThrow('no statement');
+  }
+});
+
+test('it is known whether what the client got ends with a packet', () => {
+  const translator = new ResponseTranslator(modern, classic);
+  translator.expect(Command.query);
+  const stream = frames([one, definition, row, rowsEnd()]);
+  let given = 0;
+  for (const byte of stream) {
+    translator.feed(Buffer.from([byte]));
+    while (translator.next() !== ResponseEvent.none);
+    given += translator.take().reduce((bytes, piece) => bytes + piece.length, 0);
+    const ends = [0, 5, 5 + 4 + definition.length, 5 + 4 + definition.length + 9, 5 + 4 + definition.length + 9 + 4 + row.length];
+    expect(translator.betweenPackets).toBe(ends.includes(given) || translator.tracker.idle);
+  }
+});
 
 test('a client without SESSION_TRACK gets OK packets without changes, with their info', () => {
   expect(tracked.length).toBeGreaterThan(20);

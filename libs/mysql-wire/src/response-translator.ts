@@ -128,7 +128,7 @@ export class ResponseTranslator {
     }
     const terminal = firstByte === eofHeader && frameBytes < payloadBytesMax && phase !== Phase.text && phase !== Phase.authentication;
     const plainOk = firstByte === okHeader && (phase === Phase.first || phase === Phase.authentication);
-    const behindDefinitions = (this.#lastPhase === Phase.columns && phase === Phase.rows) || (this.#lastPhase === Phase.parameters && phase === Phase.preparedColumns);
+    const behindDefinitions = (this.#hasColumns && phase === Phase.rows) || (this.#lastPhase === Phase.parameters && phase === Phase.preparedColumns);
     // An OK that ends a result without rows may announce a cursor: whether an EOF belongs before it is known at its end.
     if (behindDefinitions && !terminal) this.#insertEof(packetStart);
     if (terminal || plainOk || (firstByte === okHeader && phase === Phase.prepareFirst)) {
@@ -172,6 +172,11 @@ export class ResponseTranslator {
     this.sequenceShift++;
   }
 
+  /** What passed last was the definitions of columns, or their number alone where the client remembers them: what ends them is sent either way. */
+  get #hasColumns(): boolean {
+    return this.#lastPhase === Phase.columns || this.#lastPhase === Phase.first;
+  }
+
   #lastingStatus(): number {
     const { statusFlags } = this.tracker;
     return statusFlags === -1 ? StatusFlag.autocommit : statusFlags & lastingFlags;
@@ -180,7 +185,7 @@ export class ResponseTranslator {
   #resultEnds(command: number): void {
     const { scanner, statusFlags, errorCode } = this.tracker;
     if (this.#held) {
-      const withoutRows = this.#lastPhase === Phase.columns && scanner.firstByte === eofHeader;
+      const withoutRows = this.#hasColumns && scanner.firstByte === eofHeader;
       if (withoutRows && this.#addsEof && (statusFlags & StatusFlag.cursorExists) === 0) {
         this.#insert(encodeEof(this.#lastingStatus(), 0), scanner.sequenceId);
         this.sequenceShift++;
