@@ -159,6 +159,10 @@ export class Session implements MovableSession {
     this.#endExclusive();
   }
 
+  backendStatementId(clientId: number): number {
+    return this.statementIds.backendId(clientId, false);
+  }
+
   /** Forwarding stands still until then; a failure ends the session. */
   exclusively(operation: Promise<unknown>): void {
     this.#beginExclusive();
