@@ -176,6 +176,16 @@ const served = [
   'DELETE /keys/:id',
   'GET /api/admin/config',
   'PUT /api/admin/config',
+  'GET /api/admin/namespace',
+  'GET /api/admin/namespace/:namespace',
+  'PUT /api/admin/namespace/:namespace',
+  'DELETE /api/admin/namespace/:namespace',
+  'POST /api/admin/namespace/commit',
+  'GET /api/backend/metrics',
+  'GET /api/debug/health',
+  'PUT /api/debug/health',
+  'DELETE /api/debug/health',
+  'POST /api/debug/redirect',
   'GET /api/v1/routes',
   'GET /api/v1/openapi.json',
   'GET /api/v1/profiles',
@@ -355,7 +365,7 @@ describe('every row', () => {
         .filter((route) => route.method !== 'GET')
         .map(named)
         .sort(),
-    ).toEqual(['POST /operations/cache/clear', 'POST /operations/db/compact', 'POST /operations/snapshot', 'PUT /log-level']);
+    ).toEqual(['POST /api/debug/redirect', 'POST /operations/cache/clear', 'POST /operations/db/compact', 'POST /operations/snapshot', 'PUT /log-level']);
     expect(every.filter((route) => route.produces === 'text/event-stream')).toEqual([]);
   });
 

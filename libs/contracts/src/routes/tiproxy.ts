@@ -24,7 +24,7 @@ const toml = 'application/toml';
 
 const admin: readonly Route[] = [
   get('/api/admin/config', {
-    summary: 'The configuration as TOML',
+    summary: "The settings of today and TiProxy's sections, as TOML",
     target: anyGateway,
     action: 'config:list',
     state: 'served',
@@ -32,30 +32,32 @@ const admin: readonly Route[] = [
     produces: toml,
   }),
   defineRoute(['tiproxy'], 'PUT', '/api/admin/config', {
-    summary: 'Merge TOML into the configuration: it persists and reaches every node',
+    summary: 'Merge TOML or JSON into the configuration: it persists and reaches every node',
     target: anyGateway,
     action: 'config:create',
     state: 'served',
     bodyBytesMax: mebibyte,
-    produces: 'text/plain',
   }),
-  get('/api/admin/namespace', { summary: 'All namespaces', target: anyProxy, action: 'namespaces:list' }),
-  get('/api/admin/namespace/:namespace', { summary: 'One namespace', target: anyProxy, action: 'namespaces:get' }),
+  get('/api/admin/namespace', { summary: 'All namespaces, as they were put', target: anyProxy, action: 'namespaces:list', state: 'served' }),
+  get('/api/admin/namespace/:namespace', { summary: 'One namespace', target: anyProxy, action: 'namespaces:get', state: 'served' }),
   defineRoute(['tiproxy'], 'PUT', '/api/admin/namespace/:namespace', {
     summary: 'Create or replace a namespace',
     target: anyProxy,
     action: 'namespaces:create',
+    state: 'served',
     bodyBytesMax: mebibyte,
   }),
   defineRoute(['tiproxy'], 'DELETE', '/api/admin/namespace/:namespace', {
     summary: 'Remove a namespace',
     target: anyProxy,
     action: 'namespaces:delete',
+    state: 'served',
   }),
   defineRoute(['tiproxy'], 'POST', '/api/admin/namespace/commit', {
     summary: 'Put changed namespaces into effect',
     target: anyProxy,
     action: 'namespaces:create',
+    state: 'served',
     query: [{ name: 'namespace', type: 'string', description: 'Only this one; may be given more than once.' }],
   }),
 ];
@@ -65,28 +67,33 @@ const sessions: readonly Route[] = [
     summary: 'What the proxy has read of its backends',
     target: anyProxy,
     action: 'backends:list',
-    produces: 'text/plain',
+    state: 'served',
   }),
   // All three are about the SQL proxy's readiness for load balancers in front of port 6000; a gateway cannot answer for it.
   get('/api/debug/health', {
     summary: 'Whether the SQL proxy takes connections: 200 or 502',
     target: anyProxy,
     action: 'debug:list',
+    state: 'served',
   }),
   defineRoute(['tiproxy'], 'PUT', '/api/debug/health', {
     summary: 'Report the SQL proxy as unhealthy',
     target: anyProxy,
     action: 'debug:create',
+    state: 'served',
   }),
   defineRoute(['tiproxy'], 'DELETE', '/api/debug/health', {
     summary: 'Report the health of the SQL proxy as it is again',
     target: anyProxy,
     action: 'debug:create',
+    state: 'served',
   }),
   defineRoute(['tiproxy'], 'POST', '/api/debug/redirect', {
-    summary: 'Migrate the sessions to other backends',
+    summary: 'Migrate the sessions of a proxy to other backends, so that each has its share',
     target: anyProxy,
     action: 'sessions:migrate',
+    state: 'served',
+    everyNode: true,
     deadlineMs: minuteMs,
   }),
   defineRoute(['tiproxy'], 'POST', '/api/traffic/capture', {
