@@ -13,6 +13,7 @@ test('a proxy node registers, and answers probes, health and metrics', async () 
   Object.assign(config.node, { id: 'n0', port: 0 });
   Object.assign(config.health, { eventLoopDelayMsMax: 60_000, diskFreePercentMin: 0, memoryFreePercentMin: 0 });
   config.log.level = 'silent';
+  config.proxy.addr = ['127.0.0.1:0'];
   const node = await startNode({ roles: ['proxy'], modules: [ProxyModule], defaultPort: 0 }, config);
   const get = (path: string) => fetch(`http://${node.address}${path}`, { headers: { [clusterSecretHeader]: node.context.clusterSecret } });
 

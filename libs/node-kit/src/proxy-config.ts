@@ -217,6 +217,10 @@ export class ProxyConfig {
   @Satisfies('names', texts)
   allowedProcedures: readonly string[] = [];
 
+  @Key('Take for granted that triggers, views and column defaults take no locks and draw from no sequences, where nobody may look into them.', dynamic)
+  @IsBoolean()
+  trustStoredCode = false;
+
   @Key("Version that clients are greeted with. Empty: the backend's.", { ...dynamic, allowed: 'up to 60 visible ASCII characters' })
   @IsString()
   @Matches(/^[\x21-\x7e]{0,60}$/)

@@ -23,6 +23,13 @@ export class ProxyPeers {
     return this.node.directory.byRole('proxy').filter(({ id }) => id !== this.node.id);
   }
 
+  /** Another proxy node. Throws UNKNOWN_NODE. */
+  named(id: string): NodeRecord {
+    const peer = this.others().find((other) => other.id === id);
+    if (peer === undefined) throw new BinnacleError('UNKNOWN_NODE', `there is no other proxy node "${id.slice(0, 64)}"`);
+    return peer;
+  }
+
   /** Undefined when it answers 404. Throws `BinnacleError`, with the other node's message where it refuses. */
   async ask<Body>(peer: NodeRecord, method: 'GET' | 'POST' | 'DELETE', path: string, options: { body?: unknown; timeoutMs?: number } = {}): Promise<Body | undefined> {
     const { timeoutMs = askTimeoutMs, body } = options;

@@ -8,6 +8,7 @@ import type { Router } from '../balance/router.js';
 import { acceptClient, type ClientConnection, type ClientOptions } from '../connection/client-connection.js';
 import { login, LoginError, type Login, type LoginOptions } from '../connection/login.js';
 import type { PlainChannel } from '../connection/plain-channel.js';
+import type { DisconnectionType, ProxyMetrics } from '../metrics/proxy-metrics.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 import type { Lease } from '../tenants/namespace.js';
 import type { Tenants } from '../tenants/tenants.js';
@@ -30,8 +31,7 @@ export interface SessionOpeningParts {
   clientOptions(channel: PlainChannel): Pick<ClientOptions, 'tls' | 'proxyProtocol'>;
   loginOptions(client: ClientConnection): Omit<LoginOptions, 'timeoutMs'>;
   opened(session: OpenedSession): void;
-  /** A connection was refused, or its login failed. */
-  failed(reason: 'refused' | 'client' | 'backend'): void;
+  readonly metrics: ProxyMetrics;
   /** Reaching a backend failed: somebody should look at it now. */
   backendFailed(backend: Backend, text: string): void;
 }
@@ -50,69 +50,79 @@ export class SessionOpening {
   /** Never rejects. */
   async open(channel: PlainChannel): Promise<void> {
     const { parts } = this;
-    const greeting = this.#greeting();
-    const refusal = parts.refusal() ?? (greeting === undefined ? this.#noBackend() : undefined);
+    const refusal = parts.refusal();
     if (refusal !== undefined) return this.#refuseAtOnce(channel, refusal);
+    const openedAtMs = parts.clock.monotonicMs();
+    parts.metrics.connectionOpened();
     this.#logins++;
+    let failure: DisconnectionType | undefined = 'client handshake fail';
     try {
-      await this.#logIn(channel, greeting as BackendGreeting);
+      failure = await this.#logIn(channel, openedAtMs);
     } catch (error) {
       // Who goes, or says nonsense, before the handshake is done has been told and closed already.
-      parts.failed('client');
       parts.log.debug({ err: error, client: channel.remoteAddress }, 'a client did not get through its handshake');
     } finally {
       this.#logins--;
+      if (failure !== undefined) parts.metrics.connectionClosed(failure, parts.clock.monotonicMs() - openedAtMs);
     }
   }
 
-  async #logIn(channel: PlainChannel, greeting: BackendGreeting): Promise<void> {
+  /** What went wrong; undefined: it is a session now. */
+  async #logIn(channel: PlainChannel, openedAtMs: number): Promise<DisconnectionType | undefined> {
     const { parts } = this;
+    const greeting = this.#greeting();
+    if (greeting === undefined) {
+      this.#refuseAtOnce(channel, this.#noBackend());
+      return 'get backend fail';
+    }
     const id = parts.newId();
     const timeoutMs = parts.settings().proxy.loginTimeoutMs;
     const client = await acceptClient(channel, { ...parts.clientOptions(channel), connectionId: id, greeting, timeoutMs });
     const lease = parts.tenants.match(client).admit(client.user);
     if (!('namespace' in lease)) {
-      parts.failed('refused');
-      return client.refuse(lease);
+      client.refuse(lease);
+      return 'SQL error';
     }
-    let opened: Login | undefined;
+    let opened: Login | DisconnectionType = 'proxy error';
     try {
       opened = await this.#atABackend(client, lease, timeoutMs);
-      if (opened !== undefined) parts.opened({ ...opened, id, lease });
+      if (typeof opened === 'string') return opened;
+      parts.metrics.handshakeDone(opened.backend.backend.id, parts.clock.monotonicMs() - openedAtMs);
+      parts.opened({ ...opened, id, lease });
+      return undefined;
     } finally {
-      if (opened === undefined) lease.close();
+      if (typeof opened === 'string') lease.close();
     }
   }
 
   /** Tries one backend after the other as long as nothing was said to the client. */
-  async #atABackend(client: ClientConnection, lease: Lease, timeoutMs: number): Promise<Login | undefined> {
-    const { router, log, clock } = this.parts;
+  async #atABackend(client: ClientConnection, lease: Lease, timeoutMs: number): Promise<Login | DisconnectionType> {
+    const { router, log, clock, metrics } = this.parts;
     const { cluster, role } = lease.namespace.view;
-    const deadlineMs = clock.monotonicMs() + timeoutMs;
+    const startMs = clock.monotonicMs();
+    const leftMs = (): number => startMs + timeoutMs - clock.monotonicMs();
     const tried = new Set<string>();
     let last: LoginError | undefined;
-    while (clock.monotonicMs() < deadlineMs && !client.closed) {
+    while (leftMs() > 0 && !client.closed) {
       const backend = router.choose({ ...(cluster !== '' && { cluster }), role, exclude: tried });
+      metrics.backendSearched(backend !== undefined, clock.monotonicMs() - startMs);
       if (backend === undefined) break;
       tried.add(backend.id);
       router.sessionsChanged(backend.id, 1);
       try {
-        return await login(client, backend, { ...this.parts.loginOptions(client), timeoutMs: deadlineMs - clock.monotonicMs() });
+        return await login(client, backend, { ...this.parts.loginOptions(client), timeoutMs: leftMs() });
       } catch (error) {
         router.sessionsChanged(backend.id, -1);
         if (!(error instanceof LoginError)) throw error;
         log.debug({ err: error, backend: backend.id, user: client.user, client: client.address }, 'a login failed');
         last = error;
-        if (!error.retryable) {
-          this.parts.failed('backend');
-          return undefined;
-        }
+        if (!error.retryable) return error.error.code === Errors.accessDenied.code ? 'auth fail' : 'backend handshake fail';
+        metrics.dialFailed(backend.id);
         this.parts.backendFailed(backend, error.message);
       }
     }
-    this.parts.failed('backend');
     if (!client.closed) client.refuse(last?.error ?? this.#noBackend());
-    return undefined;
+    return last === undefined ? 'get backend fail' : 'backend handshake fail';
   }
 
   #greeting(): BackendGreeting | undefined {
@@ -131,7 +141,6 @@ export class SessionOpening {
 
   /** Instead of a greeting, where an error has no SQLSTATE. */
   #refuseAtOnce(channel: PlainChannel, { code, sqlState, message }: ErrPacket): void {
-    this.parts.failed('refused');
     channel.onBytes = () => false;
     channel.resume();
     channel.end(framePayload(encodeErr({ code, sqlState }, message, false), 0));

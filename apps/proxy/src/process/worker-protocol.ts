@@ -6,6 +6,7 @@
  */
 
 import type { RoutingView } from '../backends/backend.js';
+import type { MetricsSnapshot } from '../metrics/families.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 import type { NamespaceView } from '../tenants/namespace-document.js';
 import type { TenantUsage } from '../tenants/tenants.js';
@@ -98,6 +99,8 @@ export type WorkerOrder =
   | { readonly kind: 'settings'; readonly settings: SettingsView }
   /** Those in effect. */
   | { readonly kind: 'namespaces'; readonly namespaces: readonly NamespaceView[] }
+  /** Whether more memory is in use than new connections may come in at. */
+  | { readonly kind: 'memory'; readonly full: boolean }
   /** What the other workers of this node have, where limits hold for all of them. */
   | { readonly kind: 'others'; readonly sessions: number; readonly tenants: TenantUsage }
   /** Moves up to `order.count` sessions that can: those that are idle first. Each one's outcome is reported. */
@@ -117,8 +120,7 @@ export interface WorkerQuestions {
   migrate: { ask: { readonly id: number; readonly to?: string; readonly reason: MoveReason }; answer: MoveOutcome | undefined };
   /** Ends the session as KILL does; false when it is not here. */
   close: { ask: { readonly id: number }; answer: boolean };
-  /** prom-client's JSON of every metric. */
-  metrics: { ask: Record<string, never>; answer: readonly unknown[] };
+  metrics: { ask: Record<string, never>; answer: MetricsSnapshot };
 }
 
 /** From a worker to the main process; nothing comes back. */

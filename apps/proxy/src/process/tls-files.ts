@@ -9,7 +9,7 @@ import type { Logger } from 'pino';
 const lookAgainMs = 10_000;
 
 /** What the files of a section of `[security]` hold: those that are named. */
-export function tlsMaterial({ cert, key, ca, minTlsVersion }: TlsConfig): SecureContextOptions {
+function tlsMaterial({ cert, key, ca, minTlsVersion }: TlsConfig): SecureContextOptions {
   const read = (file: string): Buffer => readFileSync(file);
   return {
     ...(cert !== '' && { cert: read(cert) }),
@@ -20,7 +20,7 @@ export function tlsMaterial({ cert, key, ca, minTlsVersion }: TlsConfig): Secure
 }
 
 /**
- * The contents of the certificate files of one section, current without a restart: they are looked at again when asked for, every 10 s at most. Files
+ * The TLS context of one section, current without a restart: they are looked at again when asked for, every 10 s at most. Files
  * that do not fit together leave the last good ones in effect.
  */
 export class TlsFiles {
@@ -35,16 +35,16 @@ export class TlsFiles {
     private readonly log: Logger,
   ) {}
 
-  /** For connections that we open. */
+  /** Undefined when the files were never good. */
+  context(config: TlsConfig): SecureContext | undefined {
+    this.#look(config);
+    return this.#context;
+  }
+
+  /** What the files hold, for who makes contexts of their own: the same object until one of them changes. */
   material(config: TlsConfig): SecureContextOptions {
     this.#look(config);
     return this.#material;
-  }
-
-  /** For connections that we take; undefined without a certificate. */
-  context(config: TlsConfig): SecureContext | undefined {
-    this.#look(config);
-    return config.cert === '' ? undefined : this.#context;
   }
 
   /** Throws `ConfigError` on files that cannot be used: at the start a typing error must not pass as "no TLS". */

@@ -1,0 +1,104 @@
+import { BlockList, isIP } from 'node:net';
+import type { SecureContextOptions } from 'node:tls';
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { ProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
+import type { Logger } from 'pino';
+import type { ByteChannel } from '../connection/byte-channel.js';
+import type { ClientOptions } from '../connection/client-connection.js';
+import type { BackendDial } from '../connection/greeted-backend.js';
+import type { SettingsView } from '../settings/proxy-settings.js';
+import { TlsFiles } from './tls-files.js';
+
+/** What of a client a backend may be told before it logs in. */
+interface ClientAddress {
+  readonly address: string;
+  readonly remotePort: number;
+  /** Of our listener. */
+  readonly port: number;
+}
+
+/** How connections begin on both sides, by the settings of now: TLS and PROXY headers. */
+export class DialSettings {
+  readonly #serverTls: TlsFiles;
+  readonly #sqlTls: TlsFiles;
+  readonly #clusterTls: TlsFiles;
+  #trustedFrom: readonly string[] = [];
+  #trusted: BlockList | undefined;
+
+  constructor(
+    private readonly settings: () => SettingsView,
+    clock: Clock,
+    log: Logger,
+  ) {
+    this.#serverTls = new TlsFiles('server-tls', clock, log);
+    this.#sqlTls = new TlsFiles('sql-tls', clock, log);
+    this.#clusterTls = new TlsFiles('cluster-tls', clock, log);
+  }
+
+  /** Throws `ConfigError` on certificate files that cannot be used. */
+  check(): void {
+    const { serverTls, sqlTls, clusterTls } = this.settings().security;
+    this.#serverTls.check(serverTls);
+    this.#sqlTls.check(sqlTls);
+    this.#clusterTls.check(clusterTls);
+  }
+
+  /** For a client that has just connected. */
+  from(channel: ByteChannel): Pick<ClientOptions, 'tls' | 'proxyProtocol'> {
+    const { serverTls } = this.settings().security;
+    const context = serverTls.cert === '' ? undefined : this.#serverTls.context(serverTls);
+    return {
+      ...(context !== undefined && { tls: { context, required: false, requestCertificate: serverTls.ca !== '' } }),
+      proxyProtocol: this.#expectsHeader(channel.remoteAddress),
+    };
+  }
+
+  /** For a connection to a backend, in the name of this client. */
+  to(client?: ClientAddress): BackendDial {
+    const { security, proxy } = this.settings();
+    const { sqlTls, requireBackendTls } = security;
+    const configured = sqlTls.ca !== '' || sqlTls.cert !== '' || sqlTls.skipCa;
+    if (!configured && !requireBackendTls) return { tls: { mode: 'off', verify: false }, proxyHeader: headerFor(proxy.proxyProtocol, client) };
+    const context = this.#sqlTls.context(sqlTls);
+    return {
+      tls: { mode: requireBackendTls ? 'required' : 'preferred', verify: sqlTls.ca !== '' && !sqlTls.skipCa, ...(context !== undefined && { context }) },
+      proxyHeader: headerFor(proxy.proxyProtocol, client),
+    };
+  }
+
+  /** For PD and for the status ports of TiDB; undefined: without TLS. */
+  cluster(): { readonly context: SecureContextOptions; readonly verify: boolean } | undefined {
+    const { clusterTls } = this.settings().security;
+    if (clusterTls.ca === '' && clusterTls.cert === '' && !clusterTls.skipCa) return undefined;
+    return { context: this.#clusterTls.material(clusterTls), verify: clusterTls.ca !== '' && !clusterTls.skipCa };
+  }
+
+  /** Who is not trusted to say whose connection it is has none to say. */
+  #expectsHeader(address: string): boolean {
+    const { proxyProtocol, proxyProtocolNetworks } = this.settings().proxy;
+    if (proxyProtocol !== 'v2') return false;
+    if (proxyProtocolNetworks !== this.#trustedFrom) {
+      this.#trustedFrom = proxyProtocolNetworks;
+      this.#trusted = proxyProtocolNetworks.length === 0 ? undefined : networks(proxyProtocolNetworks);
+    }
+    const bare = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
+    return this.#trusted?.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4') ?? true;
+  }
+}
+
+function networks(texts: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const text of texts) {
+    const [address = '', bits] = text.split('/');
+    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
+    list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family);
+  }
+  return list;
+}
+
+function headerFor(version: string, client: ClientAddress | undefined): ProxyHeader | undefined {
+  if (version !== 'v2') return undefined;
+  if (client === undefined) return { proxied: false, source: undefined, destination: undefined, tlvs: [] };
+  const any = isIP(client.address) === 6 ? '::' : '0.0.0.0';
+  return { proxied: true, source: { address: client.address, port: client.remotePort }, destination: { address: any, port: client.port }, tlvs: [] };
+}

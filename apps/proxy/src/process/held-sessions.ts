@@ -1,0 +1,67 @@
+import type { BackendRole } from '../backends/backend.js';
+import type { SessionCount } from '../balance/orders.js';
+import type { Session } from '../session/session.js';
+
+/** A session and what the worker that holds it has to remember of it. */
+export interface HeldSession {
+  readonly session: Session;
+  readonly role: BackendRole;
+  /** Ordered elsewhere, and not there yet: the backend it is to go to. */
+  leavingTo: string | undefined;
+  /** Not to be ordered away before this, on the monotonic clock: it could not move a moment ago. */
+  restUntilMs: number;
+}
+
+/** The sessions of one worker. */
+export class HeldSessions {
+  readonly #byId = new Map<number, HeldSession>();
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  has(id: number): boolean {
+    return this.#byId.has(id);
+  }
+
+  get(id: number): HeldSession | undefined {
+    return this.#byId.get(id);
+  }
+
+  all(): IterableIterator<HeldSession> {
+    return this.#byId.values();
+  }
+
+  add(session: Session, role: BackendRole): HeldSession {
+    const held: HeldSession = { session, role, leavingTo: undefined, restUntilMs: 0 };
+    this.#byId.set(session.id, held);
+    return held;
+  }
+
+  /** False when it is not here any more. */
+  remove(id: number): boolean {
+    return this.#byId.delete(id);
+  }
+
+  /** By backend and role, as the balancer needs them. */
+  counts(nowMs: number): SessionCount[] {
+    const counts = new Map<string, { backend: string; role: BackendRole; sessions: number; leaving: number; arriving: number; resting: number }>();
+    const at = (backend: string, role: BackendRole) => {
+      const key = `${role} ${backend}`;
+      let count = counts.get(key);
+      if (count === undefined) counts.set(key, (count = { backend, role, sessions: 0, leaving: 0, arriving: 0, resting: 0 }));
+      return count;
+    };
+    for (const { session, role, leavingTo, restUntilMs } of this.#byId.values()) {
+      const count = at(session.backend.backend.id, role);
+      count.sessions++;
+      if (leavingTo !== undefined) {
+        count.leaving++;
+        at(leavingTo, role).arriving++;
+      } else if (restUntilMs > nowMs) {
+        count.resting++;
+      }
+    }
+    return [...counts.values()];
+  }
+}

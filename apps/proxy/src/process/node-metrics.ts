@@ -1,0 +1,40 @@
+import type { Backends } from '../backends/backends.js';
+import type { MetricsSnapshot } from '../metrics/families.js';
+import { countsOf, mergeSnapshots } from '../metrics/metrics-export.js';
+import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
+import type { Workers } from './workers.js';
+
+/** The numbers of a proxy node: those of its main process, of its workers, and what workers that died had counted. */
+export class NodeMetrics {
+  readonly #last = new Map<number, MetricsSnapshot>();
+  #ended: MetricsSnapshot = {};
+
+  constructor(
+    private readonly own: ProxyMetrics,
+    private readonly backends: Backends,
+    private readonly workers: Workers,
+  ) {}
+
+  async read(): Promise<MetricsSnapshot> {
+    this.#readBackends();
+    const answers = await this.workers.askAll('metrics', {});
+    // The one worker in this process counts with the process's own numbers.
+    if (this.workers.total === 1) return answers[0]?.answer ?? this.own.snapshot();
+    for (const { worker, answer } of answers) this.#last.set(worker, answer);
+    return mergeSnapshots([this.own.snapshot(), this.#ended, ...this.#last.values()]);
+  }
+
+  died(worker: number): void {
+    const last = this.#last.get(worker);
+    this.#last.delete(worker);
+    if (last !== undefined) this.#ended = mergeSnapshots([this.#ended, countsOf(last)]);
+  }
+
+  #readBackends(): void {
+    const reports = this.backends.reports();
+    this.own.replace('backendStatus', reports.map(({ id, healthy }) => [[id], healthy ? 1 : 0]));
+    this.own.replace('score', reports.map(({ id, score }) => [[id], score]));
+    this.own.replace('ping', reports.flatMap(({ id, state }) => (state.pingMs === undefined ? [] : [[[id], state.pingMs / 1_000]])));
+    this.own.set('healthCheck', Math.max(0, ...reports.map(({ state }) => state.roundMs ?? 0)) / 1_000);
+  }
+}

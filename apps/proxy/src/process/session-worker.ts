@@ -1,0 +1,237 @@
+import type { Clock } from '@binnacle/cluster-state/clock';
+import { Errors } from '@binnacle/mysql-wire/error-codes';
+import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
+import type { Logger } from 'pino';
+import { Router } from '../balance/router.js';
+import { Credentials } from '../connection/credentials.js';
+import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
+import { SessionState } from '../migration/session-state.js';
+import { StatementExaminer } from '../migration/statement-effects.js';
+import { Session } from '../session/session.js';
+import type { ProxySettings } from '../settings/proxy-settings.js';
+import { Tenants } from '../tenants/tenants.js';
+import { DialSettings } from './dial-settings.js';
+import { HeldSessions } from './held-sessions.js';
+import { listenAddresses } from './listen-addresses.js';
+import { newSessionId } from './session-ids.js';
+import { SessionMover } from './session-mover.js';
+import { type OpenedSession, SessionOpening } from './session-opening.js';
+import { listedSessions, summaryOf } from './session-summary.js';
+import { SqlListener } from './sql-listener.js';
+import { WorkerDrain } from './worker-drain.js';
+import { WorkerHost } from './worker-host.js';
+import type { MoveOutcome, WorkerOrder, WorkerQuestions, WorkerSetup } from './worker-protocol.js';
+import type { WorkerUplink } from './workers.js';
+
+/** Counts go to the main process this often, if they have changed. */
+const reportMs = 100;
+
+export interface SessionWorkerParts {
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly uplink: WorkerUplink;
+  /** Where the worker is in the main process, these are the node's own. */
+  readonly settings: ProxySettings;
+  readonly metrics: ProxyMetrics;
+}
+
+/** What holds sessions: the port, the sessions on it, and whatever is ordered about them. In the node's own process, or in a fork of it. */
+export class SessionWorker {
+  readonly #router = new Router();
+  readonly #sessions = new HeldSessions();
+  readonly #examiner = new StatementExaminer();
+  readonly #credentials: Credentials;
+  readonly #tenants: Tenants;
+  readonly #dial: DialSettings;
+  readonly #opening: SessionOpening;
+  readonly #listener: SqlListener;
+  readonly #host: WorkerHost;
+  readonly #mover: SessionMover;
+  readonly #drain: WorkerDrain;
+  #othersSessions = 0;
+  #memoryIsFull = false;
+  #reported = '';
+  #cancelReport = (): void => {};
+
+  constructor(
+    private readonly parts: SessionWorkerParts,
+    private readonly setup: WorkerSetup,
+  ) {
+    const { clock, log, settings, metrics, uplink } = parts;
+    const current = () => settings.current;
+    this.#credentials = new Credentials();
+    this.#tenants = new Tenants({ clock, refused: (namespace, reason) => metrics.refused(namespace, reason) }, setup.namespaces);
+    this.#dial = new DialSettings(current, clock, log);
+    this.#host = new WorkerHost({
+      log,
+      router: this.#router,
+      credentials: this.#credentials,
+      dial: this.#dial,
+      uplink,
+      settings: current,
+      closed: (session) => this.#closed(session),
+    });
+    this.#opening = new SessionOpening({
+      clock,
+      log,
+      router: this.#router,
+      tenants: this.#tenants,
+      settings: current,
+      newId: () => newSessionId(setup.number, setup.workersTotal, (id) => this.#sessions.has(id)),
+      refusal: () => this.#refusal(),
+      clientOptions: (channel) => this.#dial.from(channel),
+      loginOptions: (client) => ({ ...this.#dial.to(client), credentials: this.#credentials }),
+      opened: (opened) => this.#opened(opened),
+      metrics,
+      backendFailed: (backend, text) => uplink.report({ kind: 'backend-failed', backend: backend.id, text }),
+    });
+    this.#listener = new SqlListener((channel) => void this.#opening.open(channel));
+    this.#mover = new SessionMover({
+      clock,
+      sessions: this.#sessions,
+      router: this.#router,
+      attempt: (held, to) => this.#host.move(held, to),
+      measured: (outcome, ms) => this.#moved(outcome, ms),
+      report: (outcome) => uplink.report({ kind: 'moved', outcome }),
+    });
+    this.#drain = new WorkerDrain({ clock, sessions: this.#sessions, logins: () => this.#opening.logins, drained: (cut) => uplink.report({ kind: 'drained', cut }) });
+  }
+
+  order(order: WorkerOrder): void {
+    switch (order.kind) {
+      case 'view':
+        return this.#router.update(order.view);
+      case 'settings':
+        return this.parts.settings.update(order.settings);
+      case 'namespaces':
+        return this.#tenants.update(order.namespaces);
+      case 'others':
+        this.#othersSessions = order.sessions;
+        return this.#tenants.setOthers(order.tenants);
+      case 'memory':
+        this.#memoryIsFull = order.full;
+        return;
+      case 'move':
+        return this.#mover.order(order.order);
+      case 'close':
+        return this.#closeAll(order.order.from, order.order.reason);
+      case 'shutdown':
+        this.#listener.close();
+        return this.#drain.start(order.graceMs);
+    }
+  }
+
+  async answer<Kind extends keyof WorkerQuestions>(kind: Kind, body: WorkerQuestions[Kind]['ask']): Promise<WorkerQuestions[Kind]['answer']> {
+    const answers: { [Each in keyof WorkerQuestions]: (ask: WorkerQuestions[Each]['ask']) => WorkerQuestions[Each]['answer'] | Promise<WorkerQuestions[Each]['answer']> } = {
+      start: () => this.#start(),
+      sessions: (filter) => listedSessions(this.#sessions.all(), this.setup.number, filter),
+      session: ({ id }) => this.#summary(id),
+      migrate: ({ id, to, reason }) => this.#mover.one(id, to, reason),
+      close: ({ id }) => this.#close(id),
+      metrics: () => this.parts.metrics.snapshot(),
+    };
+    return answers[kind](body);
+  }
+
+  /** At once: whatever session is left is cut. */
+  end(): void {
+    this.#cancelReport();
+    this.#listener.close();
+    this.#drain.stop();
+    for (const { session } of [...this.#sessions.all()]) session.close();
+  }
+
+  async #start(): Promise<{ addresses: string[] }> {
+    this.#dial.check();
+    const addresses = await this.#listener.listen(listenAddresses(this.parts.settings.current));
+    this.#reportLater();
+    return { addresses };
+  }
+
+  #opened({ id, client, backend, credential, lease }: OpenedSession): void {
+    const { clock, settings, metrics } = this.parts;
+    const { proxy } = settings.current;
+    const state = new SessionState({
+      kind: backend.kind,
+      capabilities: backend.capabilities.capabilities,
+      collation: client.collation,
+      database: client.database,
+      statusFlags: backend.statusFlags,
+      allowedFunctions: lowerCase(proxy.allowedFunctions),
+      allowedProcedures: lowerCase(proxy.allowedProcedures),
+      examiner: this.#examiner,
+      storedFunctions: () => this.#router.backend(backend.backend.id)?.storedFunctions,
+    });
+    const tracked = credential !== undefined || backend.kind === 'tidb';
+    const meter = metrics.session(backend.backend.id, client.user, id);
+    const session = new Session({ id, client, backend, credential, namespace: lease.namespace.name, startedAtMs: clock.nowMs(), state, tracked, lease, meter }, this.#host);
+    this.#sessions.add(session, lease.namespace.view.role);
+    metrics.sessionsOn(backend.backend.id, 1);
+    session.start();
+  }
+
+  #moved(outcome: MoveOutcome, ms: number): void {
+    const { metrics } = this.parts;
+    metrics.moved(outcome, ms);
+    if (outcome.result !== 'moved') return;
+    for (const [backend, by] of [[outcome.from, -1], [outcome.to, 1]] as const) {
+      this.#router.sessionsChanged(backend, by);
+      metrics.sessionsOn(backend, by);
+    }
+  }
+
+  #closed(session: Session): void {
+    const { metrics, clock } = this.parts;
+    if (!this.#sessions.remove(session.id)) return;
+    const backend = session.backend.backend.id;
+    this.#router.sessionsChanged(backend, -1);
+    metrics.sessionsOn(backend, -1);
+    metrics.connectionClosed('success', clock.nowMs() - session.startedAtMs);
+  }
+
+  /** Before the greeting. */
+  #refusal(): ErrPacket | undefined {
+    const { metrics, settings } = this.parts;
+    const { maxConnections } = settings.current.proxy;
+    const here = this.#sessions.size + this.#opening.logins;
+    if (maxConnections > 0 && here + this.#othersSessions >= maxConnections) {
+      metrics.connectionRejected('max_connections');
+      return { ...Errors.tooManyConnections, message: 'Too many connections' };
+    }
+    if (!this.#memoryIsFull) return undefined;
+    metrics.connectionRejected('memory');
+    return { ...Errors.tooManyConnections, message: 'Too many connections: the proxy is short of memory' };
+  }
+
+  #summary(id: number) {
+    const held = this.#sessions.get(id);
+    return held && summaryOf(held, this.setup.number);
+  }
+
+  #close(id: number): boolean {
+    const held = this.#sessions.get(id);
+    held?.session.close({ ...Errors.connectionKilled, message: 'Connection was killed' });
+    return held !== undefined;
+  }
+
+  #closeAll(backend: string, reason: string): void {
+    for (const { session } of [...this.#sessions.all()]) {
+      if (session.backend.backend.id === backend) session.close({ ...Errors.serverShutdown, message: `Server shutdown in progress: ${reason}` });
+    }
+  }
+
+  #reportLater(): void {
+    this.#cancelReport = this.parts.clock.after(reportMs, () => {
+      const counts = this.#sessions.counts(this.parts.clock.monotonicMs());
+      const report = { kind: 'counts', counts, sessions: this.#sessions.size + this.#opening.logins, tenants: this.#tenants.usage() } as const;
+      const text = JSON.stringify(report);
+      if (text !== this.#reported) this.parts.uplink.report(report);
+      this.#reported = text;
+      this.#reportLater();
+    });
+  }
+}
+
+function lowerCase(names: readonly string[]): ReadonlySet<string> {
+  return new Set(names.map((name) => name.toLowerCase()));
+}

@@ -1,0 +1,122 @@
+import type { Logger } from 'pino';
+import { Errors } from '@binnacle/mysql-wire/error-codes';
+import { type Backend, type BackendRole, mayMove } from '../backends/backend.js';
+import type { Router } from '../balance/router.js';
+import { dialBackend, type BackendConnection } from '../connection/backend-connection.js';
+import type { Credentials } from '../connection/credentials.js';
+import { changeUser, type ChangedUser } from '../connection/login.js';
+import { MysqlError } from '../connection/mysql-error.js';
+import { armTrackers } from '../migration/arm-trackers.js';
+import { migrate, type MigrationDeps, type MoveResult } from '../migration/migrate.js';
+import { StoredCodeSurveys } from '../migration/stored-code.js';
+import type { Loss, SessionHost } from '../session/session-host.js';
+import type { Session } from '../session/session.js';
+import type { SettingsView } from '../settings/proxy-settings.js';
+import type { DialSettings } from './dial-settings.js';
+import type { HeldSession } from './held-sessions.js';
+import type { FoundSession } from './worker-protocol.js';
+import type { WorkerUplink } from './workers.js';
+
+export interface WorkerHostParts {
+  readonly log: Logger;
+  readonly router: Router;
+  readonly credentials: Credentials;
+  readonly dial: DialSettings;
+  readonly uplink: WorkerUplink;
+  settings(): SettingsView;
+  closed(session: Session): void;
+}
+
+/** A session that is busy for longer is tried again some seconds later. */
+const holdMsMax = 2_000;
+/** Of each question while the client waits: the questions are small. */
+const answerMsMax = 2_000;
+const causalityMsMax = 1_000;
+
+/** What sessions ask of their worker. */
+export class WorkerHost implements SessionHost {
+  readonly #surveys = new StoredCodeSurveys(() => performance.now());
+
+  constructor(private readonly parts: WorkerHostParts) {}
+
+  arm(session: Session): Promise<void> {
+    return armTrackers(session.backend, session.state, this.parts.settings().proxy.loginTimeoutMs);
+  }
+
+  /** Never rejects. */
+  move({ session, role }: HeldSession, to: Backend): Promise<MoveResult> {
+    return migrate(session, to, this.#migration(role));
+  }
+
+  async recover(session: Session, _loss: Loss): Promise<boolean> {
+    this.parts.uplink.report({ kind: 'backend-failed', backend: session.backend.backend.id, text: 'a session lost its connection' });
+    return false;
+  }
+
+  changeUser(session: Session, payload: Buffer): Promise<ChangedUser | undefined> {
+    const { credentials, settings } = this.parts;
+    return changeUser(session.client, session.backend, payload, { credentials, timeoutMs: settings().proxy.loginTimeoutMs });
+  }
+
+  findSession(id: number): Promise<FoundSession | undefined> {
+    return this.parts.uplink.ask('find', { id });
+  }
+
+  /** Over a connection of its own, logged in as the one who kills: the server decides whether he may. */
+  async killElsewhere(session: Session, victim: FoundSession, statement: string): Promise<void> {
+    const { router, dial, settings } = this.parts;
+    const backend = router.backend(victim.backend);
+    if (backend === undefined) throw new MysqlError(Errors.noSuchThread, `Unknown thread id: ${victim.id}`);
+    const { credential, client } = session;
+    if (credential === undefined) {
+      const why = `session ${victim.id} is on backend ${victim.backend}, and the proxy has no secret to log you in there: set proxy.keep-credentials or proxy.users-file`;
+      throw new MysqlError(Errors.killDenied, `You are not owner of thread ${victim.id}, as far as can be told: ${why}`);
+    }
+    const { loginTimeoutMs } = settings().proxy;
+    let connection: BackendConnection;
+    try {
+      const { user, collation, attributes, capabilities } = client;
+      connection = await dialBackend(backend, { ...dial.to(client), user, database: '', collation, attributes, capabilities, credential }, loginTimeoutMs);
+    } catch (error) {
+      if (error instanceof MysqlError) throw error;
+      throw new MysqlError(Errors.unknown, `Session ${victim.id} is on backend ${victim.backend}, which cannot be reached`);
+    }
+    try {
+      await connection.query(statement, loginTimeoutMs);
+    } finally {
+      connection.close();
+    }
+  }
+
+  #migration(role: BackendRole): MigrationDeps {
+    const { dial, settings } = this.parts;
+    const { loginTimeoutMs } = settings().proxy;
+    return {
+      dial: ({ client }, target, { credential, database }, timeoutMs) => {
+        const { user, collation, attributes, capabilities } = client;
+        return dialBackend(target, { ...dial.to(client), user, database, collation, attributes, capabilities, credential }, timeoutMs);
+      },
+      mayMove: ({ backend }, target) => mayMove(this.#asOfNow(backend.backend), target, role),
+      timeouts: { dialMs: loginTimeoutMs, holdMs: holdMsMax, answerMs: answerMsMax, causalityMs: causalityMsMax },
+      surveys: this.#surveys,
+      trustStoredCode: settings().proxy.trustStoredCode,
+    };
+  }
+
+  /** What a session was told of its backend at its login may be old; what is gone from the view was as it was. */
+  #asOfNow(backend: Backend): Backend {
+    return this.parts.router.backend(backend.id) ?? backend;
+  }
+
+  killed(id: number): void {
+    this.parts.uplink.ask('killed', { id }).catch((error: unknown) => this.parts.log.warn({ err: error, session: id }, 'a killed session could not be told to end'));
+  }
+
+  failed(session: Session, error: Error): void {
+    this.parts.log.error({ err: error, session: session.id, backend: session.backend.backend.id }, 'a session failed and is closed');
+  }
+
+  closed(session: Session): void {
+    this.parts.closed(session);
+  }
+}
