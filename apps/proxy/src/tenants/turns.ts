@@ -1,4 +1,5 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
+import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
 
 /** What bounds the statements of a namespace in this process; `Infinity` for what is not limited. */
@@ -23,6 +24,8 @@ interface Waiting extends Turn {
   readonly granted: () => void;
   settle: ((refusal: ErrPacket | undefined) => void) | undefined;
 }
+
+const nobodyWaits: ErrPacket = { ...Errors.queryInterrupted, message: 'Query execution was interrupted' };
 
 /** Why a statement would have to wait. */
 export type TurnLimit = 'queries_per_second' | 'concurrent_queries';
@@ -117,7 +120,7 @@ export class Turns {
     const index = this.#line.indexOf(turn);
     if (index < 0) return;
     this.#line.splice(index, 1);
-    this.#settle(turn, this.refused('queries_per_second'));
+    this.#settle(turn, nobodyWaits);
     if (index === 0) this.#advance();
   }
 
