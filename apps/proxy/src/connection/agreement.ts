@@ -28,11 +28,11 @@ export function agreedWithClient(client: Capabilities, offer: Capabilities): Cap
 }
 
 /** What is asked of a server for a client: what both can, and always the trackers and their way of ending results, whatever the client can. */
-export function askedOf(server: Capabilities, client: Capabilities): Capabilities {
+export function askedOf(server: Capabilities, client: Capabilities, withAttributes: boolean): Capabilities {
   const both = agreed(client, server);
-  const own = (forLogins | of('sessionTrack', 'deprecateEof')) & server.capabilities;
   const notHere = perSide | never | of('connectWithDatabase', 'connectAttributes');
-  return { ...both, capabilities: (without(both.capabilities, notHere) | own) >>> 0 };
+  const own = forLogins | of('sessionTrack', 'deprecateEof') | (withAttributes ? Capability.connectAttributes : 0);
+  return { ...both, capabilities: (without(both.capabilities, notHere) | (own & server.capabilities)) >>> 0 };
 }
 
 /** Whether a server with these can do all that a client was promised: the bytes between them mean the same, and behave so. */

@@ -1,3 +1,8 @@
+import { timingSafeEqual } from 'node:crypto';
+import { cachingSha2Password, sha2Reply, sha2Stage1 } from '@binnacle/mysql-wire/auth/caching-sha2-password';
+import { nativePassword, nativeReply, nativeStage1, verifyNative } from '@binnacle/mysql-wire/auth/native-password';
+import type { UserSecret } from './users-file.js';
+
 /**
  * What logs a user in at another server without the client. All of it is as secret as the password: it stays in this process's memory, and
  * is never logged, shown or sent to anyone but a backend.
@@ -10,5 +15,65 @@ export type Credential =
   /** `Session_token` of SHOW SESSION_STATES: good for one TiDB cluster and a minute. */
   | { readonly kind: 'tidb-token'; readonly token: Buffer };
 
+/** Users whose passwords a full authentication has shown; the one not seen longest is forgotten first. */
+const learnedUsersMax = 10_000;
+
+function same(a: Buffer, b: Buffer): boolean {
+  return a.length === b.length && timingSafeEqual(a, b);
+}
+
+/** Whether a client that knows this password has sent this reply; false for plugins of which a reply says nothing. */
+function proves(password: string, plugin: string, scramble: Buffer, reply: Buffer): boolean {
+  if (plugin === nativePassword) return password === '' ? reply.length === 0 : same(reply, nativeReply(nativeStage1(password), scramble));
+  if (plugin !== cachingSha2Password) return false;
+  if (password === '') return isEmptyReply(plugin, reply);
+  return same(reply, sha2Reply(sha2Stage1(password), scramble));
+}
+
+/** What clients send who have no password; of caching_sha2_password some send a NUL. */
+export function isEmptyReply(plugin: string, reply: Buffer): boolean {
+  if (plugin !== nativePassword && plugin !== cachingSha2Password) return false;
+  return reply.length === 0 || (plugin === cachingSha2Password && reply.length === 1 && reply[0] === 0);
+}
+
 /** The users file, and what logins have shown. */
-export class Credentials {}
+export class Credentials {
+  /** Whether to keep what logins show: `proxy.keep-credentials`. */
+  #keep = false;
+  #users: ReadonlyMap<string, UserSecret> = new Map();
+  readonly #learned = new Map<string, string>();
+
+  /** Of the users file; replaces those of before. */
+  setUsers(users: ReadonlyMap<string, UserSecret>): void {
+    this.#users = users;
+  }
+
+  /** Turned off, what was kept so far is forgotten; sessions keep theirs. */
+  setKeep(keep: boolean): void {
+    this.#keep = keep;
+    if (!keep) this.#learned.clear();
+  }
+
+  /** What the reply proves that the client knows: that logs it in elsewhere. Undefined if nothing here has to do with the reply, or the reply is wrong. */
+  provenBy(user: string, plugin: string, scramble: Buffer, reply: Buffer): Credential | undefined {
+    const secret = this.#users.get(user);
+    if (secret?.kind === 'hash' && plugin === nativePassword) {
+      const stage1 = verifyNative(reply, scramble, secret.hash);
+      if (stage1 !== undefined) return { kind: 'native', stage1 };
+    }
+    if (secret?.kind === 'password' && proves(secret.password, plugin, scramble, reply)) return secret;
+    const learned = this.#learned.get(user);
+    return learned !== undefined && proves(learned, plugin, scramble, reply) ? { kind: 'password', password: learned } : undefined;
+  }
+
+  /** A backend has accepted this password, which the client told in full. */
+  shown(user: string, password: string): Credential | undefined {
+    const secret = this.#users.get(user);
+    if (secret?.kind === 'password' && secret.password === password) return secret;
+    if (!this.#keep) return undefined;
+    this.#learned.delete(user);
+    this.#learned.set(user, password);
+    if (this.#learned.size > learnedUsersMax) this.#learned.delete(this.#learned.keys().next().value!);
+    return { kind: 'password', password };
+  }
+}

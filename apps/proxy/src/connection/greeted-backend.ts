@@ -12,7 +12,7 @@ import type { LoggedIn } from './backend-connection.js';
 import type { ByteChannel } from './byte-channel.js';
 import { CompressedChannel } from './compressed-channel.js';
 import type { Deadline } from './deadline.js';
-import { ConnectionLost } from './mysql-error.js';
+import { BadPacket, ConnectionLost } from './mysql-error.js';
 import { PacketPort } from './packet-port.js';
 import { PlainChannel } from './plain-channel.js';
 import { errorOf } from './result-reader.js';
@@ -54,7 +54,7 @@ const packetBytesMax = 131_072;
 export class GreetedBackend {
   readonly backend: Backend;
   readonly handshake: Handshake;
-  port: PacketPort;
+  packets: PacketPort;
   readonly #dial: BackendDial;
   readonly #deadline: Deadline;
   readonly #plain: PlainChannel;
@@ -62,13 +62,13 @@ export class GreetedBackend {
   #capabilities: Capabilities = { capabilities: 0, mariadbCapabilities: 0 };
   #collation = 0;
 
-  private constructor(backend: Backend, dial: BackendDial, deadline: Deadline, plain: PlainChannel, port: PacketPort, handshake: Handshake) {
+  private constructor(backend: Backend, dial: BackendDial, deadline: Deadline, plain: PlainChannel, packets: PacketPort, handshake: Handshake) {
     this.backend = backend;
     this.#dial = dial;
     this.#deadline = deadline;
     this.#plain = plain;
     this.#channel = plain;
-    this.port = port;
+    this.packets = packets;
     this.handshake = handshake;
   }
 
@@ -78,16 +78,14 @@ export class GreetedBackend {
       throw new ConnectionLost(`${backend.id} cannot be reached: ${cause.message}`, { cause });
     });
     if (dial.proxyHeader !== undefined) plain.write(encodeProxyHeader(dial.proxyHeader));
-    const port = new PacketPort(plain, backend.id, packetBytesMax);
-    deadline.watch(port);
+    const packets = new PacketPort(plain, backend.id, packetBytesMax);
+    deadline.watch(packets);
     try {
-      const payload = await port.read();
-      if (payload[0] === errHeader) throw errorOf(payload);
-      const handshake = decodeHandshake(payload);
+      const handshake = decodeHandshake(await read(packets));
       if (!canLogIn(handshake)) throw new ConnectionLost(`${backend.id} is older than what can be logged in to`);
-      return new GreetedBackend(backend, dial, deadline, plain, port, handshake);
+      return new GreetedBackend(backend, dial, deadline, plain, packets, handshake);
     } catch (error) {
-      deadline.unwatch(port);
+      deadline.unwatch(packets);
       plain.destroy();
       throw error;
     }
@@ -102,7 +100,7 @@ export class GreetedBackend {
   async respond(account: BackendAccount, authPlugin: string, authResponse: (secure: boolean) => Buffer): Promise<void> {
     const { handshake, backend } = this;
     if (!canServe(handshake, account.capabilities)) throw new ConnectionLost(`${backend.id} cannot do all that the client was promised`);
-    this.#capabilities = askedOf(handshake, account.capabilities);
+    this.#capabilities = askedOf(handshake, account.capabilities, account.attributes !== undefined);
     this.#collation = account.collation;
     const secured = this.#wantsTls();
     const compression = this.#compression();
@@ -110,17 +108,16 @@ export class GreetedBackend {
       this.#capabilities.capabilities |
       (secured ? Capability.ssl : 0) |
       (compression === undefined ? 0 : compressionBit[compression]) |
-      (account.database === '' ? 0 : Capability.connectWithDatabase) |
-      (account.attributes === undefined ? 0 : handshake.capabilities & Capability.connectAttributes);
+      (account.database === '' ? 0 : Capability.connectWithDatabase);
     const request = { ...this.#capabilities, capabilities: capabilities >>> 0, packetBytesMax: packetBytesMaxDefault, collation: account.collation };
     if (secured) {
-      this.port.write(encodeSslRequest(request));
+      this.packets.write(encodeSslRequest(request));
       await this.#secure();
     }
     const response: HandshakeResponse = {
       ...request, user: account.user, authResponse: authResponse(this.secure), database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
     };
-    this.port.write(encodeHandshakeResponse(response));
+    this.packets.write(encodeHandshakeResponse(response));
   }
 
   #wantsTls(): boolean {
@@ -137,12 +134,12 @@ export class GreetedBackend {
   }
 
   async #secure(): Promise<void> {
-    const { sequenceId } = this.port;
+    const { sequenceId } = this.packets;
     const plain = this.#plain;
     const upgrade = { fail: () => plain.destroy() };
-    this.#deadline.unwatch(this.port);
+    this.#deadline.unwatch(this.packets);
     // A server that speaks before TLS says what anybody on the way could have put in.
-    if (this.port.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking before TLS`);
+    if (this.packets.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking before TLS`);
     this.#deadline.watch(upgrade);
     const { context, verify } = this.#dial.tls;
     const options = { ...(context && { secureContext: context }), rejectUnauthorized: verify, ...(isIP(this.backend.host) === 0 && { servername: this.backend.host }) };
@@ -153,22 +150,20 @@ export class GreetedBackend {
     } finally {
       this.#deadline.unwatch(upgrade);
     }
-    this.port = new PacketPort(this.#channel, this.backend.id, packetBytesMax);
-    this.port.sequenceId = sequenceId;
-    this.#deadline.watch(this.port);
+    this.packets = new PacketPort(this.#channel, this.backend.id, packetBytesMax);
+    this.packets.sequenceId = sequenceId;
+    this.#deadline.watch(this.packets);
   }
 
   /** The next packet of the login. Rejects with `MysqlError` when the server refuses. */
   async next(): Promise<Buffer> {
-    const payload = await this.port.read();
-    if (payload[0] === errHeader) throw errorOf(payload);
-    return payload;
+    return read(this.packets);
   }
 
   /** @param ok the payload that let us in */
   finish(ok: Buffer): LoggedIn {
-    this.#deadline.unwatch(this.port);
-    if (this.port.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking behind the login`);
+    this.#deadline.unwatch(this.packets);
+    if (this.packets.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking behind the login`);
     const compression = this.#compression();
     const { capabilities } = this.#capabilities;
     return {
@@ -183,10 +178,19 @@ export class GreetedBackend {
   }
 
   giveUp(): void {
-    this.#deadline.unwatch(this.port);
-    this.port.release();
+    this.#deadline.unwatch(this.packets);
+    this.packets.release();
     this.#channel.destroy();
   }
+}
+
+/** What a server does wrong is not for the client's ears. */
+async function read(packets: PacketPort): Promise<Buffer> {
+  const payload = await packets.read().catch((cause: Error) => {
+    throw cause instanceof BadPacket ? new ConnectionLost(`the server says what it should not: ${cause.message}`, { cause }) : cause;
+  });
+  if (payload[0] === errHeader) throw errorOf(payload);
+  return payload;
 }
 
 const compressionBit = { zlib: Capability.compress, zstd: Capability.zstdCompression } as const;

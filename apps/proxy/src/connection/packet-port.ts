@@ -3,7 +3,7 @@ import { Errors } from '@binnacle/mysql-wire/error-codes';
 import { framePayload, headerBytes, payloadBytesMax } from '@binnacle/mysql-wire/packet-header';
 import type { ByteChannel } from './byte-channel.js';
 import { BadPacket, ConnectionLost } from './mysql-error.js';
-import { leave } from './nobody.js';
+import { closeSoon, leave } from './nobody.js';
 
 const nothing = Buffer.alloc(0);
 /** While nobody reads, a peer that goes on sending is not listened to beyond this. */
@@ -65,20 +65,25 @@ export class PacketPort {
     this.#countFrames(payload.length);
   }
 
-  /** The last thing to say: FIN follows. */
-  end(payload: Uint8Array): void {
-    this.channel.end(framePayload(payload, this.sequenceId));
-    this.#countFrames(payload.length);
+  /** The last thing to say; the connection is closed behind it. */
+  finish(payload: Uint8Array): void {
+    this.release();
+    closeSoon(this.channel, framePayload(payload, this.sequenceId));
   }
 
   #countFrames(bytes: number): void {
     this.sequenceId = (this.sequenceId + Math.floor(bytes / payloadBytesMax) + 1) & 0xff;
   }
 
-  /** Whoever reads gets the error, and the connection ends at once. */
+  /** The peer sends nothing more, or can no more be heard. */
+  get ended(): boolean {
+    return this.#ended || this.#failure !== undefined || this.channel.closed;
+  }
+
+  /** Whoever reads gets the error, now and later; what has arrived counts no more. */
   fail(error: Error): void {
     this.#failure ??= error;
-    this.channel.destroy();
+    this.#start = this.#end;
     this.#serve();
   }
 

@@ -4,7 +4,7 @@ import { type Backend, type BackendRole, mayMove } from '../backends/backend.js'
 import type { Router } from '../balance/router.js';
 import { dialBackend, type BackendConnection } from '../connection/backend-connection.js';
 import type { Credentials } from '../connection/credentials.js';
-import { changeUser, type ChangedUser } from '../connection/login.js';
+import { changeUser, type ChangedUser } from '../connection/change-user.js';
 import { MysqlError } from '../connection/mysql-error.js';
 import { armTrackers } from '../migration/arm-trackers.js';
 import { migrate, type MigrationDeps, type MoveResult } from '../migration/migrate.js';

@@ -8,7 +8,7 @@ import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import type { PacketScanner } from '@binnacle/mysql-wire/packet-scanner';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
-import type { ChangedUser } from '../connection/login.js';
+import type { ChangedUser } from '../connection/change-user.js';
 import { MysqlError } from '../connection/mysql-error.js';
 import { forgottenError } from '../migration/session-state.js';
 import type { FoundSession } from '../process/worker-protocol.js';

@@ -1,6 +1,6 @@
 import type { LoggedInClient } from '../connection/client-connection.js';
 import type { BackendConnection } from '../connection/backend-connection.js';
-import type { ChangedUser } from '../connection/login.js';
+import type { ChangedUser } from '../connection/change-user.js';
 import type { Credential } from '../connection/credentials.js';
 import type { SessionMeter } from '../metrics/session-meter.js';
 import type { SessionState } from '../migration/session-state.js';

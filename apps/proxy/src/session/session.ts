@@ -10,7 +10,7 @@ import type { ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
 import type { BackendConnection } from '../connection/backend-connection.js';
 import type { LoggedInClient } from '../connection/client-connection.js';
 import type { Credential } from '../connection/credentials.js';
-import type { ChangedUser } from '../connection/login.js';
+import type { ChangedUser } from '../connection/change-user.js';
 import { closeSoon, leave } from '../connection/nobody.js';
 import { statementCharactersMax, type SessionMeter } from '../metrics/session-meter.js';
 import { moveBlocker, type MoveBlocker } from '../migration/move-blocker.js';
