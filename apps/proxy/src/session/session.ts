@@ -217,7 +217,7 @@ export class Session implements MovableSession {
     if (this.#atBoundary) {
       if (this.#tracked && this.state.needsArming) return this.exclusively(this.#host.arm(this));
       if (this.#holder?.when() === true) return this.#held(this.#holder);
-      if (this.#clientEnded && this.commands.empty) return this.close();
+      if (this.#clientEnded && !this.commands.stopped) return this.close();
     }
     this.proceed();
   }
@@ -249,9 +249,9 @@ export class Session implements MovableSession {
   /** What was asked before is still answered, and whether the server goes on without a listener is for the server to decide, as without us. */
   readonly #onClientEnd = (): void => {
     this.#clientEnded = true;
-    if (this.#exclusive) return;
-    if (this.#atBoundary ? this.commands.empty : !this.commands.atBoundary) return this.close();
-    if (this.commands.empty) this.backend.channel.end();
+    if (this.#exclusive || this.commands.stopped) return;
+    if (this.#atBoundary || !this.commands.atBoundary) return this.close();
+    this.backend.channel.end();
   };
 
   readonly #onClientClosed = (): void => this.close();
