@@ -126,7 +126,7 @@ export class BackendChecker {
       const { retries, retryMs } = options();
       const outcome = await this.#check();
       if (!this.#running) return;
-      if (!(outcome instanceof Error) || attempt >= retries) {
+      if (typeof outcome !== 'string' || attempt >= retries) {
         this.#checking = false;
         this.#learn(outcome, clock.monotonicMs() - startMs);
         break;
@@ -140,7 +140,8 @@ export class BackendChecker {
     this.#cancel = clock.after(pauseMs, () => void this.#round());
   }
 
-  async #check(): Promise<Checked | Error> {
+  /** Gives why not, if it is not healthy. */
+  async #check(): Promise<Checked | string> {
     const nowMs = this.#deps.clock.monotonicMs();
     const { greeting } = this.#state;
     const known = { functionsDue: nowMs - this.#functionsAtMs >= functionsIntervalMs, ...(greeting !== undefined && this.#state.healthy && { greeting }) };
@@ -149,20 +150,21 @@ export class BackendChecker {
       if (known.functionsDue && checked.facts !== undefined) this.#functionsAtMs = nowMs;
       return checked;
     } catch (error) {
-      return error as Error;
+      const { message, name } = error as Error;
+      return message || name;
     }
   }
 
-  #learn(outcome: Checked | Error, roundMs: number): void {
+  #learn(outcome: Checked | string, roundMs: number): void {
     const before = this.#state;
     const nowMs = this.#deps.clock.monotonicMs();
     const timed = { roundMs, checkedAtMs: this.#deps.clock.nowMs() };
-    if (outcome instanceof Error) {
+    if (typeof outcome === 'string') {
       if (before.healthy) this.#steadiness.failed(nowMs);
       this.#history.clear();
       // After a restart its functions may be others.
       this.#functionsAtMs = -Infinity;
-      this.#state = { ...before, ...timed, healthy: false, full: false, reason: outcome.message || outcome.name };
+      this.#state = { ...before, ...timed, healthy: false, full: false, reason: outcome };
     } else {
       if (!before.healthy) this.#steadiness.recovered(nowMs);
       const { greeting, full, notice, pingMs, facts, storedFunctions } = outcome;

@@ -1,3 +1,4 @@
+import { isIP } from 'node:net';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { request, type Dispatcher } from 'undici';
 import { addressOf, parseAddress, type Discovered } from './discovery.js';
@@ -97,7 +98,7 @@ export function readTopology(answer: unknown, cluster: string): Discovered[] {
       ...address,
       cluster,
       // A pod is called by the first label of its name.
-      names: [address.host, address.host.split('.')[0]!],
+      names: isIP(address.host) === 0 ? [address.host, address.host.split('.')[0]!] : [address.host],
       labels: labelsOf(info.labels),
       ...(Number.isInteger(statusPort) && statusPort > 0 && statusPort <= 65_535 && { status: { host, port: statusPort } }),
     });

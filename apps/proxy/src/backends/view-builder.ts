@@ -114,7 +114,6 @@ export class ViewBuilder {
     if (ignores && !this.#ignoresFailList) this.#log.warn('proxy.fail-backend-list is ignored where it would leave no backend');
     this.#ignoresFailList = ignores;
   }
-
 }
 
 /** Scores of one cluster tell nothing about another; all in one list, best first, is good enough for who wants any. */
