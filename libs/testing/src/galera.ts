@@ -193,7 +193,7 @@ export class GaleraNode extends MariadbServer {
   /** After a kill only InnoDB knows how far the node was; told so, the node asks for increments in place of everything. */
   async #recoveredPosition(data: string): Promise<string[]> {
     if (!/seqno: +-1/.test(await readFile(join(data, 'grastate.dat'), 'utf8'))) return [];
-    const flags = ['--no-defaults', `--datadir=${data}`, `--user=${userInfo().username}`, '--innodb-log-file-size=8M', `--socket=${this.socketFile}`];
+    const flags = ['--no-defaults', `--datadir=${data}`, `--user=${userInfo().username}`, '--innodb-log-file-size=8M', `--socket=${this.socketFile}`, `--tmpdir=${this.folder}`];
     const recover = [...flags, '--log-bin=binlog', ...this.#args, '--wsrep-recover'];
     const { stdout, stderr } = await run('mariadbd', recover, { env: this.#environment, timeout: syncTimeoutMs, maxBuffer: 4 * 1_048_576 });
     const position = /Recovered position: *(\S+)/.exec(stdout + stderr)?.[1];

@@ -2,7 +2,7 @@ import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { freePort } from './free-port.js';
 import { exited, guardProcess } from './guarded-process.js';
@@ -70,7 +70,9 @@ export async function makeDataFolder(dataFolder: string): Promise<void> {
     '--innodb-log-file-size=8M',
     `--user=${userInfo().username}`,
   ];
-  await run('mariadb-install-db', args, { timeout: startTimeoutMs }).catch((cause: unknown) => {
+  // Two servers that start with the same folder for temporary files delete each other's.
+  const env = { ...process.env, TMPDIR: dirname(dataFolder) };
+  await run('mariadb-install-db', args, { env, timeout: startTimeoutMs }).catch((cause: unknown) => {
     throw missingBinary(cause as NodeJS.ErrnoException);
   });
 }
