@@ -1,11 +1,12 @@
 import { afterEach, expect, test } from '@jest/globals';
-import { Capability, type Capabilities } from '@binnacle/mysql-wire/capabilities';
+import type { Capabilities } from '@binnacle/mysql-wire/capabilities';
 import { Command } from '@binnacle/mysql-wire/command';
 import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import { column, eof, err, frame, ok } from '@binnacle/testing/peer-packets';
 import { randomChunks, seededRandom } from '@binnacle/testing/seeded-random';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { BareSession, classic, modern, Received } from './bare-session.js';
+import { classicResult, command, packets, query, result, row, rowsEnd, u32 } from './packet-texts.js';
 
 const running: BareSession[] = [];
 afterEach(() => {
@@ -18,19 +19,6 @@ async function session(client: Capabilities = modern, options: ConstructorParame
   return { bare, fromSession: new Received(bare.client), atServer: new Received(bare.server) };
 }
 
-const command = (code: number, ...rest: (Buffer | string)[]): Buffer => frame(Buffer.concat([Buffer.from([code]), ...rest.map((part) => Buffer.from(part as string))]), 0);
-const query = (text: string): Buffer => command(Command.query, text);
-const u32 = (value: number): Buffer => {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32LE(value);
-  return bytes;
-};
-const packets = (payloads: readonly Buffer[], first = 1): Buffer => Buffer.concat(payloads.map((payload, index) => framePayload(payload, first + index)));
-const rowsEnd = ok(2, { header: 0xfe });
-const row = Buffer.from('\x04some');
-const result = [Buffer.from([1]), column('a'), row, rowsEnd];
-const classicResult = [Buffer.from([1]), column('a'), eof(2), row, eof(2)];
-const prepared = (id: number, columns = 0, parameters = 0): Buffer => Buffer.concat([Buffer.from([0]), u32(id), Buffer.from([columns, 0, parameters, 0, 0, 0, 0])]);
 const pieces = (bytes: Buffer, seed: number): Buffer[] => randomChunks(bytes, seededRandom(seed), seed === 0 ? 1 : 11);
 
 /** In pieces that arrive one by one: without Nagle, and each behind a turn of the loop. */

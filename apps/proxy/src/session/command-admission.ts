@@ -8,7 +8,6 @@ import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import type { PacketScanner } from '@binnacle/mysql-wire/packet-scanner';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
-import type { ChangedUser } from '../connection/change-user.js';
 import { MysqlError } from '../connection/mysql-error.js';
 import { forgottenError } from '../migration/session-state.js';
 import type { FoundSession } from '../process/worker-protocol.js';
@@ -118,6 +117,8 @@ export class CommandAdmission {
       if (refusal !== undefined) return this.#refuse(refusal);
     }
     if (!namespace.limited || !isAnswered(command)) return Verdict.forward;
+    // One sent ahead would count as part of the one before it.
+    if (!session.responses.tracker.idle) return Verdict.wait;
     const turn = lease.begin(command, (session.responses.tracker.statusFlags & StatusFlag.inTransaction) > 0);
     if (turn === undefined) return Verdict.forward;
     if (!('done' in turn)) return this.#refuse(turn);
@@ -192,12 +193,13 @@ export class CommandAdmission {
     const { session, host } = this;
     if (!session.responses.tracker.idle) return Verdict.wait;
     this.#asking = true;
-    const changing = host.changeUser(session, Buffer.from(payload.subarray(start, end))).then((changed: ChangedUser | undefined) => {
+    const copy = Buffer.from(payload.subarray(start, end));
+    session.exclusively(async () => {
+      const changed = await host.changeUser(session, copy);
       this.#asking = false;
       this.#verdict = Verdict.drop;
       session.userChanged(changed);
     });
-    session.exclusively(changing);
     return Verdict.wait;
   }
 

@@ -95,7 +95,7 @@ export class Session implements MovableSession {
     const { rest, channel } = this.client;
     this.#attachClient();
     if (channel.closed) return this.close();
-    if (this.#tracked && !this.state.armed) this.exclusively(this.#host.arm(this));
+    if (this.#tracked && !this.state.armed) this.exclusively(() => this.#host.arm(this));
     else this.#endExclusive();
     if (rest.length > 0 && !this.#closing) this.#onClientBytes(Buffer.from(rest), 0, rest.length);
   }
@@ -164,9 +164,9 @@ export class Session implements MovableSession {
   }
 
   /** Forwarding stands still until then; a failure ends the session. */
-  exclusively(operation: Promise<unknown>): void {
+  exclusively(operation: () => Promise<unknown>): void {
     this.#beginExclusive();
-    operation.then(
+    operation().then(
       () => this.#endExclusive(),
       (error: Error) => {
         if (this.#closing) return;
@@ -215,7 +215,7 @@ export class Session implements MovableSession {
   #settle(): void {
     if (this.#closing || this.#exclusive) return;
     if (this.#atBoundary) {
-      if (this.#tracked && this.state.needsArming) return this.exclusively(this.#host.arm(this));
+      if (this.#tracked && this.state.needsArming) return this.exclusively(() => this.#host.arm(this));
       if (this.#holder?.when() === true) return this.#held(this.#holder);
       if (this.#clientEnded && !this.commands.stopped) return this.close();
     }
