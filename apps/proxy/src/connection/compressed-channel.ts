@@ -1,12 +1,14 @@
 import { CompressionDecoder, CompressionEncoder, type CompressionAlgorithm } from '@binnacle/mysql-wire/compression';
 import { headerBytes } from '@binnacle/mysql-wire/packet-header';
 import type { ByteChannel } from './byte-channel.js';
+import { HeaderWalk } from './header-walk.js';
 
 const ignore = (): void => {};
+const nothing = Buffer.alloc(0);
 
 /**
- * The compressed protocol over another channel, from behind the login on. Memory of its own is written, except for what is too small or too dense to be
- * compressed, so `writesPending` is true as long as anything waits.
+ * The compressed protocol over another channel, from behind the login on. Frames have sequence ids of their own: those of a command begin with 0, an
+ * answer's go on from the command's; and the packets in a server's frames are counted on from the frames before them, not from the packets.
  */
 export class CompressedChannel implements ByteChannel {
   onBytes: (chunk: Buffer, start: number, end: number) => boolean = () => false;
@@ -17,24 +19,20 @@ export class CompressedChannel implements ByteChannel {
   readonly #inner: ByteChannel;
   readonly #decoder: CompressionDecoder;
   readonly #encoder: CompressionEncoder;
-  /** Who we are on this connection: a client's commands begin with id 0, a server's answers go on from the command's. */
-  readonly #role: 'client' | 'server';
+  /** Only of who sends commands. */
+  readonly #commands: CommandFrames | undefined;
   #paused = true;
-  /** Decompressed and not taken yet, because of a pause in the middle of a chunk. */
+  /** Decompressed and not given yet, because of a pause in the middle of a chunk: at most what one chunk holds. */
   #waiting: Buffer[] = [];
   #ended = false;
   #error: Error | undefined;
 
-  /** Where we are in the packets written: what is left of one's payload, and the bytes of a header that is not complete. */
-  #payloadLeft = 0;
-  #header = Buffer.alloc(0);
-  #lastId = -1;
-
+  /** @param role who we are on this connection: a backend's client, or a client's server */
   constructor(inner: ByteChannel, algorithm: CompressionAlgorithm, role: 'client' | 'server') {
     this.#inner = inner;
     this.#decoder = new CompressionDecoder(algorithm);
     this.#encoder = new CompressionEncoder(algorithm);
-    this.#role = role;
+    this.#commands = role === 'client' ? new CommandFrames(this.#encoder) : undefined;
     inner.onBytes = (chunk, start, end) => this.#received(chunk.subarray(start, end));
     inner.onDrain = () => this.onDrain();
     inner.onEnd = () => this.#innerEnded();
@@ -54,14 +52,18 @@ export class CompressedChannel implements ByteChannel {
     let taken = false;
     for (let i = 0; i < plain.length; i++) {
       if (this.#paused) {
-        // The rest may be views of the chunk.
+        // What waits may be views of the chunk.
         this.#waiting = plain.slice(i);
         return true;
       }
-      const piece = plain[i]!;
-      if (this.onBytes(piece, 0, piece.length)) taken = true;
+      if (this.#give(plain[i]!)) taken = true;
     }
     return taken;
+  }
+
+  #give(piece: Buffer): boolean {
+    this.#commands?.renumber(piece);
+    return this.onBytes(piece, 0, piece.length);
   }
 
   #innerEnded(): void {
@@ -90,51 +92,18 @@ export class CompressedChannel implements ByteChannel {
         if (this.#ended) this.onEnd();
         return;
       }
-      this.onBytes(piece, 0, piece.length);
+      this.#give(piece);
     }
   }
 
   write(chunk: Buffer): boolean {
-    let fits = !this.full;
-    for (const part of this.#framed(chunk)) fits = this.#inner.write(part);
-    return fits;
+    for (const part of this.#commands?.encode(chunk) ?? this.#encoder.encode(chunk)) this.#inner.write(part);
+    return !this.#inner.full;
   }
 
   end(last?: Buffer): void {
     if (last !== undefined) this.write(last);
     this.#inner.end();
-  }
-
-  /** A client's frames begin again with id 0 where a command begins. */
-  #framed(chunk: Buffer): Buffer[] {
-    if (this.#role === 'server') return this.#encoder.encode(chunk);
-    const bytes = this.#header.length === 0 ? chunk : Buffer.concat([this.#header, chunk]);
-    this.#header = Buffer.alloc(0);
-    const frames: Buffer[] = [];
-    let begin = 0;
-    for (let at = this.#payloadLeft; ; ) {
-      if (at > bytes.length) {
-        this.#payloadLeft = at - bytes.length;
-        break;
-      }
-      this.#payloadLeft = 0;
-      if (bytes.length - at < headerBytes) {
-        this.#header = Buffer.from(bytes.subarray(at));
-        frames.push(...this.#encoder.encode(bytes.subarray(begin, at)));
-        return frames;
-      }
-      const id = bytes[at + 3]!;
-      // Behind 255 a file of LOAD DATA LOCAL goes on with 0.
-      if (id === 0 && this.#lastId !== 0xff) {
-        frames.push(...this.#encoder.encode(bytes.subarray(begin, at)));
-        begin = at;
-        this.#encoder.sequenceId = 0;
-      }
-      this.#lastId = id;
-      at += headerBytes + bytes.readUIntLE(at, 3);
-    }
-    frames.push(...this.#encoder.encode(bytes.subarray(begin)));
-    return frames;
   }
 
   get writesPending(): boolean {
@@ -175,5 +144,46 @@ export class CompressedChannel implements ByteChannel {
 
   get secure(): boolean {
     return this.#inner.secure;
+  }
+}
+
+/** The frames of commands, which begin where a command does, and the packets of their answers, which are to be numbered as if there were no frames. */
+class CommandFrames {
+  readonly #written = new HeaderWalk();
+  readonly #read = new HeaderWalk();
+  /** Bytes of a header that is not complete: whether a command begins there is not known yet. */
+  #held: Buffer = nothing;
+  /** Of the packet written last. */
+  #lastId = -1;
+  /** What is to be added to the ids of the answer. */
+  #shift = 0;
+
+  constructor(private readonly encoder: CompressionEncoder) {}
+
+  encode(chunk: Buffer): Buffer[] {
+    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk]);
+    this.#held = nothing;
+    const frames: Buffer[] = [];
+    let begin = 0;
+    for (let at = this.#written.next(bytes, 0); at !== -1; at = this.#written.next(bytes, at + 1)) {
+      const id = bytes[at]!;
+      // Behind 255 a file of LOAD DATA LOCAL goes on with 0.
+      if (id === 0 && this.#lastId !== 0xff) {
+        frames.push(...this.encoder.encode(bytes.subarray(begin, at + 1 - headerBytes)));
+        begin = at + 1 - headerBytes;
+        this.encoder.sequenceId = 0;
+      }
+      this.#lastId = id;
+    }
+    const end = bytes.length - this.#written.headerPending;
+    this.#written.rewind();
+    frames.push(...this.encoder.encode(bytes.subarray(begin, end)));
+    this.#held = end === bytes.length ? nothing : Buffer.from(bytes.subarray(end));
+    this.#shift = (this.#lastId + 1 - this.encoder.sequenceId) & 0xff;
+    return frames;
+  }
+
+  renumber(piece: Buffer): void {
+    for (let at = this.#read.next(piece, 0); at !== -1; at = this.#read.next(piece, at + 1)) piece[at] = (piece[at]! + this.#shift) & 0xff;
   }
 }
