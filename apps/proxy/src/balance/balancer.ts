@@ -5,8 +5,8 @@ import { isUsable, memoryRisk, Scoring, type Factor } from './scores.js';
 
 /** For so long an order counts as not yet seen in the workers' counts. */
 const settleMs = 300;
-/** A backend that has to be left is empty after 5 s, the settings not saying otherwise; the last orders wait until the ones before have settled. */
-const leaveSeconds = 5 - (2 * settleMs) / 1_000;
+/** A backend that has to be left is empty after 5 s, the settings not saying otherwise: half a second is for the moves themselves. */
+const leaveSeconds = 4.5;
 /** As long a difference in sessions takes to become small; slower and slower, since the difference does. */
 const sessionsSeconds = 120;
 const memorySeconds = 60;
@@ -21,8 +21,12 @@ interface Place {
   readonly backend: Backend;
   /** Of all roles, those on their way here included and those on their way out not. */
   sessions: number;
-  /** Of one role, that can be ordered away now. */
+  /** Of one role, those that rest included and those on their way out not. */
+  readonly staying: number;
+  /** Of these, that can be ordered away now; an order that comes after them is obeyed by nobody, and does no harm. */
   readonly movable: number;
+  /** Of these, surely not ordered away by an earlier step. */
+  readonly settled: number;
   /** Ordered away by earlier steps, and perhaps not in the counts yet. */
   readonly unsettledOut: number;
   unsettledIn: number;
@@ -83,9 +87,13 @@ export class Balancer {
       unsettledOut += order.count;
       if (order.role === role) unsettledOfRole += order.count;
     }
-    let movable = 0;
-    for (const count of ofRole) if (count.backend === backend.id) movable += count.sessions - count.leaving - count.resting;
-    return { backend, sessions: totals.get(backend.id) ?? 0, movable: Math.max(0, movable - unsettledOfRole), unsettledOut, unsettledIn };
+    let [staying, movable] = [0, 0];
+    for (const { backend: id, sessions, leaving, resting } of ofRole) {
+      if (id !== backend.id) continue;
+      staying += sessions - leaving;
+      movable += sessions - leaving - resting;
+    }
+    return { backend, sessions: totals.get(backend.id) ?? 0, staying, movable, settled: Math.max(0, movable - unsettledOfRole), unsettledOut, unsettledIn };
   }
 
   /** How many sessions are due at this speed. Where one has to leave, the first goes at once; else a difference that comes and goes moves nothing. */
@@ -124,12 +132,12 @@ class PoolStep {
     const orders = new Map<string, MoveOrder>();
     for (const from of this.#places) {
       const reason = reasonToLeave(from.backend, this.#role);
-      const targets = reason === undefined || from.movable === 0 ? [] : this.#targets(from.backend, true);
+      const targets = reason === undefined || from.staying === 0 ? [] : this.#targets(from.backend, true);
       if (reason === undefined || targets.length === 0) continue;
       const speed = this.#settings.statusPerSecond;
       // As it was when it began: a share of what is left would never come to an end.
       const key = `leave ${this.#role} ${clustersOf(from.backend)} ${from.backend.id}`;
-      const { due, spend } = this.#take(key, (before) => speed || Math.max(before, from.movable / leaveSeconds));
+      const { due, spend } = this.#take(key, (before) => speed || Math.max(before, from.staying / leaveSeconds));
       const count = Math.min(due, from.movable);
       for (let i = 0; i < count; i++) {
         const to = this.#idlest(targets)!;
@@ -152,7 +160,7 @@ class PoolStep {
       const perSecond = difference === 0 ? 0 : this.#perSecond(factor, from, to);
       if (perSecond <= 0) continue;
       const { due, spend } = this.#take(`${factor} ${this.#role} ${clustersOf(from.backend)} ${from.backend.group}`, () => perSecond);
-      const count = Math.min(due, from.movable, factor === 'conn' ? this.#excess(from, to) : due);
+      const count = Math.min(due, from.settled, factor === 'conn' ? this.#excess(from, to) : due);
       if (count <= 0) return [];
       spend(count);
       const orders = new Map<string, MoveOrder>();
@@ -212,7 +220,7 @@ class PoolStep {
   #busiest(): Place | undefined {
     let busiest: Place | undefined;
     for (const place of this.#places) {
-      if (place.movable === 0 || reasonToLeave(place.backend, this.#role) !== undefined) continue;
+      if (place.settled === 0 || reasonToLeave(place.backend, this.#role) !== undefined) continue;
       if (busiest === undefined || this.#score(place) > this.#score(busiest)) busiest = place;
     }
     return busiest;
