@@ -1,6 +1,7 @@
 import type { LoggedInClient } from '../connection/client-connection.js';
 import type { BackendConnection } from '../connection/backend-connection.js';
 import type { Credential } from '../connection/credentials.js';
+import type { StatementIds } from '../session/statement-ids.js';
 import type { SessionState } from './session-state.js';
 
 /** What a migration needs of `Session`. */
@@ -20,5 +21,6 @@ export interface MovableSession {
    */
   hold(timeoutMs: number, when: () => boolean): Promise<void>;
   resume(): void;
+  readonly statementIds: Pick<StatementIds, 'backendId'>;
   swap(next: BackendConnection, statements: Map<number, number>): void;
 }

@@ -16,6 +16,7 @@ export interface PreparedStatement {
   /** The text as it was sent: in the character set of the time. */
   readonly within: PreparedWithin;
   readonly parameterCount: number;
+  readonly columnCount: number | undefined;
   /** As the last execution that named them: two bytes each. Undefined: none has, or there are no parameters. */
   types: Buffer | undefined;
   typesUnknown: boolean;
@@ -55,12 +56,12 @@ export class PreparedStatements {
     return clientId === lastPrepared ? this.#last : this.#byId.get(clientId);
   }
 
-  add(clientId: number, statement: ExaminedStatement, parameterCount: number, within: PreparedWithin): void {
+  add(clientId: number, statement: ExaminedStatement, parameterCount: number, columnCount: number | undefined, within: PreparedWithin): void {
     this.close(clientId);
     this.#characters += statement.text.length;
     if (this.#byId.size >= statementsMax || this.#characters > textCharactersMax) this.overflowed = true;
     if (this.overflowed) return;
-    this.#last = { clientId, statement, within, parameterCount, types: undefined, typesUnknown: false, cursor: false, longData: false };
+    this.#last = { clientId, statement, within, parameterCount, columnCount, types: undefined, typesUnknown: false, cursor: false, longData: false };
     this.#byId.set(clientId, this.#last);
   }
 

@@ -67,7 +67,7 @@ interface Waiting {
  *
  *     capture(SessionState.commandBytesMax(command));      // at CommandEvent.begin
  *     state.onCommand(command, payload, start, end, cut);  // at CommandEvent.end, before the command is forwarded; payload[start] is its code
- *     state.onPrepared(clientId, parameterCount);          // at ResponseEvent.prepared: the id that the client is told
+ *     state.onPrepared(clientId, parameterCount, columnCount);  // at ResponseEvent.prepared: the id that the client is told
  *     state.onOk(ok) | state.onUnreadOk();                 // whenever tracker.sessionChanged: the decoded packet, or that it was cut
  *     state.onResult(errorCode, statusFlags, warnings, tracker.affectedRows);  // at ResponseEvent.complete, after onOk
  *
@@ -82,8 +82,10 @@ export class SessionState {
   readonly prepared = new PreparedStatements();
   readonly held = new HeldNames();
   needsArming = false;
-  /** Trackers are armed: set by `armTrackers`, which also gives `onOk` what the session begins with. */
+  /** The server reports changes. */
   armed = false;
+  /** Names of system variables that were reported as changed since the trackers are armed. */
+  readonly setByClient = new Set<string>();
   forgets = false;
   /** Statements were sent that may have run triggers, views or defaults. */
   usedTables = false;
@@ -226,11 +228,11 @@ export class SessionState {
     this.#waiting.push({ at: this.#sent, command, statement, prepared, argument });
   }
 
-  onPrepared(clientStatementId: number, parameterCount: number): void {
+  onPrepared(clientStatementId: number, parameterCount: number, columnCount?: number): void {
     const waiting = this.#waiting[0];
     if (waiting?.at !== this.#answered + 1 || waiting.command !== Command.stmtPrepare) return;
     if (waiting.statement === undefined) this.prepared.overflowed = true;
-    else this.prepared.add(clientStatementId, waiting.statement, parameterCount, this.#preparedWithin());
+    else this.prepared.add(clientStatementId, waiting.statement, parameterCount, columnCount, this.#preparedWithin());
   }
 
   #preparedWithin(): PreparedWithin {
@@ -260,7 +262,17 @@ export class SessionState {
     }
   }
 
+  /** `armTrackers` has run: what it set is not of the client's making, and no command reported it. */
+  onArmed(): void {
+    this.armed = true;
+    this.setByClient.clear();
+    this.#changed = false;
+    this.#otherwiseReported = false;
+    this.#within = undefined;
+  }
+
   #variable(name: string, value: string): void {
+    if (name !== 'last_gtid') this.setByClient.add(name);
     if (name === 'sql_mode') {
       this.sqlMode = value;
       this.#mode = lexerMode(value);
@@ -364,6 +376,7 @@ export class SessionState {
     this.usedTables = false;
     this.multiStatements = undefined;
     this.armed = false;
+    this.setByClient.clear();
     this.needsArming = true;
   }
 
@@ -381,6 +394,15 @@ export class SessionState {
   statusIs(statusFlags: number): void {
     this.statusFlags = statusFlags;
     this.statusDoubtful = false;
+  }
+
+  /** All of it is on another backend now. @param forgets see there */
+  onMoved(statusFlags: number, forgets: boolean): void {
+    this.statusIs(statusFlags);
+    this.forgets = forgets;
+    this.usedTables = false;
+    this.held.clear();
+    this.#leaves = false;
   }
 
   /** Cheap enough for every command boundary: no transaction, cursor, lock or other known obstacle. For `Session.hold`. */

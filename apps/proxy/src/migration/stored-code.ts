@@ -1,0 +1,80 @@
+import type { BackendConnection } from '../connection/backend-connection.js';
+import { MysqlError } from '../connection/mysql-error.js';
+
+/** What triggers, views and column defaults of a server may do to the sessions that use its tables, without any statement saying so. */
+export type StoredCode =
+  /** All of it was seen, and none of it leaves anything in a session that cannot be carried over. */
+  | { readonly kind: 'harmless' }
+  /** `name` of one that may: it calls GET_LOCK, draws from a sequence, or calls a function that does. */
+  | { readonly kind: 'risky'; readonly name: string }
+  /** The account may not see all of it. */
+  | { readonly kind: 'unknown'; readonly missing: string };
+
+/** MariaDB's user variables are read from the server, wherever they come from; MySQL's too, where that is allowed at all. */
+const risky = '(get_lock|nextval|next[[:space:]]+value|session_track)';
+
+/**
+ * Functions whose body the account may not read have NULL there; the other views leave rows away of which the account has no right to know. So its rights are looked at first. The schemas of
+ * the server itself are left out: applications do not write there.
+ */
+const own = "NOT IN ('information_schema','performance_schema','mysql','sys')";
+const findings = (kind: BackendConnection['kind']): string =>
+  [
+    `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${risky}'`,
+    `SELECT CONCAT('view ', TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own} AND VIEW_DEFINITION REGEXP '${risky}'`,
+    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${risky}'`,
+    ...(kind === 'mariadb'
+      ? [`SELECT CONCAT('column ', TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA ${own} AND COLUMN_DEFAULT REGEXP '${risky}'`]
+      : []),
+  ].join(' UNION ALL ') + ' LIMIT 1';
+
+/** A routine without a body here has one that is hidden. */
+const hiddenRoutine = `SELECT CONCAT(ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION IS NULL LIMIT 1`;
+
+/**
+ * Schemas on which the account has some right, in whole or in part, but not both that it takes to see triggers and views. Rights on single tables count for a schema without them.
+ */
+const uncoveredSchema = `SELECT s.TABLE_SCHEMA FROM (
+  SELECT TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES UNION SELECT TABLE_SCHEMA FROM information_schema.TABLE_PRIVILEGES
+  UNION SELECT TABLE_SCHEMA FROM information_schema.COLUMN_PRIVILEGES
+  UNION SELECT '%' FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN ('SELECT','INSERT','UPDATE','DELETE')) AS s
+  WHERE (SELECT COUNT(DISTINCT p.PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES AS p WHERE p.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW')) < 2
+  AND (SELECT COUNT(DISTINCT q.PRIVILEGE_TYPE) FROM information_schema.SCHEMA_PRIVILEGES AS q WHERE q.TABLE_SCHEMA = s.TABLE_SCHEMA AND q.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW')) < 2 LIMIT 1`;
+
+/** Looks with the eyes of this account, and says whether these see everything that the account may use. Rejects with `ConnectionLost`. */
+export async function surveyStoredCode(connection: BackendConnection, timeoutMs: number): Promise<StoredCode> {
+  const first = async (sql: string): Promise<string | undefined> => (await connection.query(sql, timeoutMs)).rows[0]?.[0]?.toString();
+  try {
+    const schema = await first(uncoveredSchema);
+    if (schema !== undefined) return { kind: 'unknown', missing: `the account has not the rights TRIGGER and SHOW VIEW on ${schema === '%' ? '*.*' : schema}` };
+    const name = await first(findings(connection.kind));
+    if (name !== undefined) return { kind: 'risky', name };
+    const hidden = await first(hiddenRoutine);
+    return hidden === undefined ? { kind: 'harmless' } : { kind: 'unknown', missing: `the account may not read the body of ${hidden}` };
+  } catch (error) {
+    if (!(error instanceof MysqlError)) throw error;
+    return { kind: 'unknown', missing: error.message };
+  }
+}
+
+const keptMs = 60_000;
+const keptMax = 1_000;
+
+/** Surveys of the last minute by backend and account: sessions come in hundreds from one account. */
+export class StoredCodeSurveys {
+  readonly #kept = new Map<string, { readonly atMs: number; readonly code: Promise<StoredCode> }>();
+
+  constructor(private readonly nowMs: () => number) {}
+
+  /** @param account whose rights they are */
+  of(connection: BackendConnection, account: string, timeoutMs: number): Promise<StoredCode> {
+    const key = `${connection.backend.group} ${account}`;
+    const kept = this.#kept.get(key);
+    if (kept !== undefined && this.nowMs() - kept.atMs < keptMs) return kept.code;
+    if (this.#kept.size >= keptMax) this.#kept.clear();
+    const code = surveyStoredCode(connection, timeoutMs);
+    code.catch(() => this.#kept.delete(key));
+    this.#kept.set(key, { atMs: this.nowMs(), code });
+    return code;
+  }
+}
