@@ -37,7 +37,7 @@ test('every kind of session change is read, those of both servers', () => {
     ],
   });
   expect(rawSessionChanges(packet)).toEqual(changes);
-  expect(decodeOkHead(packet.subarray(0, 30), tracking).info).toEqual(Buffer.from('Rows'));
+  expect(decodeOkHead(packet.subarray(0, 30)).info).toEqual(Buffer.from('Rows'));
 });
 
 test('status and warnings are read from OK and EOF alike', () => {
@@ -47,8 +47,12 @@ test('status and warnings are read from OK and EOF alike', () => {
   for (let length = 0; length < ok.length; length++) expect(statusAndWarnings(ok, 0, length)).toBeNaN();
 });
 
-test('the info of a client without SESSION_TRACK is the rest of the packet', () => {
-  expect(decodeOk(encodeOk({ info: Buffer.from('Records: 3') }, 0), 0).info).toEqual(Buffer.from('Records: 3'));
+test('the info has its length before it, with SESSION_TRACK or without', () => {
+  for (const capabilities of [0, tracking]) {
+    const packet = encodeOk({ info: Buffer.from('Records: 3') }, capabilities);
+    expect(packet.toString('latin1')).toMatch(/\nRecords: 3$/);
+    expect(decodeOk(packet, capabilities).info).toEqual(Buffer.from('Records: 3'));
+  }
 });
 
 test('errors come out as they went in, with and without their state', () => {

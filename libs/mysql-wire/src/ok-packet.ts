@@ -26,22 +26,21 @@ export interface OkPacket {
 }
 
 /** What comes before the changes: all that can be read of a packet that was cut. Leaves the reader behind the info. */
-function readHead(reader: PacketReader, capabilities: number): Omit<OkPacket, 'changes'> {
+function readHead(reader: PacketReader): Omit<OkPacket, 'changes'> {
   const header = reader.u8('header');
   if (header !== okHeader && header !== eofHeader) reader.fail('an OK header');
   const affectedRows = reader.lenenc('affected rows');
   const lastInsertId = reader.lenenc('last insert id');
   const statusFlags = reader.u16('status flags');
   const warnings = reader.u16('warnings');
-  const info = has(capabilities, Capability.sessionTrack) && reader.left > 0 ? reader.lenencBytes('info') : Buffer.alloc(0);
+  // MySQL's manual says that without SESSION_TRACK the rest of the packet is the info; every server and client puts its length before it.
+  const info = reader.left > 0 ? reader.lenencBytes('info') : Buffer.alloc(0);
   return { header: header as OkPacket['header'], affectedRows, lastInsertId, statusFlags, warnings, info };
 }
 
 /** As `decodeOk`, without looking at the changes, so that the payload may end within them. */
-export function decodeOkHead(payload: Buffer, capabilities: number, start = 0, end = payload.length): Omit<OkPacket, 'changes'> {
-  const reader = new PacketReader(payload, 'OK packet', start, end);
-  const head = readHead(reader, capabilities);
-  return has(capabilities, Capability.sessionTrack) ? head : { ...head, info: reader.rest() };
+export function decodeOkHead(payload: Buffer, start = 0, end = payload.length): Omit<OkPacket, 'changes'> {
+  return readHead(new PacketReader(payload, 'OK packet', start, end));
 }
 
 /**
@@ -50,9 +49,8 @@ export function decodeOkHead(payload: Buffer, capabilities: number, start = 0, e
  */
 export function decodeOk(payload: Buffer, capabilities: number, start = 0, end = payload.length): OkPacket {
   const reader = new PacketReader(payload, 'OK packet', start, end);
-  const head = readHead(reader, capabilities);
-  if (!has(capabilities, Capability.sessionTrack)) return { ...head, info: reader.rest(), changes: [] };
-  const tracked = (head.statusFlags & StatusFlag.sessionStateChanged) !== 0 && reader.left > 0;
+  const head = readHead(reader);
+  const tracked = has(capabilities, Capability.sessionTrack) && (head.statusFlags & StatusFlag.sessionStateChanged) !== 0 && reader.left > 0;
   return { ...head, changes: tracked ? decodeSessionChanges(reader.lenencBytes('session changes')) : [] };
 }
 
@@ -70,7 +68,6 @@ export function encodeOk(ok: Partial<Omit<OkPacket, 'changes'>>, capabilities: n
     .u16(tracked ? flags | StatusFlag.sessionStateChanged : flags)
     .u16(ok.warnings ?? 0);
   const info = ok.info ?? Buffer.alloc(0);
-  if (!has(capabilities, Capability.sessionTrack)) return writer.bytes(info).finish();
   if (tracked) return writer.lenencBytes(info).lenencBytes(rawChanges).finish();
   return info.length > 0 ? writer.lenencBytes(info).finish() : writer.finish();
 }
@@ -78,7 +75,7 @@ export function encodeOk(ok: Partial<Omit<OkPacket, 'changes'>>, capabilities: n
 /** The changes of an OK packet of a connection with SESSION_TRACK as the server wrote them, without their length; undefined if there are none. */
 export function rawSessionChanges(payload: Buffer, start = 0, end = payload.length): Buffer | undefined {
   const reader = new PacketReader(payload, 'OK packet', start, end);
-  const { statusFlags } = readHead(reader, Capability.sessionTrack);
+  const { statusFlags } = readHead(reader);
   return (statusFlags & StatusFlag.sessionStateChanged) === 0 || reader.left === 0 ? undefined : reader.lenencBytes('session changes');
 }
 

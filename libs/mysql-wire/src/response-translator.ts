@@ -208,7 +208,7 @@ export class ResponseTranslator {
     if (this.#dropsEof && command === Command.stmtPrepare) return;
     if (firstByte === eofHeader && !has(this.#client, Capability.deprecateEof)) return this.#insert(encodeEof(statusFlags, warnings), sequenceId);
     if (firstByte === eofHeader && this.#dropsEof) return this.#insert(encodeOk({ header: eofHeader, statusFlags, warnings }, this.#client), sequenceId);
-    const head = decodeOkHead(payload, this.#backend, payloadStart, payloadEnd);
+    const head = decodeOkHead(payload, payloadStart, payloadEnd);
     const changes = has(this.#backend, Capability.sessionTrack) && !payloadCut ? rawSessionChanges(payload, payloadStart, payloadEnd) : undefined;
     this.#insert(encodeOk(head, this.#client, changes), sequenceId);
   }

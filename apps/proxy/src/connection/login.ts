@@ -138,5 +138,5 @@ function told(cause: Error): ErrPacket {
 
 /** A server's OK in the words of a client with these capabilities. */
 export function okFor(ok: Buffer, capabilities: number): Buffer {
-  return encodeOk(decodeOkHead(ok, Capability.sessionTrack), capabilities, rawSessionChanges(ok));
+  return encodeOk(decodeOkHead(ok), capabilities, rawSessionChanges(ok));
 }
