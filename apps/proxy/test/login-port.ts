@@ -37,6 +37,7 @@ export class LoginPort implements SessionHost {
   readonly credentials: Credentials;
   #greeting: BackendGreeting | undefined;
   readonly #server: Server;
+  readonly #channels = new Set<PlainChannel>();
   readonly #backend: Backend;
 
   constructor(
@@ -44,9 +45,11 @@ export class LoginPort implements SessionHost {
     private readonly options: LoginPortOptions = {},
   ) {
     this.#backend = backendAt(backendPort);
-    this.credentials = options.credentials ?? new Credentials();
+    this.credentials = options.credentials ?? new Credentials({ users: new Map(), keep: false });
     this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket) => {
-      this.#open(PlainChannel.accepted(socket)).catch((error: Error) => this.errors.push(error));
+      const channel = PlainChannel.accepted(socket);
+      this.#channels.add(channel);
+      this.#open(channel).catch((error: Error) => this.errors.push(error));
     });
   }
 
@@ -66,7 +69,7 @@ export class LoginPort implements SessionHost {
   }
 
   async close(): Promise<void> {
-    for (const session of this.sessions) session.close();
+    for (const channel of this.#channels) channel.destroy();
     await new Promise<void>((resolve) => this.#server.close(() => resolve()));
   }
 

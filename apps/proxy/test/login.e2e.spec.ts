@@ -103,7 +103,7 @@ describe.each([
     const port = await open(options());
     const ssl = clientTls ? { ssl: { ca: await readFile(caFile, 'utf8') } } : {};
     for (const [user, password] of [['app', 'pässword'], ['ed', 'edpass']]) {
-      const connection = await mariadb.createConnection({ host: '127.0.0.1', port: port.port, user: user!, password: password!, ...ssl });
+      const connection = await mariadb.createConnection({ host: '127.0.0.1', port: port.port, user: user!, password: password!, connectTimeout: 20_000, ...ssl });
       expect(await connection.query('SELECT SESSION_USER() LIKE ? AS me', [`${user}@%`])).toEqual([{ me: 1 }]);
       await connection.end();
     }
@@ -143,10 +143,8 @@ test('a user without a password comes in, and can be logged in again', async () 
   await connection.end();
 });
 
-async function usersFile(text: string): Promise<Credentials> {
-  const credentials = new Credentials();
-  credentials.setUsers(parseUsersFile(text));
-  return Promise.resolve(credentials);
+function usersFile(text: string): Credentials {
+  return new Credentials({ users: parseUsersFile(text), keep: false });
 }
 
 test('what the users file has logs a session in again: a password, or the hash and what the client sent', async () => {
@@ -154,7 +152,7 @@ test('what the users file has logs a session in again: a password, or the hash a
   const account = { user: 'app', database: '', collation: 45, attributes: [], capabilities: { capabilities: 0, mariadbCapabilities: 0 }, tls: { mode: 'off', verify: false } } as const;
   const expected = [{ kind: 'password', password: 'pässword' }, { kind: 'native', stage1: nativeStage1('pässword') }];
   for (const [index, secret] of ['pässword', hash.trim()].entries()) {
-    const port = await open({ credentials: await usersFile(`[users]\napp = "${secret}"`) });
+    const port = await open({ credentials: usersFile(`[users]\napp = "${secret}"`) });
     const connection = await mysql2(port);
     expect(port.credential).toEqual(expected[index]);
     await connection.end();
@@ -167,18 +165,18 @@ test('what the users file has logs a session in again: a password, or the hash a
 });
 
 test('a file that is out of date, or an account of another plugin, is no hindrance', async () => {
-  const stale = await open({ credentials: await usersFile('[users]\napp = "old"') });
+  const stale = await open({ credentials: usersFile('[users]\napp = "old"') });
   await (await mysql2(stale)).end();
   expect(stale.credential).toBeUndefined();
   await expect(mysql2(stale, { password: 'old' })).rejects.toMatchObject({ errno: 1045 });
 
-  const ed = await open({ credentials: await usersFile('[users]\ned = "edpass"') });
+  const ed = await open({ credentials: usersFile('[users]\ned = "edpass"') });
   expect(await cli(ed, '--user=ed', '--password=edpass', '-e', 'SELECT CURRENT_USER()')).toBe('ed@%\n');
   expect(ed.credential).toBeUndefined();
 });
 
 test('a change of the user, to another one and to a wrong one', async () => {
-  const port = await open({ credentials: await usersFile('[users]\napp = "pässword"') });
+  const port = await open({ credentials: usersFile('[users]\napp = "pässword"') });
   const connection = await mysql2(port, { user: 'empty', password: '' });
   await connection.changeUser({ user: 'app', password: 'pässword', database: 'mysql' });
   expect(await one(connection, "SELECT CONCAT(CURRENT_USER(), ' ', DATABASE())")).toBe('app@% mysql');

@@ -24,8 +24,8 @@ export interface ChangedUser {
 const packetBytesMax = 131_072;
 
 /**
- * COM_CHANGE_USER, `payload` with its code, at a command boundary of both sides. Takes the callbacks of both channels one tick later, and leaves both channels
- * to nobody, paused, when it is done. The client has its answer then, OK or ERR.
+ * COM_CHANGE_USER, `payload` with its code, at a command boundary of both sides. Takes the callbacks of both channels, and leaves both channels to
+ * nobody, paused, when it is done. The client has its answer then, OK or ERR.
  * Resolves with undefined where that is an ERR; rejects when one side is gone or broken, or at the deadline.
  */
 export async function changeUser(
@@ -34,8 +34,6 @@ export async function changeUser(
   payload: Buffer,
   { credentials, timeoutMs }: { readonly credentials: Credentials; readonly timeoutMs: number },
 ): Promise<ChangedUser | undefined> {
-  // Whoever has the channels now needs this moment to let them go.
-  await Promise.resolve();
   const asking = new PacketPort(client.channel, 'the client', packetBytesMax);
   const deciding = new PacketPort(backend.channel, backend.backend.id, packetBytesMax);
   const deadline = new Deadline(timeoutMs, () => new ConnectionLost(`no change of the user within ${timeoutMs} ms`));

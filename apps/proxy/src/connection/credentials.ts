@@ -36,41 +36,45 @@ export function isEmptyReply(plugin: string, reply: Buffer): boolean {
   return reply.length === 0 || (plugin === cachingSha2Password && reply.length === 1 && reply[0] === 0);
 }
 
+/** Asked anew each time: both change while sessions come. */
+export interface CredentialSources {
+  readonly users: ReadonlyMap<string, UserSecret>;
+  /** Whether to keep what logins show: `proxy.keep-credentials`. */
+  readonly keep: boolean;
+}
+
 /** The users file, and what logins have shown. */
 export class Credentials {
-  /** Whether to keep what logins show: `proxy.keep-credentials`. */
-  #keep = false;
-  #users: ReadonlyMap<string, UserSecret> = new Map();
+  readonly #sources: CredentialSources;
   readonly #learned = new Map<string, string>();
 
-  /** Of the users file; replaces those of before. */
-  setUsers(users: ReadonlyMap<string, UserSecret>): void {
-    this.#users = users;
+  constructor(sources: CredentialSources) {
+    this.#sources = sources;
   }
 
-  /** Turned off, what was kept so far is forgotten; sessions keep theirs. */
-  setKeep(keep: boolean): void {
-    this.#keep = keep;
-    if (!keep) this.#learned.clear();
+  /** Once it is turned off, what was kept so far is forgotten; sessions keep theirs. */
+  #learnedOf(user: string): string | undefined {
+    if (!this.#sources.keep) this.#learned.clear();
+    return this.#learned.get(user);
   }
 
   /** What the reply proves that the client knows: that logs it in elsewhere. Undefined if nothing here has to do with the reply, or the reply is wrong. */
   provenBy(user: string, plugin: string, scramble: Buffer, reply: Buffer): Credential | undefined {
-    const secret = this.#users.get(user);
+    const secret = this.#sources.users.get(user);
     if (secret?.kind === 'hash' && plugin === nativePassword) {
       const stage1 = verifyNative(reply, scramble, secret.hash);
       if (stage1 !== undefined) return { kind: 'native', stage1 };
     }
     if (secret?.kind === 'password' && proves(secret.password, plugin, scramble, reply)) return secret;
-    const learned = this.#learned.get(user);
+    const learned = this.#learnedOf(user);
     return learned !== undefined && proves(learned, plugin, scramble, reply) ? { kind: 'password', password: learned } : undefined;
   }
 
   /** A backend has accepted this password, which the client told in full. */
   shown(user: string, password: string): Credential | undefined {
-    const secret = this.#users.get(user);
+    const secret = this.#sources.users.get(user);
     if (secret?.kind === 'password' && secret.password === password) return secret;
-    if (!this.#keep) return undefined;
+    if (!this.#sources.keep) return undefined;
     this.#learned.delete(user);
     this.#learned.set(user, password);
     if (this.#learned.size > learnedUsersMax) this.#learned.delete(this.#learned.keys().next().value!);

@@ -1,5 +1,9 @@
-import { parse, TomlError } from 'smol-toml';
+import { readFileSync, statSync } from 'node:fs';
+import type { Clock } from '@binnacle/cluster-state/clock';
 import { parseNativeHash } from '@binnacle/mysql-wire/auth/native-password';
+import { ConfigError } from '@binnacle/node-kit/config-error';
+import type { Logger } from 'pino';
+import { parse, TomlError } from 'smol-toml';
 
 /** A password, or the hash of one as `mysql_native_password` servers store it: SHA1(SHA1(password)). */
 export type UserSecret = { readonly kind: 'password'; readonly password: string } | { readonly kind: 'hash'; readonly hash: Buffer };
@@ -52,4 +56,51 @@ function secretOf(user: string, value: unknown): UserSecret {
     throw new UsersFileError(`user "${user}" in the users file: behind the * of a hash there are 40 hexadecimal digits; a password that begins so is { password = "..." }`);
   }
   return { kind: 'hash', hash };
+}
+
+/** What has changed counts this long after, at the latest. */
+const lookAgainMs = 10_000;
+
+/** The users file, current without a restart: it is looked at again when asked for. One that cannot be read leaves the last good one in effect. */
+export class UsersFile {
+  #lookedAtMs = -Infinity;
+  #stamp = '';
+  #users: ReadonlyMap<string, UserSecret> = new Map();
+
+  /** @param file empty: there is none */
+  constructor(
+    private readonly file: string,
+    private readonly clock: Clock,
+    private readonly log: Logger,
+  ) {}
+
+  /** Throws `ConfigError` on a file that cannot be used. */
+  check(): void {
+    try {
+      this.#load();
+    } catch (error) {
+      throw new ConfigError([`proxy.users-file ${this.file} cannot be used: ${(error as Error).message}`]);
+    }
+  }
+
+  get users(): ReadonlyMap<string, UserSecret> {
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs - this.#lookedAtMs < lookAgainMs) return this.#users;
+    this.#lookedAtMs = nowMs;
+    try {
+      this.#load();
+    } catch (error) {
+      this.log.error({ err: error }, 'proxy.users-file cannot be used: the last good one stays in effect');
+    }
+    return this.#users;
+  }
+
+  #load(): void {
+    if (this.file === '') return;
+    const { mtimeMs, size, ino } = statSync(this.file);
+    const stamp = `${mtimeMs} ${size} ${ino}`;
+    if (stamp === this.#stamp) return;
+    this.#users = parseUsersFile(readFileSync(this.file, 'utf8'));
+    this.#stamp = stamp;
+  }
 }

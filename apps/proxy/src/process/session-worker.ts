@@ -4,6 +4,7 @@ import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import type { Logger } from 'pino';
 import { Router } from '../balance/router.js';
 import { Credentials } from '../connection/credentials.js';
+import { UsersFile } from '../connection/users-file.js';
 import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { SessionState } from '../migration/session-state.js';
 import { StatementExaminer } from '../migration/statement-effects.js';
@@ -40,6 +41,7 @@ export class SessionWorker {
   readonly #router = new Router();
   readonly #sessions = new HeldSessions();
   readonly #examiner = new StatementExaminer();
+  readonly #usersFile: UsersFile;
   readonly #credentials: Credentials;
   readonly #tenants: Tenants;
   readonly #dial: DialSettings;
@@ -59,7 +61,16 @@ export class SessionWorker {
   ) {
     const { clock, log, settings, metrics, uplink } = parts;
     const current = () => settings.current;
-    this.#credentials = new Credentials();
+    const usersFile = new UsersFile(current().proxy.usersFile, clock, log);
+    this.#usersFile = usersFile;
+    this.#credentials = new Credentials({
+      get users() {
+        return usersFile.users;
+      },
+      get keep() {
+        return current().proxy.keepCredentials;
+      },
+    });
     this.#tenants = new Tenants({ clock, refused: (namespace, reason) => metrics.refused(namespace, reason) }, setup.namespaces);
     this.#dial = new DialSettings(current, clock, log);
     this.#host = new WorkerHost({
@@ -143,6 +154,7 @@ export class SessionWorker {
 
   async #start(): Promise<{ addresses: string[] }> {
     this.#dial.check();
+    this.#usersFile.check();
     const addresses = await this.#listener.listen(listenAddresses(this.parts.settings.current));
     this.#reportLater();
     return { addresses };
