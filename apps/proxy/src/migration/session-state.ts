@@ -344,6 +344,7 @@ export class SessionState {
     if (effects.has('unlock') && !failed && /^\s*unlock\s+tables?\s*;?\s*$/i.test(statement.text)) {
       this.#blocked?.delete('table-lock');
       if (this.#blocked?.get('global-lock') === '') this.#blocked.delete('global-lock');
+      if (this.#blocked?.size === 0) this.#blocked = undefined;
     }
     if (effects.has('global-lock') && !/^\s*flush\b[^;]*;?\s*$/i.test(statement.text)) this.#block('global-lock', 'BACKUP STAGE or LOCK INSTANCE');
     const { allowedFunctions, allowedProcedures } = this.options;
