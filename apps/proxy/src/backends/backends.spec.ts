@@ -3,6 +3,7 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { systemClock } from '@binnacle/cluster-state/clock';
 import { LogConfig } from '@binnacle/node-kit/config';
 import { AdvanceConfig, BalanceConfig, ProxyConfig, SecurityConfig } from '@binnacle/node-kit/proxy-config';
+import { startGalera } from '@binnacle/testing/galera';
 import { startMariadb, type MariadbServer } from '@binnacle/testing/mariadb-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { pino } from 'pino';
@@ -241,3 +242,21 @@ test.each([
     server.close();
   }
 }, 30_000);
+
+test('nodes of one Galera cluster are one group; one that is not ready serves nobody', async () => {
+  const cluster = await startGalera();
+  try {
+    const [first, second] = cluster.nodes.map(({ port }) => `127.0.0.1:${port}`) as [string, string];
+    const backends = startBackends(settingsOf({ backends: [first, second], ...asRoot }));
+    const one = await until(backends, first, 'in its cluster', ({ healthy, group }) => healthy && group.startsWith('galera:'));
+    const other = await until(backends, second, 'in its cluster', ({ healthy, group }) => healthy && group === one.group);
+    expect(mayMove(one, other, 'writer')).toBe(true);
+    // Without its cluster it answers, and every query with error 1047. The statement itself may wait for the cluster that is not there.
+    void cluster.nodes[1]!.sql("SET GLOBAL wsrep_cluster_address = 'gcomm://127.0.0.1:1'").catch(() => {});
+    const isolated = await until(backends, second, 'not ready', ({ healthy }) => !healthy);
+    expect(isolated.reason).toMatch(/Galera is not ready/);
+    expect(isolated.group).toBe(one.group);
+  } finally {
+    await cluster.stop();
+  }
+}, 120_000);

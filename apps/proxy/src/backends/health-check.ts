@@ -90,7 +90,7 @@ async function checkLoggedIn(backend: Backend, known: Known, options: CheckOptio
     const storedFunctions = known.functionsDue ? await readStoredFunctions(connection, options.timeoutMs) : undefined;
     return { greeting, pingMs, full: false, facts, notice: '', ...(storedFunctions !== undefined && { storedFunctions }) };
   } catch (error) {
-    if (!(error instanceof MysqlError)) throw error;
+    if (!(error instanceof MysqlError) || isRefusalOfAll(error)) throw error;
     return { greeting, pingMs: performance.now() - startMs, full: false, notice: `the health user cannot ask: ${error.message}` };
   } finally {
     connection.close();
@@ -111,7 +111,11 @@ function logIn(backend: Backend, options: CheckOptions): Promise<BackendConnecti
   return dialBackend(backend, login, options.timeoutMs);
 }
 
-/** Errors that no other user would be spared. */
+/** What no other user would be spared; 1047 is also how a Galera node refuses everything while it is not part of its cluster. */
+const refusalsOfAll: ReadonlySet<number> = new Set(
+  [Errors.tooManyConnections, Errors.outOfResources, Errors.hostIsBlocked, Errors.serverShutdown, Errors.unknownCommand].map(({ code }) => code),
+);
+
 function isRefusalOfAll({ code }: MysqlError): boolean {
-  return code === Errors.tooManyConnections.code || code === Errors.hostIsBlocked.code || code === Errors.serverShutdown.code || code === Errors.outOfResources.code;
+  return refusalsOfAll.has(code);
 }

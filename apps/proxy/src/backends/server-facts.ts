@@ -24,28 +24,31 @@ type Row = Readonly<Record<string, string>>;
 const functionsMax = 10_000;
 const noUuid = '00000000-0000-0000-0000-000000000000';
 
-/** Some 4 short queries. Rejects with what the connection rejects with, except where the user lacks a privilege: then that is not known. */
+/**
+ * Three or four queries that cost a server little: SHOW GLOBAL STATUS, which walks over all connections, is for Galera only. Rejects with what the
+ * connection rejects with, except where the user lacks a privilege: then that is not known.
+ */
 export async function readFacts(connection: BackendConnection, timeoutMs: number): Promise<ServerFacts> {
   const ask = asker(connection, timeoutMs);
   if (connection.kind === 'tidb') return { readOnly: false };
   const mariadb = connection.kind === 'mariadb';
-  const settings = valuesOf(await ask("SHOW GLOBAL VARIABLES WHERE Variable_name IN ('read_only', 'super_read_only', 'server_id', 'server_uuid', " +
-    "'gtid_current_pos', 'gtid_executed', 'group_replication_group_name')"));
-  const status = valuesOf(await ask("SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_state_uuid', 'wsrep_ready', 'wsrep_cluster_status')"));
-  const galera = named(status.wsrep_cluster_state_uuid);
-  const groupReplication = named(settings.group_replication_group_name);
-  const member = groupReplication === undefined ? undefined : await groupMember(ask);
-  const replica = await replicaStatus(ask, mariadb, connection.serverVersion);
-  const notReady = galera !== undefined && status.wsrep_ready !== 'ON' ? `Galera is not ready (${status.wsrep_cluster_status})` : member?.notReady;
+  const own = mariadb
+    ? 'SELECT @@GLOBAL.read_only AS read_only, @@server_id AS server_id, @@gtid_current_pos AS gtid'
+    : 'SELECT @@GLOBAL.read_only OR @@GLOBAL.super_read_only AS read_only, @@server_id AS server_id, @@server_uuid AS server_uuid, @@GLOBAL.gtid_executed AS gtid';
+  const [settings = {}] = await ask(own);
+  const galera = await galeraStatus(ask);
+  const member = mariadb ? undefined : await groupMember(ask);
+  const source = await replicaStatus(ask, mariadb, connection.serverVersion);
+  const notReady = galera?.notReady ?? member?.notReady;
+  const gtid = (settings.gtid ?? '').replaceAll(/\s/g, '');
   return {
-    readOnly: isOn(settings.read_only) || isOn(settings.super_read_only),
+    readOnly: isOn(settings.read_only),
     ...(settings.server_uuid !== undefined && { serverUuid: settings.server_uuid }),
     ...(settings.server_id !== undefined && { serverId: settings.server_id }),
-    ...gtid(settings),
-    ...(galera !== undefined && { galera }),
-    // A member that has left its group may have become another one.
-    ...(groupReplication !== undefined && member?.inGroup === true && { groupReplication }),
-    ...(replica !== undefined && { source: replica }),
+    ...(gtid !== '' && { gtidPosition: gtid }),
+    ...(galera?.uuid !== undefined && { galera: galera.uuid }),
+    ...(member?.group !== undefined && { groupReplication: member.group }),
+    ...(source !== undefined && { source }),
     ...(notReady !== undefined && { notReady }),
   };
 }
@@ -60,7 +63,7 @@ export async function readStoredFunctions(connection: BackendConnection, timeout
     connection.kind === 'mariadb'
       ? ["SELECT LOWER(name) AS name FROM mysql.proc WHERE type = 'FUNCTION' OR type = 'PACKAGE' OR type = 'PACKAGE BODY'", 'SELECT LOWER(name) AS name FROM mysql.func']
       : ["SELECT LOWER(ROUTINE_NAME) AS name FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION'", 'SELECT LOWER(name) AS name FROM mysql.func'];
-  if (connection.kind === 'mysql' && (await ask(seesAllRoutines)) .length === 0) return undefined;
+  if (connection.kind === 'mysql' && (await ask(seesAllRoutines)).length === 0) return undefined;
   const names = new Set<string>();
   for (const sql of [stored!, loadable!]) {
     const rows = await allowed(ask(`${sql} LIMIT ${functionsMax + 1}`));
@@ -94,12 +97,19 @@ async function allowed(rows: Promise<Row[]>): Promise<Row[] | undefined> {
   }
 }
 
-function valuesOf(rows: readonly Row[]): Partial<Record<string, string>> {
-  return Object.fromEntries(rows.map((row) => [row.Variable_name!.toLowerCase(), row.Value ?? '']));
+async function variable(ask: Ask, name: string): Promise<string | undefined> {
+  return (await ask(`SHOW GLOBAL VARIABLES LIKE '${name}'`))[0]?.Value;
 }
 
-function named(uuid: string | undefined): string | undefined {
-  return uuid === undefined || uuid === '' || uuid === noUuid ? undefined : uuid.toLowerCase();
+async function galeraStatus(ask: Ask): Promise<{ uuid?: string; notReady?: string } | undefined> {
+  if (!isOn(await variable(ask, 'wsrep_on'))) return undefined;
+  const rows = await ask("SHOW GLOBAL STATUS WHERE Variable_name IN ('wsrep_cluster_state_uuid', 'wsrep_ready', 'wsrep_cluster_status')");
+  const status = new Map(rows.map((row) => [row.Variable_name!.toLowerCase(), row.Value!]));
+  const uuid = status.get('wsrep_cluster_state_uuid')?.toLowerCase() ?? '';
+  return {
+    ...(uuid !== '' && uuid !== noUuid && { uuid }),
+    ...(status.get('wsrep_ready') !== 'ON' && { notReady: `Galera is not ready (${status.get('wsrep_cluster_status')})` }),
+  };
 }
 
 /** MariaDB 12 has modes above ON. */
@@ -107,16 +117,13 @@ function isOn(value: string | undefined): boolean {
   return value !== undefined && value !== '' && value !== 'OFF' && value !== '0';
 }
 
-function gtid(settings: Partial<Record<string, string>>): { gtidPosition?: string } {
-  const position = settings.gtid_current_pos ?? settings.gtid_executed;
-  return position === undefined || position === '' ? {} : { gtidPosition: position.replaceAll(/\s/g, '') };
-}
-
-async function groupMember(ask: Ask): Promise<{ inGroup: boolean; notReady?: string }> {
+/** A member that has left its group may have become another one: then it has none. */
+async function groupMember(ask: Ask): Promise<{ group?: string; notReady?: string } | undefined> {
+  const group = (await variable(ask, 'group_replication_group_name')) ?? '';
+  if (group === '') return undefined;
   const rows = await allowed(ask('SELECT MEMBER_STATE FROM performance_schema.replication_group_members WHERE MEMBER_ID = @@server_uuid'));
   const state = rows?.[0]?.MEMBER_STATE;
-  if (state === 'ONLINE') return { inGroup: true };
-  return { inGroup: false, notReady: `group replication: this member is ${state ?? 'unknown'}` };
+  return state === 'ONLINE' ? { group: group.toLowerCase() } : { notReady: `group replication: this member is ${state ?? 'unknown'}` };
 }
 
 async function replicaStatus(ask: Ask, mariadb: boolean, serverVersion: string): Promise<ServerFacts['source']> {
