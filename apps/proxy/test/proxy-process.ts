@@ -112,7 +112,8 @@ export class ProxyProcess {
   }
 }
 
-async function greets(port: number): Promise<boolean> {
+/** Whether a MySQL server, or what stands before one, sends its first packet. */
+export async function greets(port: number): Promise<boolean> {
   const socket = connect({ host: '127.0.0.1', port });
   socket.setTimeout(2_000, () => socket.destroy());
   const greeted = await new Promise<boolean>((resolve) => {
