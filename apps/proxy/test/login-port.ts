@@ -53,15 +53,21 @@ export class LoginPort implements SessionHost {
     });
   }
 
-  async listen(): Promise<number> {
+  /** @param greeterPort who is asked what to greet with; the backend unless given */
+  async listen(greeterPort = this.#backend.port): Promise<number> {
     const deadline = new Deadline(timeoutMs, () => new Error('late'));
-    const greeted = await GreetedBackend.dial(this.#backend, { tls: { mode: 'off', verify: false } }, deadline);
+    const greeted = await GreetedBackend.dial(backendAt(greeterPort), { tls: { mode: 'off', verify: false } }, deadline);
     this.#greeting = greeted.handshake;
     greeted.giveUp();
     deadline.over();
     this.#server.listen(0, '127.0.0.1');
     await once(this.#server, 'listening');
     return this.port;
+  }
+
+  /** Clients that have not gone. */
+  get open(): number {
+    return [...this.#channels].filter((channel) => !channel.closed).length;
   }
 
   get port(): number {

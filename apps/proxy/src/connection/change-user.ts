@@ -48,8 +48,11 @@ export async function changeUser(
     return undefined;
   } finally {
     deadline.over();
-    const early = asking.release().length + deciding.release().length > 0;
-    if (early) client.channel.destroy();
+    // Nobody may speak before the answer is there; and whoever owns the channels next would not hear that a peer has gone.
+    if (deciding.unread.length > 0 || deciding.ended) backend.channel.destroy();
+    if (asking.unread.length > 0 || asking.ended) client.channel.destroy();
+    deciding.release();
+    asking.release();
   }
 }
 

@@ -76,6 +76,8 @@ class Attempt {
     const known = this.options.credentials.provenBy(user, authPlugin, scramble, response.authResponse);
     const own = known && (await this.#byProxy(known));
     const { ok, credential } = own ?? (await this.#passThrough());
+    // Whoever owns the channel next would not hear of it.
+    if (client.closed) throw new ConnectionLost('the client has gone');
     const backend = new BackendConnection(this.#greeted!.finish(ok));
     if (own !== undefined && authPlugin === cachingSha2Password && !isEmptyReply(authPlugin, response.authResponse)) {
       client.packets.write(encodeAuthMoreData(fastSucceeded));

@@ -1,6 +1,6 @@
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
 import type { ByteChannel } from './byte-channel.js';
-import { giveBack, largeAreScarce, largeBytes, lost, smallBytes, takeLarge, takeSmall } from './read-buffers.js';
+import { giveBack, largeAreScarce, largeBytes, lost, takeLarge, takeSmall } from './read-buffers.js';
 
 /** Properties of a socket that Node has no public name for: its handle, and the server that counts it. */
 interface SocketInside {
@@ -137,17 +137,12 @@ export class PlainChannel implements ByteChannel {
 
   /** What Node read: gives what to read into next, if that is another buffer. */
   read(bytes: number, buffer: Buffer): Buffer | undefined {
-    const filled = bytes === buffer.length;
-    if (this.onBytes(buffer, 0, bytes)) {
-      lost(buffer);
-      this.#buffer = filled || buffer.length === largeBytes ? takeLarge() : takeSmall();
-      return this.#buffer;
-    }
-    if (filled && buffer.length === smallBytes) this.#buffer = takeLarge();
-    else if (bytes <= smallBytes && buffer.length === largeBytes && largeAreScarce()) this.#buffer = takeSmall();
-    else return undefined;
-    giveBack(buffer);
-    return this.#buffer;
+    const wantsLarge = bytes === buffer.length || (buffer.length === largeBytes && !largeAreScarce());
+    const taken = this.onBytes(buffer, 0, bytes);
+    if (!taken && wantsLarge === (buffer.length === largeBytes)) return undefined;
+    if (taken) lost(buffer);
+    else giveBack(buffer);
+    return (this.#buffer = wantsLarge ? takeLarge() : takeSmall());
   }
 
   failed(error: Error): void {

@@ -1,12 +1,12 @@
 /** What an idle socket reads into. Most statements and answers of OLTP fit; two of these are a good part of what an idle session weighs. */
-export const smallBytes = 4_096;
+export const smallBytes = 2_048;
 /** What a socket reads into once it was given more than a small buffer holds: as much as a kernel commonly hands out at once. */
 export const largeBytes = 65_536;
 
-/** How many free ones this thread keeps: 4 MB of either size. */
+/** How many free ones this thread keeps: 2 and 4 MB. */
 const smallKeptMax = 1_024;
 const largeKeptMax = 64;
-/** While fewer large ones than this are out, a socket keeps its own though a small one would do: 16 MB save the next result a second read. */
+/** While fewer large ones than this are out, a socket keeps its own when it has read everything: 16 MB save the next result a second read. */
 const largeOutFewMax = 256;
 
 const smallFree: Buffer[] = [];
@@ -26,7 +26,7 @@ export function takeLarge(): Buffer {
   return largeFree.pop() ?? Buffer.allocUnsafeSlow(largeBytes);
 }
 
-/** Whether there are so many large ones out that one which is not needed should be given back. */
+/** Whether there are so many large ones out that one which is not full should be given back. */
 export function largeAreScarce(): boolean {
   return largeOut > largeOutFewMax;
 }
