@@ -151,4 +151,4 @@ export class SessionOpening {
 /** For a refused client to read why; then its socket goes, whatever it does. */
 const lingerMs = 1_000;
 
-const notConfigured = 'none is known; set proxy.backends, proxy.backend-dns, proxy.kubernetes-endpoints, proxy.pd-addrs or proxy.backend-clusters';
+const notConfigured = 'none is known: set proxy.backends, proxy.backend-dns, proxy.kubernetes-endpoints, proxy.pd-addrs or proxy.backend-clusters';

@@ -103,7 +103,8 @@ export class SqlProxy {
     const { backends } = this.backends.view();
     const healthy = backends.filter((backend) => backend.healthy && !backend.draining).length;
     if (healthy > 0) return { ok: true, detail: `${healthy} of ${backends.length} backends take sessions` };
-    return backends.length === 0 ? { ok: true, detail: 'no backend is configured' } : { ok: false, detail: `none of ${backends.length} backends takes sessions` };
+    if (this.#hasSources()) return { ok: false, detail: `none of ${backends.length} backends takes sessions` };
+    return { ok: true, detail: 'no backend is configured' };
   }
 
   redistribute(): Promise<number> {
@@ -134,12 +135,24 @@ export class SqlProxy {
     this.backends.start();
     // The first clients shall find backends: one that does not answer holds the port up for the time of one check.
     const { healthCheckTimeoutMs } = this.settings.current.proxy;
-    await waitFor(clock, healthCheckTimeoutMs + 500, () => this.backends.reports().every(({ healthy, state }) => healthy || state.checkedAtMs !== undefined));
+    await waitFor(clock, healthCheckTimeoutMs + 500, () => !this.#hasSources() || this.#areChecked());
     await this.#open();
     this.#shutdown.opened();
     this.#moves.start();
     this.#lookAtMemory();
     this.metrics.event('start');
+  }
+
+  /** Whether anything says where backends are. */
+  #hasSources(): boolean {
+    const { backends, backendDns, pdAddrs, kubernetesEndpoints, backendClusters } = this.settings.current.proxy;
+    const lists = [backends, backendDns, pdAddrs, backendClusters, this.namespaces.views().flatMap(({ instances }) => instances)];
+    return kubernetesEndpoints !== '' || lists.some(({ length }) => length > 0);
+  }
+
+  #areChecked(): boolean {
+    const reports = this.backends.reports();
+    return reports.length > 0 && reports.every(({ healthy, state }) => healthy || state.checkedAtMs !== undefined);
   }
 
   async #open(): Promise<void> {
