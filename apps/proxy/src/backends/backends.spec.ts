@@ -171,6 +171,10 @@ test('checks without a user are no failed connections to the server; a user that
   const other = startBackends(settingsOf({ backends: [sourceId], healthUser: 'root', healthPassword: 'wrong' }));
   await until(other, sourceId, 'healthy', ({ healthy }) => healthy);
   expect(other.reports()[0]!.notice).toMatch(/health user cannot log in: Access denied/);
+  await source.sql("CREATE USER health@'127.0.0.1' IDENTIFIED BY 'h'");
+  const third = startBackends(settingsOf({ backends: [sourceId], healthUser: 'health', healthPassword: 'h' }));
+  expect(await until(third, sourceId, 'healthy', ({ healthy }) => healthy)).not.toHaveProperty('storedFunctions');
+  expect(third.reports()[0]!.notice).toBe('the health user may not run SHOW ALL SLAVES STATUS, so it is not known what this server replicates from');
 }, 60_000);
 
 async function failedConnections(): Promise<string> {

@@ -3,7 +3,7 @@ import { groupsOf, type Grouped } from './groups.js';
 import type { ServerFacts } from './server-facts.js';
 
 function server(name: string, facts: Partial<ServerFacts> | undefined, more: Partial<Grouped> = {}): Grouped {
-  return { id: `${name}:3306`, cluster: 'default', kind: 'mariadb', healthy: true, ...(facts !== undefined && { facts: { readOnly: false, ...facts } }), ...more };
+  return { id: `${name}:3306`, cluster: 'default', kind: 'mariadb', healthy: true, ...(facts !== undefined && { facts: { readOnly: false, refused: [], ...facts } }), ...more };
 }
 const of = (name: string, more: Partial<NonNullable<ServerFacts['source']>> = {}): Partial<ServerFacts> => ({ readOnly: true, source: { host: name, port: 3306, ...more } });
 const groups = (servers: readonly Grouped[], before?: ReadonlyMap<string, string>): string[] => [...groupsOf(servers, before).values()];

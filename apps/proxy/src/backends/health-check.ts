@@ -88,7 +88,8 @@ async function checkLoggedIn(backend: Backend, known: Known, options: CheckOptio
     const facts = await readFacts(connection, options.timeoutMs);
     if (facts.notReady !== undefined) throw new ConnectionLost(facts.notReady);
     const storedFunctions = known.functionsDue ? await readStoredFunctions(connection, options.timeoutMs) : undefined;
-    return { greeting, pingMs, full: false, facts, notice: '', ...(storedFunctions !== undefined && { storedFunctions }) };
+    const notice = facts.refused.length === 0 ? '' : `the health user may not run ${facts.refused.join(' and ')}, so it is not known what this server replicates from`;
+    return { greeting, pingMs, full: false, facts, notice, ...(storedFunctions !== undefined && { storedFunctions }) };
   } catch (error) {
     if (!(error instanceof MysqlError) || isRefusalOfAll(error)) throw error;
     return { greeting, pingMs: performance.now() - startMs, full: false, notice: `the health user cannot ask: ${error.message}` };

@@ -16,6 +16,8 @@ export interface ServerFacts {
   readonly source?: { readonly host: string; readonly port: number; readonly uuid?: string; readonly serverId?: string };
   /** Why no session should be here although it answers: Galera not ready, a member that is not online. */
   readonly notReady?: string;
+  /** Statements the health user may not run; what they would have said is not known. */
+  readonly refused: readonly string[];
 }
 
 type Row = Readonly<Record<string, string>>;
@@ -30,7 +32,7 @@ const noUuid = '00000000-0000-0000-0000-000000000000';
  */
 export async function readFacts(connection: BackendConnection, timeoutMs: number): Promise<ServerFacts> {
   const ask = asker(connection, timeoutMs);
-  if (connection.kind === 'tidb') return { readOnly: false };
+  if (connection.kind === 'tidb') return { readOnly: false, refused: [] };
   const mariadb = connection.kind === 'mariadb';
   const own = mariadb
     ? 'SELECT @@GLOBAL.read_only AS read_only, @@server_id AS server_id, @@gtid_current_pos AS gtid'
@@ -38,7 +40,7 @@ export async function readFacts(connection: BackendConnection, timeoutMs: number
   const [settings = {}] = await ask(own);
   const galera = await galeraStatus(ask);
   const member = mariadb ? undefined : await groupMember(ask);
-  const source = await replicaStatus(ask, mariadb, connection.serverVersion);
+  const replica = await replicaStatus(ask, mariadb, connection.serverVersion);
   const notReady = galera?.notReady ?? member?.notReady;
   const gtid = (settings.gtid ?? '').replaceAll(/\s/g, '');
   return {
@@ -48,8 +50,9 @@ export async function readFacts(connection: BackendConnection, timeoutMs: number
     ...(gtid !== '' && { gtidPosition: gtid }),
     ...(galera?.uuid !== undefined && { galera: galera.uuid }),
     ...(member?.group !== undefined && { groupReplication: member.group }),
-    ...(source !== undefined && { source }),
+    ...(replica.source !== undefined && { source: replica.source }),
     ...(notReady !== undefined && { notReady }),
+    refused: replica.refused,
   };
 }
 
@@ -63,7 +66,7 @@ export async function readStoredFunctions(connection: BackendConnection, timeout
     connection.kind === 'mariadb'
       ? ["SELECT LOWER(name) AS name FROM mysql.proc WHERE type = 'FUNCTION' OR type = 'PACKAGE' OR type = 'PACKAGE BODY'", 'SELECT LOWER(name) AS name FROM mysql.func']
       : ["SELECT LOWER(ROUTINE_NAME) AS name FROM information_schema.ROUTINES WHERE ROUTINE_TYPE = 'FUNCTION'", 'SELECT LOWER(name) AS name FROM mysql.func'];
-  if (connection.kind === 'mysql' && (await ask(seesAllRoutines)).length === 0) return undefined;
+  if (connection.kind === 'mysql' && ((await allowed(ask(seesAllRoutines))) ?? []).length === 0) return undefined;
   const names = new Set<string>();
   for (const sql of [stored!, loadable!]) {
     const rows = await allowed(ask(`${sql} LIMIT ${functionsMax + 1}`));
@@ -73,9 +76,10 @@ export async function readStoredFunctions(connection: BackendConnection, timeout
   return names;
 }
 
+/** Without double quotes: with ANSI_QUOTES they are none. */
 const seesAllRoutines =
-  "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN ('SELECT', 'SHOW_ROUTINE') " +
-  "AND GRANTEE = CONCAT(\"'\", SUBSTRING_INDEX(CURRENT_USER(), '@', 1), \"'@'\", SUBSTRING_INDEX(CURRENT_USER(), '@', -1), \"'\") LIMIT 1";
+  "SELECT PRIVILEGE_TYPE FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN ('SELECT', 'SHOW_ROUTINE') AND GRANTEE = " +
+  "CONCAT('''', SUBSTRING_INDEX(CURRENT_USER(), '@', 1), '''@''', SUBSTRING_INDEX(CURRENT_USER(), '@', -1), '''') LIMIT 1";
 
 type Ask = (sql: string) => Promise<Row[]>;
 
@@ -126,7 +130,7 @@ async function groupMember(ask: Ask): Promise<{ group?: string; notReady?: strin
   return state === 'ONLINE' ? { group: group.toLowerCase() } : { notReady: `group replication: this member is ${state ?? 'unknown'}` };
 }
 
-async function replicaStatus(ask: Ask, mariadb: boolean, serverVersion: string): Promise<ServerFacts['source']> {
+async function replicaStatus(ask: Ask, mariadb: boolean, serverVersion: string): Promise<Pick<ServerFacts, 'source' | 'refused'>> {
   // MySQL 8.4 knows only the new words, 5.7 only the old ones.
   const statements = mariadb ? ['SHOW ALL SLAVES STATUS'] : ['SHOW REPLICA STATUS', 'SHOW SLAVE STATUS'];
   if (/^5\./.test(serverVersion)) statements.reverse();
@@ -134,10 +138,10 @@ async function replicaStatus(ask: Ask, mariadb: boolean, serverVersion: string):
     const rows = await allowed(ask(statement));
     if (rows === undefined) continue;
     // Several sources: what is here is no copy of any of them.
-    if (rows.length !== 1) return undefined;
-    return sourceOf(rows[0]!);
+    const source = rows.length === 1 ? sourceOf(rows[0]!) : undefined;
+    return { ...(source !== undefined && { source }), refused: [] };
   }
-  return undefined;
+  return { refused: statements.slice(0, 1) };
 }
 
 function sourceOf(row: Row): ServerFacts['source'] {
