@@ -156,18 +156,18 @@ test('a row whose first column has 16 MB is a row', () => {
   expect(follow(tracker, [stream])).toEqual(['complete 2 0']);
 });
 
-test('rows that a statement changed are counted, rows that it sent are not', () => {
-  for (const [payloads, affected] of [
-    [[encodeOk({ affectedRows: 5n }, modern.capabilities)], 5],
-    [[encodeOk({ affectedRows: 300n }, modern.capabilities)], 300],
-    [[encodeOk({ affectedRows: 70_000n }, modern.capabilities)], 70_000],
-    [[encodeOk({ affectedRows: 2n ** 40n }, modern.capabilities)], 2 ** 32],
-    [[Buffer.from([1]), definition, row, rowsEnd()], 0],
-    [[gone], 0],
+test('rows that a statement changed are counted, rows that it sent are not; ids of inserts are told', () => {
+  for (const [payloads, affected, insertId] of [
+    [[encodeOk({ affectedRows: 5n }, modern.capabilities)], 5, 0],
+    [[encodeOk({ affectedRows: 300n, lastInsertId: 7n }, modern.capabilities)], 300, 7],
+    [[encodeOk({ affectedRows: 70_000n, lastInsertId: 70_000n }, modern.capabilities)], 70_000, 70_000],
+    [[encodeOk({ affectedRows: 2n ** 40n, lastInsertId: 300n }, modern.capabilities)], 2 ** 32, 300],
+    [[Buffer.from([1]), definition, row, rowsEnd()], 0, 0],
+    [[gone], 0, 0],
   ] as const) {
     const tracker = new ResponseTracker(modern);
     tracker.expect(Command.query);
     tracker.feed(frames(payloads));
-    expect([tracker.next(), tracker.affectedRows]).toEqual([ResponseEvent.complete, affected]);
+    expect([tracker.next(), tracker.affectedRows, tracker.insertId]).toEqual([ResponseEvent.complete, affected, insertId]);
   }
 });

@@ -132,12 +132,28 @@ export class ResponseTracker {
 
   /** At `complete` and `result`, of what ended: rows that were changed; 0 where rows were sent, and after an error. At most 2^32. */
   get affectedRows(): number {
-    const { firstByte, payload, payloadStart, payloadEnd } = this.scanner;
-    const first = payloadStart + 1 < payloadEnd ? payload[payloadStart + 1]! : 0;
-    if (firstByte !== okHeader || this.errorCode !== 0) return 0;
+    return this.#endedByOkOfStatement ? this.#lenencAt(this.scanner.payloadStart + 1) : 0;
+  }
+
+  /** As `affectedRows`: the id that was generated or given for an AUTO_INCREMENT column. */
+  get insertId(): number {
+    if (!this.#endedByOkOfStatement) return 0;
+    const at = this.scanner.payloadStart + 1;
+    const first = this.scanner.payload[at]!;
+    return this.#lenencAt(at + (first < 0xfb ? 1 : first === 0xfc ? 3 : first === 0xfd ? 4 : 9));
+  }
+
+  get #endedByOkOfStatement(): boolean {
+    return this.scanner.firstByte === okHeader && this.errorCode === 0;
+  }
+
+  #lenencAt(at: number): number {
+    const { payload, payloadEnd } = this.scanner;
+    if (at + 3 >= payloadEnd) return 0;
+    const first = payload[at]!;
     if (first < 0xfb) return first;
-    if (first === 0xfc) return payload.readUInt16LE(payloadStart + 2);
-    return first === 0xfd ? payload.readUIntLE(payloadStart + 2, 3) : 2 ** 32;
+    if (first === 0xfc) return payload.readUInt16LE(at + 1);
+    return first === 0xfd ? payload.readUIntLE(at + 1, 3) : 2 ** 32;
   }
 
   /** A command goes to the server. Those that are never answered may be given too. */

@@ -9,7 +9,7 @@ import { dialBackend, type BackendConnection } from '../connection/backend-conne
 import { MysqlError } from '../connection/mysql-error.js';
 import type { Session } from '../session/session.js';
 import { armTrackers } from './arm-trackers.js';
-import { migrate, type MigrationDeps, type MoveResult } from './migrate.js';
+import { migrate, type MigrationDeps } from './migrate.js';
 import { moveBlockers, type MoveBlockerCode } from './move-blocker.js';
 import { StoredCodeSurveys } from './stored-code.js';
 

@@ -78,7 +78,7 @@ export async function holdAtRest(session: MovableSession, deps: MigrationDeps): 
   });
 }
 
-async function dialTarget(session: MovableSession, credential: Credential, target: Backend, deps: MigrationDeps): Promise<BackendConnection> {
+export async function dialTarget(session: MovableSession, credential: Credential, target: Backend, deps: MigrationDeps): Promise<BackendConnection> {
   if (!deps.mayMove(session, target)) throw new MoveRefused('target', `nothing shows that ${target.id} has the data of ${session.backend.backend.id} and takes what the session may do`);
   const next = await deps.dial(session, target, { credential, database: session.state.database }, deps.timeouts.dialMs);
   try {
@@ -102,7 +102,7 @@ async function checkWritable(session: MovableSession, next: BackendConnection, t
 }
 
 /** Locks that a trigger or a view took would be lost without a word. Only sessions that used tables can have any. */
-async function checkStoredCode(session: MovableSession, next: BackendConnection, { facts }: Ground, deps: MigrationDeps): Promise<void> {
+export async function checkStoredCode(session: MovableSession, next: BackendConnection, { facts }: Ground, deps: MigrationDeps): Promise<void> {
   if (deps.trustStoredCode || !session.state.usedTables) return;
   const known = deps.storedCode?.(next.backend);
   const code = known === undefined || known.kind === 'unknown' ? await deps.surveys.of(next, facts.account, deps.timeouts.answerMs) : known;

@@ -16,7 +16,7 @@ export interface PreparedStatement {
   /** The text as it was sent: in the character set of the time. */
   readonly within: PreparedWithin;
   readonly parameterCount: number;
-  readonly columnCount: number | undefined;
+  readonly columnCount: number;
   /** As the last execution that named them: two bytes each. Undefined: none has, or there are no parameters. */
   types: Buffer | undefined;
   typesUnknown: boolean;
@@ -56,7 +56,7 @@ export class PreparedStatements {
     return clientId === lastPrepared ? this.#last : this.#byId.get(clientId);
   }
 
-  add(clientId: number, statement: ExaminedStatement, parameterCount: number, columnCount: number | undefined, within: PreparedWithin): void {
+  add(clientId: number, statement: ExaminedStatement, parameterCount: number, columnCount: number, within: PreparedWithin): void {
     this.close(clientId);
     this.#characters += statement.text.length;
     if (this.#byId.size >= statementsMax || this.#characters > textCharactersMax) this.overflowed = true;

@@ -110,8 +110,7 @@ async function prepareAgain(connection: BackendConnection, prepared: PreparedSta
     if (!(error instanceof MysqlError)) throw error;
     throw new MoveRefused('statement', `statement ${prepared.clientId} cannot be prepared on ${connection.backend.id}: error ${error.code}`);
   });
-  const { parameterCount, columnCount = statement?.columnCount } = prepared;
-  if (statement?.parameterCount !== parameterCount || statement.columnCount !== columnCount) {
+  if (statement?.parameterCount !== prepared.parameterCount || statement.columnCount !== prepared.columnCount) {
     throw new MoveRefused('statement', `statement ${prepared.clientId} has other parameters or columns on ${connection.backend.id}`);
   }
   if (prepared.types !== undefined) await tellTypes(connection, statement.id, prepared, timeoutMs);

@@ -6,6 +6,8 @@ import { lexerMode, type LexerMode } from '@binnacle/mysql-wire/lexer';
 import type { OkPacket } from '@binnacle/mysql-wire/ok-packet';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
+import { forReplication, harmless } from './command-classes.js';
+import { asksForInsertId, asksForLast } from './forgotten.js';
 import { HeldNames } from './held-names.js';
 import { moveBlocker, type MoveBlocker, type MoveBlockerCode } from './move-blocker.js';
 import { PreparedStatements, type PreparedStatement, type PreparedWithin } from './prepared-statements.js';
@@ -39,18 +41,10 @@ const diagnosticsKeptMs = 10_000;
 /** Result sets are in these, and a part of each character may be a quote or a zero byte. */
 const wideCharsets = new Set(['ucs2', 'utf16', 'utf16le', 'utf32']);
 const histories = new Set(['profiling', 'optimizer_trace', 'sql_auto_is_null']);
-const forReplication: ReadonlySet<number> = new Set([
-  Command.binlogDump, Command.binlogDumpGtid, Command.registerSlave, Command.tableDump, Command.clone, Command.subscribeGroupReplicationStream,
-]);
-/** They leave nothing in the session, or only what is followed below. */
-const harmless: ReadonlySet<number> = new Set([
-  Command.quit, Command.initDb, Command.fieldList, Command.createDb, Command.dropDb, Command.refresh, Command.shutdown, Command.statistics,
-  Command.processInfo, Command.processKill, Command.debug, Command.ping, Command.time, Command.setOption, Command.stmtFetch, Command.stmtReset,
-  Command.resetConnection, Command.changeUser, Command.stmtClose, Command.stmtSendLongData,
-]);
 /** Of these effects servers report "something changed" and no more. */
 const explained = ['user-variable', 'text-prepare', 'temporary-table', 'role', 'unreplayable-variable', 'one-shot-transaction', 'not-understood', 'table-lock'] as const;
-const asksLast = /\b(?:row_count|found_rows)\s*\(|\bshow\s+(?:count\s*\([\s*]*\)\s*)?(?:warnings|errors)\b|\bget\s+(?:current\s+)?diagnostics\b|@@\s*(?:session\s*\.\s*|local\s*\.\s*)?`?(?:warning|error)_count/i;
+
+const setNames = /^\s*set\s+names\s+'?\w+'?(?:\s+collate\s+'?\w+'?)?\s*;?\s*$/i;
 
 /** What a command under way will mean once its result is here. */
 interface Waiting {
@@ -69,7 +63,7 @@ interface Waiting {
  *     state.onCommand(command, payload, start, end, cut);  // at CommandEvent.end, before the command is forwarded; payload[start] is its code
  *     state.onPrepared(clientId, parameterCount, columnCount);  // at ResponseEvent.prepared: the id that the client is told
  *     state.onOk(ok) | state.onUnreadOk();                 // whenever tracker.sessionChanged: the decoded packet, or that it was cut
- *     state.onResult(errorCode, statusFlags, warnings, tracker.affectedRows);  // at ResponseEvent.complete, after onOk
+ *     state.onResult(errorCode, statusFlags, warnings, tracker.affectedRows, tracker.insertId);  // at ResponseEvent.complete, after onOk
  *
  * Statement ids are always those of the client. When `needsArming` has become true at an `onResult` (COM_RESET_CONNECTION, COM_CHANGE_USER),
  * `armTrackers` has to run before the next command is forwarded. After a successful COM_CHANGE_USER `onUserChanged` comes instead of `onResult`.
@@ -84,9 +78,19 @@ export class SessionState {
   needsArming = false;
   /** The server reports changes. */
   armed = false;
-  /** Names of system variables that were reported as changed since the trackers are armed. */
-  readonly setByClient = new Set<string>();
+  /** System variables that were reported as changed since the trackers are armed, with their values. */
+  readonly setByClient = new Map<string, string>();
+  /** What only the server knows, and nobody any more when it is gone: `readable` things of a live one. */
+  readonly onServerOnly = new Set<'user variables' | 'a role' | 'collations'>();
+  /** The SET NAMES that the character sets come from; undefined: the login's. */
+  setNames: string | undefined;
+  /** An id was generated: LAST_INSERT_ID() says something. */
+  insertIdLeft = false;
+  /** GTID of the last own write, where MariaDB reports it. */
+  lastGtid = '';
   forgets = false;
+  /** A reconnection has lost what LAST_INSERT_ID() says: until an insert has an id again. */
+  forgetsInsertId = false;
   /** Statements were sent that may have run triggers, views or defaults. */
   usedTables = false;
   /** The last result was an error: the status flags are older than it. */
@@ -132,7 +136,7 @@ export class SessionState {
 
   onCommand(command: number, payload: Buffer, start: number, end: number, cut: boolean): void {
     if (isAnswered(command)) this.#sent++;
-    this.forgets = false;
+    this.forgets = this.forgetsInsertId;
     switch (command) {
       case Command.query:
       case Command.stmtPrepare:
@@ -228,7 +232,7 @@ export class SessionState {
     this.#waiting.push({ at: this.#sent, command, statement, prepared, argument });
   }
 
-  onPrepared(clientStatementId: number, parameterCount: number, columnCount?: number): void {
+  onPrepared(clientStatementId: number, parameterCount: number, columnCount: number): void {
     const waiting = this.#waiting[0];
     if (waiting?.at !== this.#answered + 1 || waiting.command !== Command.stmtPrepare) return;
     if (waiting.statement === undefined) this.prepared.overflowed = true;
@@ -266,13 +270,19 @@ export class SessionState {
   onArmed(): void {
     this.armed = true;
     this.setByClient.clear();
+    this.onServerOnly.clear();
+    this.setNames = undefined;
     this.#changed = false;
     this.#otherwiseReported = false;
     this.#within = undefined;
   }
 
   #variable(name: string, value: string): void {
-    if (name !== 'last_gtid') this.setByClient.add(name);
+    if (name === 'last_gtid') {
+      this.lastGtid = value;
+      return;
+    }
+    this.setByClient.set(name, value);
     if (name === 'sql_mode') {
       this.sqlMode = value;
       this.#mode = lexerMode(value);
@@ -293,8 +303,12 @@ export class SessionState {
     this.#block('unknown-change');
   }
 
-  onResult(errorCode: number, statusFlags: number, warnings: number, affectedRows = NaN): void {
+  onResult(errorCode: number, statusFlags: number, warnings: number, affectedRows = NaN, insertId = NaN): void {
     this.#answered++;
+    if (insertId !== 0 && this.#leavesRowCount) {
+      this.insertIdLeft = true;
+      if (insertId > 0) this.forgetsInsertId = false;
+    }
     if (statusFlags >= 0) this.statusFlags = statusFlags;
     this.statusDoubtful = errorCode !== 0;
     const lasting = warnings !== 0 || errorCode !== 0 || (this.#leavesRowCount && !(affectedRows <= restorableRowsMax));
@@ -305,6 +319,7 @@ export class SessionState {
       const waiting = this.#waiting.shift()!;
       explains = true;
       if (waiting.statement !== undefined && waiting.command !== Command.stmtPrepare) {
+        this.#setsNames(waiting.statement, errorCode !== 0);
         explains = this.#otherwiseReported || this.#explains(waiting.statement);
         this.#happened(waiting.statement, errorCode !== 0);
       }
@@ -313,6 +328,17 @@ export class SessionState {
     if (this.#changed && !explains) this.#block('unknown-change');
     this.#changed = false;
     this.#otherwiseReported = false;
+  }
+
+  /** Of character sets not everything is reported; SET NAMES says it. */
+  #setsNames({ text, setsCharset }: ExaminedStatement, failed: boolean): void {
+    if (!setsCharset) return;
+    if (setNames.test(text)) {
+      if (!failed) {
+        this.setNames = text;
+        this.onServerOnly.delete('collations');
+      }
+    } else this.onServerOnly.add('collations');
   }
 
   #explains({ effects, procedures }: ExaminedStatement): boolean {
@@ -333,6 +359,8 @@ export class SessionState {
 
   #happened(statement: ExaminedStatement, failed: boolean): void {
     const { effects } = statement;
+    if (effects.has('user-variable') || statement.functions.length > 0 || statement.procedures.length > 0) this.onServerOnly.add('user variables');
+    if (effects.has('role')) this.onServerOnly.add('a role');
     this.held.passed(statement, failed, this.database);
     if (statement.setsTrackers) this.#block('not-tracked', 'session_track variables were set by the client');
     if (effects.has('not-understood')) this.#block('not-understood');
@@ -376,6 +404,10 @@ export class SessionState {
     this.#charsets++;
     this.usedTables = false;
     this.multiStatements = undefined;
+    this.onServerOnly.clear();
+    this.setNames = undefined;
+    this.insertIdLeft = false;
+    this.forgetsInsertId = false;
     this.armed = false;
     this.setByClient.clear();
     this.needsArming = true;
@@ -421,9 +453,13 @@ export class SessionState {
   /** Whether a command asks for what a move has lost. */
   asksForgotten(payload: Buffer, start: number, end: number): boolean {
     const command = payload[start];
-    if (command === Command.query) return asksLast.test(payload.toString('latin1', start + 1, end));
+    if (command === Command.query) return this.#asks(payload.toString('latin1', start + 1, end));
     if (command !== Command.stmtExecute || end - start < 5) return false;
-    return asksLast.test(this.prepared.get(payload.readUInt32LE(start + 1))?.statement.text ?? '');
+    return this.#asks(this.prepared.get(payload.readUInt32LE(start + 1))?.statement.text ?? '');
+  }
+
+  #asks(text: string): boolean {
+    return asksForLast(text) || (this.forgetsInsertId && asksForInsertId(text));
   }
 
   /** Empty: it can move, as far as the session itself is concerned. */
@@ -456,6 +492,3 @@ export class SessionState {
 
 /** A row count of 1 can be left by a statement that changes nothing, on MariaDB. */
 const restorableRowsMax = 1;
-
-/** What a client is told that asks for what a move has lost. */
-export const forgottenError = 'the session was moved to another server, and what its last statement left (warnings, ROW_COUNT) is not known there';

@@ -68,10 +68,10 @@ export async function setVariables(
   connection: BackendConnection,
   from: SessionVariables,
   to: SessionVariables,
-  options: { readonly sameVersion: boolean; readonly setByClient: ReadonlySet<string>; readonly later: ReadonlySet<string>; readonly timeoutMs: number },
+  options: { readonly sameVersion: boolean; readonly setByClient: ReadonlyMap<string, string>; readonly later: ReadonlySet<string>; readonly timeoutMs: number },
 ): Promise<Set<string>> {
   const left = new Set<string>();
-  const missing = [...options.setByClient].find((name) => from.values.has(name) && !to.values.has(name));
+  const missing = [...options.setByClient.keys()].find((name) => from.values.has(name) && !to.values.has(name));
   if (missing !== undefined) throw new MoveRefused('variable', `${connection.backend.id} has no variable ${missing}`);
   const names = differing(from, to).filter((name) => !options.later.has(name));
   for (const name of names.filter((candidate) => mayDiffer(candidate, from, to))) left.add(name);

@@ -13,6 +13,8 @@ export interface ExaminedStatement extends StatementEffects {
   readonly usesTables: boolean;
   /** It sets what the server reports of changes. */
   readonly setsTrackers: boolean;
+  /** It sets a character set or a collation. */
+  readonly setsCharset: boolean;
 }
 
 const none: ReadonlySet<string> = new Set();
@@ -85,10 +87,11 @@ function examined(text: string, mode: LexerMode, storedFunctions: ReadonlySet<st
   const leavesRowCount = !leavesNoRowCount.test(text) || into.test(text) || several.test(text);
   const usesTables = !usesNoTable.test(text) || several.test(text);
   const setsTrackers = /session_track/i.test(text) && /\bset\b/i.test(text);
+  const setsCharset = /^\s*set\b/i.test(text) && /\b(?:names|charset|character|\w*character_set_\w+|\w*collation_\w+)/i.test(text);
   const found =
     plain.test(text) && !sequence.test(text)
       ? { effects: noEffects, functions: [], procedures: [] }
       : sessionEffects(text, mode, storedFunctions);
-  const ordinary = !leavesRowCount && !setsTrackers && found.effects.size === 0 && found.functions.length === 0 && found.procedures.length === 0;
-  return { text, ordinary, leavesRowCount, usesTables, setsTrackers, effects: found.effects, functions: found.functions, procedures: found.procedures };
+  const ordinary = !leavesRowCount && !setsTrackers && !setsCharset && found.effects.size === 0 && found.functions.length === 0 && found.procedures.length === 0;
+  return { text, ordinary, leavesRowCount, usesTables, setsTrackers, setsCharset, effects: found.effects, functions: found.functions, procedures: found.procedures };
 }

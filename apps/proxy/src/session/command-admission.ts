@@ -9,7 +9,7 @@ import type { PacketScanner } from '@binnacle/mysql-wire/packet-scanner';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import { MysqlError } from '../connection/mysql-error.js';
-import { forgottenError } from '../migration/session-state.js';
+import { forgottenError } from '../migration/forgotten.js';
 import type { FoundSession } from '../process/worker-protocol.js';
 import { sessionIdMin } from '../process/session-ids.js';
 import type { Lease } from '../tenants/namespace.js';

@@ -399,7 +399,7 @@ export class Session implements MovableSession {
   responseEnded(command: number, tracker: ResponseTracker): void {
     if (this.#tracked) {
       if (tracker.sessionChanged) this.#changed(tracker);
-      this.state.onResult(tracker.errorCode, Math.max(0, tracker.statusFlags), tracker.warnings, tracker.affectedRows);
+      this.state.onResult(tracker.errorCode, Math.max(0, tracker.statusFlags), tracker.warnings, tracker.affectedRows, tracker.insertId);
       if (command === Command.resetConnection) this.#resetting--;
     }
     if (command === Command.stmtPrepare) {
