@@ -41,6 +41,11 @@ export function canServe(server: Capabilities, client: Capabilities): boolean {
   return has(server.capabilities, needed) && has(server.mariadbCapabilities, client.mariadbCapabilities);
 }
 
+/** Whether what comes behind the logins of two connections means the same. */
+export function sameDialect(one: Capabilities, other: Capabilities): boolean {
+  return without(one.capabilities ^ other.capabilities, perSide | onlyForLogins) === 0 && one.mariadbCapabilities === other.mariadbCapabilities;
+}
+
 /** Whether a server can log anybody in here at all. */
 export function canLogIn(server: Capabilities): boolean {
   return has(server.capabilities, forLogins);
