@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Capability, type Capabilities } from '@binnacle/mysql-wire/capabilities';
-import { decodeOk, encodeOk } from '@binnacle/mysql-wire/ok-packet';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { BackendConnection } from '../src/connection/backend-connection.js';
 import type { ChangedUser } from '../src/connection/change-user.js';
@@ -74,8 +73,7 @@ export class BareSession implements SessionHost {
     const { port } = listener.address() as AddressInfo;
     const [channel, [server]] = await Promise.all([PlainChannel.dial({ host: '127.0.0.1', port, timeoutMs: 5_000 }), once(listener, 'connection') as Promise<[Socket]>]);
     server.on('error', () => {});
-    const loginOk = decodeOk(encodeOk({}, modern.capabilities), modern.capabilities);
-    const made = { backend: backendAt(port), channel, capabilities: modern, threadId, serverVersion: '10.11.6-MariaDB', collation: 45, loginOk };
+    const made = { backend: backendAt(port), channel, capabilities: modern, threadId, serverVersion: '10.11.6-MariaDB', collation: 45, statusFlags: 2 };
     return { connection: new BackendConnection(made as unknown as ConstructorParameters<typeof BackendConnection>[0]), server };
   }
 

@@ -156,7 +156,7 @@ async function relayLogin(channel: PlainChannel, backendPort: number, connection
       server.release();
       const made = {
         backend: backendAt(backendPort), channel: backendChannel, capabilities: agreedWithBackend, threadId: greeting.connectionId, serverVersion: greeting.serverVersion, collation: response[8]!,
-        loginOk: decodeOk(answer, agreedWithBackend.capabilities),
+        statusFlags: decodeOk(answer, agreedWithBackend.capabilities).statusFlags,
       };
       return {
         backend: new BackendConnection(made as unknown as ConstructorParameters<typeof BackendConnection>[0]),

@@ -1,6 +1,5 @@
 import { Capability, has, type Capabilities } from '@binnacle/mysql-wire/capabilities';
 import { Command } from '@binnacle/mysql-wire/command';
-import type { OkPacket } from '@binnacle/mysql-wire/ok-packet';
 import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import type { Backend, BackendKind } from '../backends/backend.js';
@@ -29,7 +28,8 @@ export interface LoggedIn {
   readonly threadId: number;
   readonly serverVersion: string;
   readonly collation: number;
-  readonly loginOk: OkPacket;
+  /** As the server says them: with `sessionStateChanged`. */
+  readonly statusFlags: number;
 }
 
 /** By what a server greets with: `11.4.2-MariaDB-log`, `8.0.11-TiDB-v8.5.0`, `8.4.3`. */
@@ -56,8 +56,6 @@ export class BackendConnection {
   readonly collation: number;
   /** Bits of `StatusFlag` without `sessionStateChanged`, of the login's OK or of the last `command`. */
   statusFlags: number;
-  /** What the server said of the session as it let it in. For the first owner, who may forget it. */
-  loginOk: OkPacket | undefined;
 
   constructor(made: LoggedIn) {
     this.backend = made.backend;
@@ -67,8 +65,7 @@ export class BackendConnection {
     this.serverVersion = made.serverVersion;
     this.kind = kindOf(made.serverVersion);
     this.collation = made.collation;
-    this.statusFlags = made.loginOk.statusFlags & ~StatusFlag.sessionStateChanged;
-    this.loginOk = made.loginOk;
+    this.statusFlags = made.statusFlags & ~StatusFlag.sessionStateChanged;
   }
 
   /**

@@ -1,3 +1,9 @@
+export interface Keepalive {
+  readonly enabled: boolean;
+  /** 0: what the system has. How often it asks, and how many times, is Node's choice: every second, ten times. */
+  readonly idleMs: number;
+}
+
 /**
  * One TCP side of a session: a plain socket (`PlainChannel`), TLS, or compressed. What comes out of it is the bare protocol.
  * The callbacks are plain fields, set by whoever has the say at the moment (login, session, one command of a migration): no events,
@@ -29,6 +35,8 @@ export interface ByteChannel {
   end(last?: Buffer): void;
   /** At once; `onClosed` follows. */
   destroy(): void;
+  /** The kernel asks a peer that is silent for so long for a sign of life, and closes the connection when there is none. */
+  keepAlive(keepalive: Keepalive): void;
   /** `onClosed` was called or is about to be: somebody who takes over the callbacks late must look here. */
   readonly closed: boolean;
   /** On the wire, encryption and compression included. */

@@ -1,6 +1,6 @@
 import { CompressionDecoder, CompressionEncoder, type CompressionAlgorithm } from '@binnacle/mysql-wire/compression';
 import { headerBytes } from '@binnacle/mysql-wire/packet-header';
-import type { ByteChannel } from './byte-channel.js';
+import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { HeaderWalk } from './header-walk.js';
 
 const ignore = (): void => {};
@@ -116,6 +116,10 @@ export class CompressedChannel implements ByteChannel {
 
   destroy(): void {
     this.#inner.destroy();
+  }
+
+  keepAlive(keepalive: Keepalive): void {
+    this.#inner.keepAlive(keepalive);
   }
 
   get closed(): boolean {

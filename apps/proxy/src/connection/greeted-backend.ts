@@ -3,13 +3,13 @@ import type { SecureContext } from 'node:tls';
 import { Capability, has, type Capabilities } from '@binnacle/mysql-wire/capabilities';
 import { decodeHandshake, encodeHandshakeResponse, encodeSslRequest, type Handshake, type HandshakeResponse } from '@binnacle/mysql-wire/handshake';
 import { errHeader } from '@binnacle/mysql-wire/err-packet';
-import { decodeOk } from '@binnacle/mysql-wire/ok-packet';
+import { decodeOkHead } from '@binnacle/mysql-wire/ok-packet';
 import { packetBytesMaxDefault } from '@binnacle/mysql-wire/packet-scanner';
 import { encodeProxyHeader, type ProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
 import type { Backend } from '../backends/backend.js';
 import { askedOf, canLogIn, canServe } from './agreement.js';
 import type { LoggedIn } from './backend-connection.js';
-import type { ByteChannel } from './byte-channel.js';
+import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { CompressedChannel } from './compressed-channel.js';
 import type { Deadline } from './deadline.js';
 import { BadPacket, ConnectionLost } from './mysql-error.js';
@@ -32,6 +32,8 @@ export interface BackendDial {
   readonly tls: BackendTls;
   /** Sent before everything else. */
   readonly proxyHeader?: ProxyHeader | undefined;
+  /** Absent: off. */
+  readonly keepalive?: Keepalive | undefined;
   /** Asked for where the server has it. */
   readonly compression?: 'zlib' | 'zstd' | undefined;
 }
@@ -77,6 +79,7 @@ export class GreetedBackend {
     const plain = await PlainChannel.dial({ host: backend.host, port: backend.port, timeoutMs: deadline.leftMs }).catch((cause: Error) => {
       throw new ConnectionLost(`${backend.id} cannot be reached: ${cause.message}`, { cause });
     });
+    if (dial.keepalive !== undefined) plain.keepAlive(dial.keepalive);
     if (dial.proxyHeader !== undefined) plain.write(encodeProxyHeader(dial.proxyHeader));
     const packets = new PacketPort(plain, backend.id, packetBytesMax);
     deadline.watch(packets);
@@ -173,7 +176,7 @@ export class GreetedBackend {
       threadId: this.handshake.connectionId,
       serverVersion: this.handshake.serverVersion,
       collation: this.#collation,
-      loginOk: decodeOk(ok, capabilities),
+      statusFlags: decodeOkHead(ok, capabilities).statusFlags,
     };
   }
 

@@ -1,5 +1,5 @@
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
-import type { ByteChannel } from './byte-channel.js';
+import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { giveBack, largeAreScarce, largeBytes, lost, takeLarge, takeSmall } from './read-buffers.js';
 
 /** Properties of a socket that Node has no public name for: its handle, and the server that counts it. */
@@ -183,6 +183,10 @@ export class PlainChannel implements ByteChannel {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  keepAlive({ enabled, idleMs }: Keepalive): void {
+    this.socket.setKeepAlive(enabled, idleMs);
   }
 
   get closed(): boolean {

@@ -1,5 +1,5 @@
 import { connect, TLSSocket, type ConnectionOptions, type SecureContext } from 'node:tls';
-import type { ByteChannel } from './byte-channel.js';
+import type { ByteChannel, Keepalive } from './byte-channel.js';
 import type { PlainChannel } from './plain-channel.js';
 
 interface OwnedSocket extends TLSSocket {
@@ -137,6 +137,10 @@ export class TlsChannel implements ByteChannel {
 
   destroy(): void {
     this.#socket.destroy();
+  }
+
+  keepAlive({ enabled, idleMs }: Keepalive): void {
+    this.#socket.setKeepAlive(enabled, idleMs);
   }
 
   get closed(): boolean {
