@@ -57,12 +57,13 @@ export class DialSettings {
   to(client?: ClientAddress): BackendDial {
     const { security, proxy } = this.settings();
     const { sqlTls, requireBackendTls } = security;
+    const always = { proxyHeader: headerFor(proxy.proxyProtocol, client), keepalive: proxy.backendHealthyKeepalive };
     const configured = sqlTls.ca !== '' || sqlTls.cert !== '' || sqlTls.skipCa;
-    if (!configured && !requireBackendTls) return { tls: { mode: 'off', verify: false }, proxyHeader: headerFor(proxy.proxyProtocol, client) };
+    if (!configured && !requireBackendTls) return { tls: { mode: 'off', verify: false }, ...always };
     const context = this.#sqlTls.context(sqlTls);
     return {
       tls: { mode: requireBackendTls ? 'required' : 'preferred', verify: sqlTls.ca !== '' && !sqlTls.skipCa, ...(context !== undefined && { context }) },
-      proxyHeader: headerFor(proxy.proxyProtocol, client),
+      ...always,
     };
   }
 

@@ -55,7 +55,7 @@ export class SessionMover {
   async one(id: number, to: string | undefined, reason: MoveReason): Promise<MoveOutcome | undefined> {
     const held = this.parts.sessions.get(id);
     if (held === undefined) return undefined;
-    const from = held.session.backend.backend;
+    const from = this.#from(held);
     const refused = (code: string, text: string): MoveOutcome => ({ sessionId: id, from: from.id, to: to ?? '', reason, result: 'refused', why: [{ code, text }], pauseMs: 0 });
     if (held.leavingTo !== undefined) return refused('moving', `the session is on its way to ${held.leavingTo} already`);
     const target = to === undefined ? this.#best(held) : this.parts.router.backend(to);
@@ -68,8 +68,14 @@ export class SessionMover {
   }
 
   #best(held: HeldSession): Backend | undefined {
-    const from = held.session.backend.backend;
+    const from = this.#from(held);
     return this.parts.router.choose({ cluster: from.cluster, role: held.role, group: from.group, exclude: new Set([from.id]) });
+  }
+
+  /** What the session was told of its backend at its login may be old: groups and roles change. */
+  #from({ session }: HeldSession): Backend {
+    const { backend } = session.backend;
+    return this.parts.router.backend(backend.id) ?? backend;
   }
 
   #queue(held: HeldSession, target: Backend, reason: MoveReason): void {

@@ -2,8 +2,10 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import type { Logger } from 'pino';
+import type { RoutingView } from '../backends/backend.js';
 import { Router } from '../balance/router.js';
 import { Credentials } from '../connection/credentials.js';
+import type { PlainChannel } from '../connection/plain-channel.js';
 import { UsersFile } from '../connection/users-file.js';
 import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { SessionState } from '../migration/session-state.js';
@@ -96,7 +98,7 @@ export class SessionWorker {
       metrics,
       backendFailed: (backend, text) => uplink.report({ kind: 'backend-failed', backend: backend.id, text }),
     });
-    this.#listener = new SqlListener((channel) => void this.#opening.open(channel));
+    this.#listener = new SqlListener((channel) => this.#accepted(channel));
     this.#mover = new SessionMover({
       clock,
       sessions: this.#sessions,
@@ -111,7 +113,7 @@ export class SessionWorker {
   order(order: WorkerOrder): void {
     switch (order.kind) {
       case 'view':
-        return this.#router.update(order.view);
+        return this.#look(order.view);
       case 'settings':
         return this.parts.settings.update(order.settings);
       case 'namespaces':
@@ -158,6 +160,23 @@ export class SessionWorker {
     const addresses = await this.#listener.listen(listenAddresses(this.parts.settings.current));
     this.#reportLater();
     return { addresses };
+  }
+
+  #accepted(channel: PlainChannel): void {
+    channel.keepAlive(this.parts.settings.current.proxy.frontendKeepalive);
+    void this.#opening.open(channel);
+  }
+
+  /** Connections to a backend that is in trouble are watched more closely, so that those which nobody answers any more end soon. */
+  #look(view: RoutingView): void {
+    const { backendHealthyKeepalive, backendUnhealthyKeepalive } = this.parts.settings.current.proxy;
+    const turned = new Set(view.backends.filter(({ id, healthy }) => healthy !== this.#router.backend(id)?.healthy).map(({ id }) => id));
+    this.#router.update(view);
+    if (turned.size === 0) return;
+    for (const { session } of this.#sessions.all()) {
+      const { id } = session.backend.backend;
+      if (turned.has(id)) session.backend.channel.keepAlive(this.#router.backend(id)?.healthy === false ? backendUnhealthyKeepalive : backendHealthyKeepalive);
+    }
   }
 
   #opened({ id, client, backend, credential, lease }: OpenedSession): void {
