@@ -138,7 +138,7 @@ export class PlainChannel implements ByteChannel {
   /** What Node read: gives what to read into next, if that is another buffer. */
   read(bytes: number, buffer: Buffer): Buffer | undefined {
     const wantsLarge = bytes === buffer.length || (buffer.length === largeBytes && !largeAreScarce());
-    const taken = this.onBytes(buffer, 0, bytes) && false;
+    const taken = this.onBytes(buffer, 0, bytes);
     if (!taken && wantsLarge === (buffer.length === largeBytes)) return undefined;
     if (taken) lost(buffer);
     else giveBack(buffer);
