@@ -168,7 +168,6 @@ export class GreetedBackend {
     this.#deadline.unwatch(this.packets);
     if (this.packets.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking behind the login`);
     const compression = this.#compression();
-    const { capabilities } = this.#capabilities;
     return {
       backend: this.backend,
       channel: compression === undefined ? this.#channel : new CompressedChannel(this.#channel, compression, 'client'),
@@ -176,7 +175,7 @@ export class GreetedBackend {
       threadId: this.handshake.connectionId,
       serverVersion: this.handshake.serverVersion,
       collation: this.#collation,
-      statusFlags: decodeOkHead(ok, capabilities).statusFlags,
+      statusFlags: decodeOkHead(ok).statusFlags,
     };
   }
 
