@@ -50,8 +50,9 @@ function assignment(name: string, { values, types }: SessionVariables): string {
   return `${name}='${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
-/** What a session was told it may send does not shrink. */
+/** What a session was told it may send does not shrink. Galera gives each node numbers of its own, and changes them while nodes come and go. */
 function mayDiffer(name: string, from: SessionVariables, to: SessionVariables): boolean {
+  if (name === 'auto_increment_offset' || name === 'auto_increment_increment') return to.values.get('wsrep_on') === 'ON';
   return name === 'max_allowed_packet' && Number(to.values.get(name)) >= Number(from.values.get(name));
 }
 
@@ -74,7 +75,7 @@ export async function setVariables(
   const missing = [...options.setByClient.keys()].find((name) => from.values.has(name) && !to.values.has(name));
   if (missing !== undefined) throw new MoveRefused('variable', `${connection.backend.id} has no variable ${missing}`);
   const names = differing(from, to).filter((name) => !options.later.has(name));
-  for (const name of names.filter((candidate) => mayDiffer(candidate, from, to))) left.add(name);
+  for (const name of names.filter((candidate) => mayDiffer(candidate, from, to) && !options.setByClient.has(candidate))) left.add(name);
   const wanted = names.filter((name) => !left.has(name));
   if (wanted.length === 0) return left;
   const set = (some: readonly string[]): Promise<unknown> => connection.query(`SET SESSION ${some.map((name) => assignment(name, from)).join(', ')}`, options.timeoutMs);
