@@ -37,13 +37,19 @@ const seconds = new Histogram({ name: 'seconds', help: 's', labelNames: ['backen
 const sides: Readonly<Record<string, (nowMs: number, ms: number) => void>> = {
   ours(nowMs, ms) {
     plain.commandForwarded(query, nowMs);
-    plain.firstByte(nowMs + ms);
-    plain.commandDone(nowMs + ms);
+    if (plain.awaitsFirstByte) plain.firstByte(nowMs + ms);
+    plain.commandDone(query, nowMs + ms);
+    plain.bytesRead += 100;
+    plain.bytesWritten += 40;
+    plain.traffic(nowMs, nowMs);
   },
   'ours, interactions on'(nowMs, ms) {
     if (interacting.commandForwarded(query, nowMs)) interacting.statement(statement, mode);
-    interacting.firstByte(nowMs + ms);
-    interacting.commandDone(nowMs + ms);
+    if (interacting.awaitsFirstByte) interacting.firstByte(nowMs + ms);
+    interacting.commandDone(query, nowMs + ms);
+    interacting.bytesRead += 100;
+    interacting.bytesWritten += 40;
+    interacting.traffic(nowMs, nowMs);
   },
   'prom-client'(_, ms) {
     total.inc({ backend, cmd_type: 'Query' });

@@ -36,7 +36,7 @@ function run(meter: ReturnType<ProxyMetrics['session']>, command: number, text: 
   if (wanted && text !== undefined) meter.statement(text, mode);
   meter.firstByte(1_000 + firstMs);
   meter.firstByte(1_000 + firstMs + 50_000);
-  meter.commandDone(1_000 + endMs);
+  meter.commandDone(command, 1_000 + endMs);
   return wanted;
 }
 
@@ -83,8 +83,12 @@ test('commands, traffic and moves carry TiProxy\'s labels and words', async () =
   run(meter, Command.query, 'select 1', 0.4, 3);
   run(meter, Command.stmtExecute, undefined, 1, 1);
   run(meter, Command.resetConnection, undefined, 1, 1);
-  meter.backend.received(100, 2);
-  meter.backend.sent(40, 1);
+  for (const [read, packetsRead, written, packetsWritten] of [[100, 2, 40, 1], [50, 3, 20, 2]] as const) {
+    meter.bytesRead += read;
+    meter.bytesWritten += written;
+    meter.traffic(packetsRead, packetsWritten);
+  }
+  meter.commandForwarded(Command.stmtClose, 1_000);
   metrics.handshakeDone(backend, 30);
   metrics.connectionOpened();
   metrics.connectionRejected('max_connections');
@@ -103,16 +107,17 @@ test('commands, traffic and moves carry TiProxy\'s labels and words', async () =
     `tiproxy_session_query_total{backend="${backend}",cmd_type="Query"} 1`,
     `tiproxy_session_query_total{backend="${backend}",cmd_type="StmtExecute"} 1`,
     `tiproxy_session_query_total{backend="${backend}",cmd_type="ResetConnect"} 1`,
+    `tiproxy_session_query_total{backend="${backend}",cmd_type="StmtClose"} 1`,
     `tiproxy_session_query_duration_seconds_bucket{backend="${backend}",cmd_type="Query",le="0.002"} 0`,
     `tiproxy_session_query_duration_seconds_bucket{backend="${backend}",cmd_type="Query",le="0.004"} 1`,
     `tiproxy_session_query_duration_seconds_bucket{backend="${backend}",cmd_type="Query",le="+Inf"} 1`,
     `tiproxy_session_query_duration_seconds_sum{backend="${backend}",cmd_type="Query"} 0.003`,
     `tiproxy_session_query_duration_seconds_count{backend="${backend}",cmd_type="Query"} 1`,
     `tiproxy_session_handshake_duration_seconds_count{backend="${backend}"} 1`,
-    `tiproxy_traffic_inbound_bytes{backend="${backend}"} 100`,
-    `tiproxy_traffic_inbound_packets{backend="${backend}"} 2`,
-    `tiproxy_traffic_outbound_bytes{backend="${backend}"} 40`,
-    `tiproxy_traffic_outbound_packets{backend="${backend}"} 1`,
+    `tiproxy_traffic_inbound_bytes{backend="${backend}"} 150`,
+    `tiproxy_traffic_inbound_packets{backend="${backend}"} 3`,
+    `tiproxy_traffic_outbound_bytes{backend="${backend}"} 60`,
+    `tiproxy_traffic_outbound_packets{backend="${backend}"} 2`,
     'tiproxy_server_connections 0',
     'tiproxy_server_reject_connection_total{type="max_connections"} 1',
     'tiproxy_server_disconnection_total{type="client network break"} 1',
@@ -142,7 +147,6 @@ test('interactions end with the first byte, have a type of statement only for CO
   run(meter, Command.query, 'SHOW TABLES', 1);
   expect(run(meter, Command.ping, undefined, 1)).toBe(false);
   meter.commandForwarded(Command.quit, 1_000);
-  meter.commandDone(1_000);
   change({ queryInteractionMetrics: false });
   run(meter, Command.query, 'select 1', 1);
   const counts = [...(await exposition(metrics)).matchAll(/interaction_duration_seconds_count\{backend="10.0.0.1:4000",cmd_type="(\w+)",sql_type="(\w+)"\} (\d+)/g)];
@@ -213,7 +217,7 @@ test('the series of a backend without traffic go after a while, and come back wi
   const [idle, busy] = [metrics.session('idle:1', 'a', 1), metrics.session('busy:1', 'a', 2)];
   const use = (meter: typeof idle): void => {
     meter.commandForwarded(Command.query, clock.monotonicMs());
-    meter.commandDone(clock.monotonicMs() + 1);
+    meter.commandDone(Command.query, clock.monotonicMs() + 1);
   };
   const backends = async (): Promise<string[]> => [...(await exposition(metrics)).matchAll(/query_total\{backend="([^"]+)"/g)].map(([, name]) => name as string).sort();
   use(idle);
@@ -239,11 +243,16 @@ test('a session that was moved measures its new backend', async () => {
   const { metrics } = under();
   const meter = metrics.session('a:1', 'u', 1);
   run(meter, Command.query, undefined, 1);
+  meter.traffic(2, 5);
   meter.use('b:1');
   run(meter, Command.query, undefined, 1);
+  meter.bytesRead = 7;
+  meter.bytesWritten = 8;
+  meter.traffic(1, 6);
   const text = await exposition(metrics);
   expect(text).toContain('query_total{backend="a:1",cmd_type="Query"} 1');
   expect(text).toContain('query_total{backend="b:1",cmd_type="Query"} 1');
+  expect(text).toMatch(/inbound_bytes\{backend="b:1"\} 7\n[^]*inbound_packets\{backend="b:1"\} 1\n[^]*outbound_bytes\{backend="b:1"\} 8\n[^]*outbound_packets\{backend="b:1"\} 1\n/);
   metrics.forgetBackend('a:1');
   expect(await exposition(metrics)).not.toContain('a:1');
 });

@@ -23,6 +23,11 @@ export class SessionMeter {
   #text: string | undefined;
   #mode: LexerMode | undefined;
   #statementId: number | undefined;
+  /** From the backend and to it, since `traffic` was called: whoever forwards adds to them. */
+  bytesRead = 0;
+  bytesWritten = 0;
+  #packetsRead = 0;
+  #packetsWritten = 0;
 
   #backend: BackendMeter;
 
@@ -45,20 +50,30 @@ export class SessionMeter {
   /** It was moved. */
   use(backend: string): void {
     this.#backend = this.meterOf(backend);
+    this.#packetsRead = 0;
+  }
+
+  /** Whether `firstByte` is to be called: asking for the time would cost more than all the rest. */
+  get awaitsFirstByte(): boolean {
+    return this.#waits;
   }
 
   /** A command goes to the backend. True: call `statement` too, if it is COM_QUERY, or `prepared`, if it names a prepared statement. */
   commandForwarded(command: number, nowMs: number): boolean {
+    if (!isAnswered(command)) {
+      this.backend.commandDone(command, 0, nowMs);
+      return false;
+    }
     this.#command = command;
     this.#startMs = nowMs;
     if (this.#generation !== this.interactions.generation) {
       this.#generation = this.interactions.generation;
       this.#measured = this.interactions.measures(this.user);
     }
-    if (!this.#measured || !isAnswered(command)) return false;
+    if (!this.#measured) return false;
     this.#waits = true;
     this.#kind = other;
-    return command === Command.query || (command >= Command.stmtExecute && command <= Command.stmtReset) || command === Command.stmtFetch;
+    return command === Command.query || (command >= Command.stmtExecute && command <= Command.stmtReset) || command === Command.stmtFetch || command === Command.stmtBulkExecute;
   }
 
   /** @param text the beginning is enough: `statementCharactersMax` */
@@ -84,9 +99,19 @@ export class SessionMeter {
     this.#statementId = undefined;
   }
 
-  /** The answer has ended; for a command without one, it is sent. */
-  commandDone(nowMs: number): void {
-    this.backend.commandDone(this.#command, nowMs - this.#startMs, nowMs);
+  /** The answer to a command has ended. Of commands sent one behind the other, the last one's time counts for all of them. */
+  commandDone(command: number, nowMs: number): void {
+    this.backend.commandDone(command, nowMs - this.#startMs, nowMs);
+  }
+
+  /** The packets that this backend has sent to the session, and those that the client has sent in it. */
+  traffic(packetsRead: number, packetsWritten: number): void {
+    const { backend } = this;
+    backend.received(this.bytesRead, packetsRead - this.#packetsRead);
+    backend.sent(this.bytesWritten, packetsWritten - this.#packetsWritten);
+    this.bytesRead = this.bytesWritten = 0;
+    this.#packetsRead = packetsRead;
+    this.#packetsWritten = packetsWritten;
   }
 
   #tellSlow(ms: number, nowMs: number): void {

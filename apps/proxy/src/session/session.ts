@@ -300,6 +300,7 @@ export class Session implements MovableSession {
   }
 
   toBackend(bytes: Buffer): void {
+    if (this.meter !== undefined) this.meter.bytesWritten += bytes.length;
     if (!this.backend.channel.write(bytes)) this.#pauseClient(Pause.backendFull);
   }
 
@@ -350,7 +351,11 @@ export class Session implements MovableSession {
   // ---- What the backend sends.
 
   readonly #onBackendBytes = (chunk: Buffer, start: number, end: number): boolean => {
-    this.meter?.firstByte(performance.now());
+    const { meter } = this;
+    if (meter !== undefined) {
+      meter.bytesRead += end - start;
+      if (meter.awaitsFirstByte) meter.firstByte(performance.now());
+    }
     try {
       return this.responses.receive(chunk, start, end);
     } catch (error) {
@@ -407,7 +412,12 @@ export class Session implements MovableSession {
       if (tracker.errorCode !== 0) this.statementIds.prepareFailed();
     } else if (command === Command.resetConnection && tracker.errorCode === 0) this.statementIds.clear();
     this.admission.ended(tracker.errorCode);
-    this.meter?.commandDone(performance.now());
+    if (this.meter !== undefined) this.#meterResponse(this.meter, command, tracker);
+  }
+
+  #meterResponse(meter: SessionMeter, command: number, tracker: ResponseTracker): void {
+    meter.commandDone(command, performance.now());
+    meter.traffic(tracker.scanner.packets, this.commands.tracker.scanner.packets);
   }
 
   #changed(tracker: ResponseTracker): void {
