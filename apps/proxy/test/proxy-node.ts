@@ -92,7 +92,10 @@ export class ProxyNode {
   }
 
   async healthy(count: number): Promise<void> {
-    await waitUntil(() => this.sql.backends.reports().filter(({ healthy }) => healthy).length === count, { what: `${count} healthy backends`, timeoutMs: 30_000 });
+    const reports = () => this.sql.backends.reports();
+    await waitUntil(() => reports().filter(({ healthy }) => healthy).length === count, { what: `${count} healthy backends`, timeoutMs: 30_000 }).catch((cause: unknown) => {
+      throw new Error(`${(cause as Error).message}: ${JSON.stringify(reports().map(({ id, reason, notice, state }) => ({ id, reason, notice, state })))}`);
+    });
   }
 
   async stop(): Promise<void> {

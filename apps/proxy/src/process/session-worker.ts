@@ -82,6 +82,9 @@ export class SessionWorker {
       dial: this.#dial,
       uplink,
       settings: current,
+      metrics,
+      role: (session) => this.#sessions.get(session.id)?.role ?? 'writer',
+      moved: (from, to) => this.#countMove(from, to),
       closed: (session) => this.#closed(session),
     });
     this.#opening = new SessionOpening({
@@ -204,10 +207,13 @@ export class SessionWorker {
   #moved(outcome: MoveOutcome, ms: number): void {
     const { metrics } = this.parts;
     metrics.moved(outcome, ms);
-    if (outcome.result !== 'moved') return;
-    for (const [backend, by] of [[outcome.from, -1], [outcome.to, 1]] as const) {
+    if (outcome.result === 'moved') this.#countMove(outcome.from, outcome.to);
+  }
+
+  #countMove(from: string, to: string): void {
+    for (const [backend, by] of [[from, -1], [to, 1]] as const) {
       this.#router.sessionsChanged(backend, by);
-      metrics.sessionsOn(backend, by);
+      this.parts.metrics.sessionsOn(backend, by);
     }
   }
 

@@ -32,11 +32,11 @@ export class SessionsController {
 
   /** 200 with where it went and how long its client waited, 409 with exactly why it could not. */
   @Post(':id/migrate')
-  async migrate(@Param('id') id: string, @Query() query: Record<string, unknown>, @Req() request: RawBodyRequest<FastifyRequest>, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
-    const { result, why, pauseMs, ...outcome } = await this.directory.migrate(sessionId(id), wishedTarget(request), nodeOf(query));
+  async migrate(@Param('id') given: string, @Query() query: Record<string, unknown>, @Req() request: RawBodyRequest<FastifyRequest>, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
+    const { sessionId: id, node, from, to, result, why, pauseMs } = await this.directory.migrate(sessionId(given), wishedTarget(request), nodeOf(query));
     void reply.code(result === 'moved' ? 200 : 409);
-    if (result === 'moved') return { ...outcome, result, pauseMs };
-    return { error: { code: 'CONFLICT', message: why.map(({ text }) => text).join('; ') || `the session could not be moved: ${result}` }, ...outcome, result, why };
+    if (result === 'moved') return { id, node, from, to, result, pauseMs };
+    return { error: { code: 'CONFLICT', message: why.map(({ text }) => text).join('; ') || `the session could not be moved: ${result}` }, id, node, from, to, result, why };
   }
 
   @Delete(':id')

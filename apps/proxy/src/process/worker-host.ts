@@ -1,13 +1,16 @@
 import type { Logger } from 'pino';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import { type Backend, type BackendRole, mayMove } from '../backends/backend.js';
+import { probeGreeting } from '../backends/greeting-probe.js';
 import type { Router } from '../balance/router.js';
 import { dialBackend, type BackendConnection } from '../connection/backend-connection.js';
 import type { Credentials } from '../connection/credentials.js';
 import { changeUser, type ChangedUser } from '../connection/change-user.js';
 import { MysqlError } from '../connection/mysql-error.js';
+import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { armTrackers } from '../migration/arm-trackers.js';
 import { migrate, type MigrationDeps, type MoveResult } from '../migration/migrate.js';
+import { reconnect } from '../migration/reconnect.js';
 import { StoredCodeSurveys } from '../migration/stored-code.js';
 import type { Loss, SessionHost } from '../session/session-host.js';
 import type { Session } from '../session/session.js';
@@ -24,6 +27,10 @@ export interface WorkerHostParts {
   readonly dial: DialSettings;
   readonly uplink: WorkerUplink;
   settings(): SettingsView;
+  readonly metrics: ProxyMetrics;
+  role(session: Session): BackendRole;
+  /** A session has changed its backend without an order. */
+  moved(from: string, to: string): void;
   closed(session: Session): void;
 }
 
@@ -32,6 +39,8 @@ const holdMsMax = 2_000;
 /** Of each question while the client waits: the questions are small. */
 const answerMsMax = 2_000;
 const causalityMsMax = 1_000;
+/** Whether the server is there is asked while a client waits. */
+const greetsMsMax = 1_000;
 
 /** What sessions ask of their worker. */
 export class WorkerHost implements SessionHost {
@@ -48,9 +57,35 @@ export class WorkerHost implements SessionHost {
     return migrate(session, to, this.#migration(role));
   }
 
-  async recover(session: Session, _loss: Loss): Promise<boolean> {
-    this.parts.uplink.report({ kind: 'backend-failed', backend: session.backend.backend.id, text: 'a session lost its connection' });
-    return false;
+  async recover(session: Session, { errorCode }: Loss): Promise<boolean> {
+    const { uplink, settings, log, moved, role } = this.parts;
+    const from = session.backend.backend;
+    uplink.report({ kind: 'backend-failed', backend: from.id, text: 'a session lost its connection' });
+    if (!settings().proxy.reconnectIdle) return false;
+    const { result, why } = await reconnect(session, errorCode, {
+      ...this.#migration(role(session)),
+      targets: ({ backend }) => this.#others(backend.backend, role(session)),
+      greets: (backend) => this.#greets(backend),
+    });
+    const to = session.backend.backend;
+    log.info({ session: session.id, from: from.id, to: to.id, result, why: why.map(({ code }) => code) }, `a session lost its backend: ${result}`);
+    this.parts.metrics.reconnected(result);
+    if (result === 'reconnected') moved(from.id, to.id);
+    return result === 'reconnected';
+  }
+
+  /** Best first. */
+  #others(from: Backend, role: BackendRole): Backend[] {
+    const now = this.#asOfNow(from);
+    return this.parts.router.view.backends.filter((backend) => backend.healthy && !backend.draining && mayMove(now, backend, role));
+  }
+
+  #greets({ host, port }: Backend): Promise<boolean> {
+    const proxyHeader = this.parts.settings().proxy.proxyProtocol === 'v2';
+    return probeGreeting({ host, port, timeoutMs: greetsMsMax, proxyHeader }).then(
+      () => true,
+      () => false,
+    );
   }
 
   changeUser(session: Session, payload: Buffer): Promise<ChangedUser | undefined> {

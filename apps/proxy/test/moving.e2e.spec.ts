@@ -1,0 +1,114 @@
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type GaleraCluster, startGalera } from '@binnacle/testing/galera';
+import { exited, guardProcess } from '@binnacle/testing/guarded-process';
+import { waitUntil } from '@binnacle/testing/wait-until';
+import type { Connection } from 'mysql2/promise';
+import { ProxyNode } from './proxy-node.js';
+
+describe('sessions on two servers in Galera', () => {
+  let cluster: GaleraCluster;
+  let proxy: ProxyNode;
+  let backends: string[];
+  let usersFile: string;
+
+  beforeAll(async () => {
+    cluster = await startGalera();
+    backends = cluster.nodes.map(({ port }) => `127.0.0.1:${port}`);
+    await cluster.nodes[0]!.sql('CREATE TABLE test.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)');
+    usersFile = `${cluster.folder}/users.toml`;
+    writeFileSync(usersFile, '[users]\nroot = "root"\n');
+    proxy = await ProxyNode.start({ proxy: { backends, usersFile } });
+    await proxy.healthy(2);
+  }, 120_000);
+
+  afterAll(async () => {
+    await proxy.stop();
+    await cluster.stop();
+  }, 60_000);
+
+  const other = (backend: string): string => backends.find((id) => id !== backend) as string;
+  const serverPort = async (client: Connection): Promise<unknown> => (await client.query('SELECT @@port AS port') as any)[0][0].port;
+
+  test('one moves by the API with what it has, and says where it is', async () => {
+    const client = await proxy.connect();
+    await client.query("SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci, @kept = 'as it was', sql_mode = 'ANSI_QUOTES'");
+    const statement = await client.prepare('SELECT ? + 1 AS next');
+    const before = await proxy.session(client.threadId);
+    expect(before).toMatchObject({ movable: true, why: [] });
+
+    const moved = await proxy.migrate(client.threadId);
+    expect(moved.body.why).toBeUndefined();
+    expect(moved).toMatchObject({ status: 200, body: { id: client.threadId, result: 'moved', from: before.backend, to: other(before.backend), node: 'n0' } });
+    expect(moved.body.pauseMs).toBeGreaterThan(0);
+    expect((await proxy.session(client.threadId)).backend).toBe(other(before.backend));
+    expect(await serverPort(client)).toBe(Number(other(before.backend).split(':')[1]));
+    const [rows] = await client.query('SELECT @kept AS kept, @@collation_connection AS collation, @@sql_mode AS mode');
+    expect(rows).toEqual([{ kept: 'as it was', collation: 'utf8mb4_unicode_ci', mode: 'ANSI_QUOTES' }]);
+    expect((await statement.execute([41]))[0]).toEqual([{ next: 42 }]);
+    await client.end();
+  }, 30_000);
+
+  test('one that cannot move says exactly why, and stays as it was', async () => {
+    const client = await proxy.connect();
+    await client.query('CREATE TEMPORARY TABLE here (n INT)');
+    const answer = await proxy.migrate(client.threadId);
+    expect(answer.status).toBe(409);
+    expect(answer.body).toMatchObject({ result: 'refused', why: [{ code: 'temporary-table' }] });
+    expect((await proxy.sessions('?movable=false')).map(({ id }) => id)).toEqual([client.threadId]);
+    await client.query('INSERT INTO here VALUES (1)');
+    expect((await proxy.migrate(client.threadId, 'nowhere:1')).body.why).toEqual([{ code: 'unknown-backend', text: 'there is no backend nowhere:1' }]);
+    await client.end();
+  }, 30_000);
+
+  test('a drained backend loses those that can move, says why the others stay, and takes sessions again', async () => {
+    const clients = await Promise.all(Array.from({ length: 10 }, () => proxy.connect()));
+    const stuck = clients[0] as Connection;
+    await stuck.query('CREATE TEMPORARY TABLE here (n INT)');
+    const drained = (await proxy.session(stuck.threadId)).backend;
+    let errors = 0;
+    let writes = 0;
+    let stop = false;
+    const load = clients.slice(1).map(async (client) => {
+      while (!stop) {
+        await client.query('BEGIN').then(() => client.query('INSERT INTO t (n) VALUES (1)')).then(() => client.query('COMMIT')).then(() => writes++, () => errors++);
+      }
+    });
+    expect((await proxy.ask('POST', `/api/v1/backends/${drained}/drain`)).body).toMatchObject({ id: drained, drain: { drained: true } });
+    await waitUntil(async () => (await proxy.sessions(`?backend=${drained}`)).length === 1, { what: 'only one is left', timeoutMs: 20_000 });
+    expect((await proxy.ask('GET', `/api/v1/backends/${drained}`)).body.drain).toMatchObject({ drained: true, sessionsLeft: 1, movable: 0, stay: [{ code: 'temporary-table', sessions: 1 }] });
+    const late = await proxy.connect();
+    expect((await proxy.session(late.threadId)).backend).toBe(other(drained));
+    stop = true;
+    await Promise.all(load);
+    expect(errors).toBe(0);
+    expect(Number(await cluster.nodes[0]!.sql('SET SESSION wsrep_sync_wait=1; SELECT COUNT(*) FROM test.t'))).toBe(writes);
+    expect((await proxy.ask('DELETE', `/api/v1/backends/${drained}/drain`)).status).toBe(200);
+    expect((await proxy.ask('DELETE', `/api/v1/backends/${drained}/drain`)).status).toBe(404);
+    await Promise.all([...clients, late].map((client) => client.end()));
+  }, 60_000);
+
+  test("Ctrl-C at the mysql command line reaches the right backend, also after a migration", async () => {
+    const args = ['--no-defaults', '--host=127.0.0.1', `--port=${proxy.port}`, '--user=root', '--password=root', '--unbuffered', '--force', '--sigint-ignore=0', 'test'];
+    const child = spawn('mariadb', args, { stdio: ['pipe', 'pipe', 'pipe'] });
+    const unguard = guardProcess(child.pid as number, '');
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+    try {
+      await waitUntil(async () => (await proxy.sessions()).length === 1, { what: 'the client is there' });
+      for (const round of [1, 2]) {
+        const [session] = await proxy.sessions();
+        if (round === 2) expect(await proxy.migrate(session!.id)).toMatchObject({ status: 200, body: { result: 'moved' } });
+        child.stdin.write('SELECT SLEEP(100);\n');
+        await waitUntil(async () => (await proxy.session(session!.id)).phase === 'busy', { what: 'it sleeps' });
+        child.kill('SIGINT');
+        await waitUntil(async () => (await proxy.session(session!.id)).phase === 'idle', { what: `it was woken, round ${round}: ${output}`, timeoutMs: 10_000 });
+      }
+    } finally {
+      child.kill('SIGKILL');
+      await exited(child);
+      unguard();
+    }
+  }, 60_000);
+});
