@@ -30,6 +30,8 @@ export interface CheckerState {
   readonly reason: string;
   readonly kind: BackendKind;
   readonly full: boolean;
+  /** The last attempt failed, and the next ones will show whether it is dead. */
+  readonly suspect: boolean;
   readonly notice: string;
   readonly greeting?: BackendGreeting;
   readonly facts?: ServerFacts;
@@ -56,7 +58,7 @@ export class BackendChecker {
   readonly #history = new LoadHistory();
   readonly #steadiness = new Steadiness();
   #found: Discovered;
-  #state: CheckerState = { healthy: false, reason: 'not checked yet', kind: 'unknown', full: false, notice: '' };
+  #state: CheckerState = { healthy: false, reason: 'not checked yet', kind: 'unknown', full: false, suspect: false, notice: '' };
   #running = false;
   #checking = false;
   #soon = false;
@@ -131,6 +133,7 @@ export class BackendChecker {
         this.#learn(outcome, clock.monotonicMs() - startMs);
         break;
       }
+      this.#suspect();
       await this.#wait(retryMs);
       if (!this.#running) return;
     }
@@ -164,14 +167,21 @@ export class BackendChecker {
       this.#history.clear();
       // After a restart its functions may be others.
       this.#functionsAtMs = -Infinity;
-      this.#state = { ...before, ...timed, healthy: false, full: false, reason: outcome };
+      this.#state = { ...before, ...timed, healthy: false, full: false, suspect: false, reason: outcome };
     } else {
       if (!before.healthy) this.#steadiness.recovered(nowMs);
       const { greeting, full, notice, pingMs, facts, storedFunctions } = outcome;
       const learnt = { ...(facts !== undefined && { facts }), ...(storedFunctions !== undefined && { storedFunctions }) };
-      this.#state = { ...before, ...timed, ...learnt, greeting, full, notice, pingMs, kind: kindOf(greeting.serverVersion), healthy: true, reason: '' };
+      this.#state = { ...before, ...timed, ...learnt, greeting, full, notice, pingMs, kind: kindOf(greeting.serverVersion), healthy: true, suspect: false, reason: '' };
     }
     if (shown(before) !== shown(this.#state)) this.#deps.changed(this);
+  }
+
+  /** New sessions try the others first from now on: one that hangs would keep each of them waiting. */
+  #suspect(): void {
+    if (!this.#state.healthy || this.#state.suspect) return;
+    this.#state = { ...this.#state, suspect: true };
+    this.#deps.changed(this);
   }
 
   #asBackend(): Backend {

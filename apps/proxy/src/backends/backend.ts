@@ -51,7 +51,7 @@ export interface Backend {
   readonly closeAtMs?: number;
   /** Its connections are used up: it answers 1040. What runs there goes on. */
   readonly full?: boolean;
-  /** It failed again and again lately: sessions are not moved there, and new ones only if nothing else is left. */
+  /** It failed again and again lately, or the last check of it did: sessions are not moved there, and new ones only if nothing else is left. */
   readonly unsteady?: boolean;
   readonly load?: BackendLoad;
   /** False as long as nobody could ask. */

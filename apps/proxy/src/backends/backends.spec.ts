@@ -130,6 +130,8 @@ test('a server that hangs does not delay the checks of the others', async () => 
   await until(backends, replicaId, 'healthy', ({ healthy }) => healthy);
   replica.pause();
   try {
+    // Already before it counts as dead, new sessions try the others first.
+    await until(backends, replicaId, 'suspected', ({ healthy, unsteady }) => healthy && unsteady === true);
     const dead = await until(backends, replicaId, 'dead', ({ healthy }) => !healthy);
     expect(dead.reason).toMatch(/within \d+ ms/);
     const checked = (): number => backends.reports().find(({ id }) => id === sourceId)!.state.checkedAtMs!;

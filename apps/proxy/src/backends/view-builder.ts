@@ -80,7 +80,7 @@ export class ViewBuilder {
       draining: why !== '',
       ...(drainedSinceMs !== undefined && { closeAtMs: drainedSinceMs + failoverMs }),
       ...(state.full && { full: true }),
-      ...(state.healthy && !steady && { unsteady: true }),
+      ...(state.healthy && (state.suspect || !steady) && { unsteady: true }),
       ...(load !== undefined && { load }),
       readOnly: facts?.readOnly ?? false,
       group: this.#groups.get(id) ?? id,
