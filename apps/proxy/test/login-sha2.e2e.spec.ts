@@ -1,8 +1,10 @@
 import { afterEach, beforeAll, afterAll, describe, expect, test } from '@jest/globals';
+import { execFile } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import { promisify } from 'node:util';
 import { makeAuthority } from '@binnacle/testing/certificates';
 import { createConnection, type Connection } from 'mysql2/promise';
 import { dialBackend } from '../src/connection/backend-connection.js';
@@ -11,6 +13,7 @@ import { parseUsersFile } from '../src/connection/users-file.js';
 import { LoginPort } from './login-port.js';
 import { Sha2Server } from './sha2-server.js';
 
+const run = promisify(execFile);
 const password = 'secret of some length, longer than the scramble';
 let folder: string;
 let ca: Buffer;
@@ -63,6 +66,15 @@ describe.each([
     await expect(connect(clientTls, 'wrong')).rejects.toMatchObject({ errno: 1045 });
     expect(server.logins).toEqual([full, 'fast', 'wrong']);
     expect(port.credential).toBeUndefined();
+  });
+
+  test('the command line client, whose replies another library makes', async () => {
+    await start(clientTls, serverTls);
+    const args = ['--no-defaults', '--protocol=tcp', '--host=127.0.0.1', `--port=${port.port}`, '--user=app', clientTls ? '--ssl' : '--skip-ssl', '-e', 'DO 1'];
+    await run('mariadb', [...args, `--password=${password}`], { timeout: 20_000 });
+    await run('mariadb', [...args, `--password=${password}`], { timeout: 20_000 });
+    await expect(run('mariadb', [...args, '--password=wrong'], { timeout: 20_000 })).rejects.toThrow(/ERROR 1045/);
+    expect(server.logins).toEqual([full, 'fast', 'wrong']);
   });
 
   test('what is seen of the password in full logs in again, if it is to be kept', async () => {
