@@ -1,5 +1,5 @@
 import type { BackendRole } from '../backends/backend.js';
-import type { SessionCount } from '../balance/orders.js';
+import type { MoveReason, SessionCount } from '../balance/orders.js';
 import type { Session } from '../session/session.js';
 
 /** A session and what the worker that holds it has to remember of it. */
@@ -8,6 +8,8 @@ export interface HeldSession {
   readonly role: BackendRole;
   /** Ordered elsewhere, and not there yet: the backend it is to go to. */
   leavingTo: string | undefined;
+  /** Why it was ordered there. */
+  leavingFor: MoveReason | undefined;
   /** Not to be ordered away before this, on the monotonic clock: it could not move a moment ago. */
   restUntilMs: number;
 }
@@ -33,7 +35,7 @@ export class HeldSessions {
   }
 
   add(session: Session, role: BackendRole): HeldSession {
-    const held: HeldSession = { session, role, leavingTo: undefined, restUntilMs: 0 };
+    const held: HeldSession = { session, role, leavingTo: undefined, leavingFor: undefined, restUntilMs: 0 };
     this.#byId.set(session.id, held);
     return held;
   }

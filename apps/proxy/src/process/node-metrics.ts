@@ -1,4 +1,6 @@
-import type { Backends } from '../backends/backends.js';
+import type { BackendReport, Backends } from '../backends/backends.js';
+import type { BalanceSettings } from '../balance/balance-settings.js';
+import { Scoring } from '../balance/scores.js';
 import type { MetricsSnapshot } from '../metrics/families.js';
 import { countsOf, mergeSnapshots } from '../metrics/metrics-export.js';
 import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
@@ -13,6 +15,7 @@ export class NodeMetrics {
     private readonly own: ProxyMetrics,
     private readonly backends: Backends,
     private readonly workers: Workers,
+    private readonly balance: () => BalanceSettings,
   ) {}
 
   async read(): Promise<MetricsSnapshot> {
@@ -33,8 +36,17 @@ export class NodeMetrics {
   #readBackends(): void {
     const reports = this.backends.reports();
     this.own.replace('backendStatus', reports.map(({ id, healthy }) => [[id], healthy ? 1 : 0]));
-    this.own.replace('score', reports.map(({ id, score }) => [[id], score]));
+    this.own.replace('score', this.#scores(reports));
     this.own.replace('ping', reports.flatMap(({ id, state }) => (state.pingMs === undefined ? [] : [[[id], state.pingMs / 1_000]])));
     this.own.set('healthCheck', Math.max(0, ...reports.map(({ state }) => state.roundMs ?? 0)) / 1_000);
+  }
+
+  /** By factor, of servers that stand for each other. */
+  #scores(reports: readonly BackendReport[]): [string[], number][] {
+    return [...new Set(reports.map(({ cluster }) => cluster))].flatMap((name) => {
+      const own = reports.filter(({ cluster }) => cluster === name);
+      const scoring = new Scoring(this.balance(), own);
+      return own.flatMap((backend) => scoring.factors.map((factor): [string[], number] => [[backend.id, factor], scoring.value(factor, backend, backend.sessions)]));
+    });
   }
 }

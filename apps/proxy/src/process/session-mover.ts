@@ -80,6 +80,7 @@ export class SessionMover {
 
   #queue(held: HeldSession, target: Backend, reason: MoveReason): void {
     held.leavingTo = target.id;
+    held.leavingFor = reason;
     const start = (): void => void this.#run(held, target, reason);
     if (this.#running < movesMax) start();
     else this.#waiting.push(start);
@@ -91,6 +92,7 @@ export class SessionMover {
     const { session } = held;
     const from = session.backend.backend.id;
     held.leavingTo = target.id;
+    held.leavingFor = reason;
     this.#running++;
     const attempt = sessions.has(session.id) ? await this.parts.attempt(held, target) : gone;
     this.#running--;

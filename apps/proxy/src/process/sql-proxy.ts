@@ -80,7 +80,7 @@ export class SqlProxy {
     );
     this.directory = new SessionDirectory(this.workers, peers);
     this.#shutdown = new Shutdown(clock, log, () => this.workers);
-    this.#numbers = new NodeMetrics(metrics, this.backends, this.workers);
+    this.#numbers = new NodeMetrics(metrics, this.backends, this.workers, () => balanceSettings(settings.current));
     const balancer = new Balancer(balanceSettings(settings.current));
     settings.onChange((now) => (balancer.settings = balanceSettings(now)));
     this.#moves = new Moves({ clock, log, balancer, workers: this.workers, view: () => this.backends.view(), closeOrders: (nowMs) => this.backends.closeOrders(nowMs) });
