@@ -75,10 +75,26 @@ test('every address of a name is a backend, of both families, and new ones are f
   expect(discovery.current()[0]).toMatchObject({ cluster: 'c', names: ['db.test'] });
   await nextLookup(clock);
   expect(changes()).toBe(1);
-  zone = { 'db.test': { a: ['10.0.0.3'] } };
+  zone = { 'db.test': { a: ['10.0.0.1', '10.0.0.2', '10.0.0.3'], aaaa: [[0xfd00, 0, 0, 0, 0, 0, 0, 2]] } };
   await nextLookup(clock);
-  expect(addresses()).toEqual(['10.0.0.3 3306']);
+  expect(addresses()).toEqual(['10.0.0.1 3306', '10.0.0.2 3306', '10.0.0.3 3306', 'fd00::2 3306']);
   expect(changes()).toBe(2);
+});
+
+test('a server that answers with another part of the addresses each time makes none of them come and go', async () => {
+  zone = { 'db.test': { a: ['10.0.0.1', '10.0.0.2'] } };
+  const clock = new FakeClock();
+  const { discovery, addresses } = follow('db.test', clock);
+  await waitUntil(() => discovery.looked());
+  for (const last of [3, 4, 1, 2, 3]) {
+    zone = { 'db.test': { a: [`10.0.0.${last}`] } };
+    await nextLookup(clock);
+  }
+  expect(addresses()).toHaveLength(4);
+  expect(discovery.problem()).toBe('db.test has lost addresses; they are kept for the time of failover-timeout');
+  for (let lookup = 0; lookup < 12; lookup++) await nextLookup(clock);
+  expect(addresses()).toEqual(['10.0.0.3 3306']);
+  expect(discovery.problem()).toBe('');
 });
 
 test('SRV records bring their ports, and only the first priority counts', async () => {
@@ -102,7 +118,7 @@ test('the addresses of a name that vanished are kept for a time, and it says so'
   zone = {};
   await nextLookup(clock);
   expect(addresses()).toEqual(['10.0.0.1 3306']);
-  expect(discovery.problem()).toBe('db.test has no addresses any more; its last ones are kept for the time of failover-timeout');
+  expect(discovery.problem()).toBe('db.test has no addresses any more; they are kept for the time of failover-timeout');
   for (let lookup = 0; lookup < 12; lookup++) await nextLookup(clock);
   expect(addresses()).toEqual([]);
   expect(discovery.problem()).toBe('db.test has no addresses');

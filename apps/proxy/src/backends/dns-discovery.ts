@@ -12,7 +12,7 @@ export interface DnsDiscoveryOptions {
   readonly nsServers: readonly string[];
   readonly intervalMs: number;
   readonly clock: Clock;
-  /** How long the addresses of a name count that is there no more. */
+  /** How long an address counts that the name has no more. Some servers answer with a part of many addresses, each time another one. */
   readonly keepMs: () => number;
 }
 
@@ -26,7 +26,7 @@ const gone = new Set(['ENOTFOUND', 'ENODATA', 'NXDOMAIN']);
 export class DnsDiscovery extends PolledDiscovery {
   readonly #options: DnsDiscoveryOptions;
   readonly #resolver: dns.Resolver | undefined;
-  #goneSinceMs: number | undefined;
+  readonly #seen = new Map<string, { readonly found: Discovered; atMs: number }>();
 
   constructor(options: DnsDiscoveryOptions) {
     super(`DNS name ${options.name}`, options.clock, options.intervalMs);
@@ -42,21 +42,32 @@ export class DnsDiscovery extends PolledDiscovery {
   }
 
   protected async look(): Promise<Finding> {
-    const { name, clock, keepMs } = this.#options;
+    const { name, clock } = this.#options;
+    const nowMs = clock.monotonicMs();
     try {
-      const all = await this.#resolve();
-      const found = all.toSorted((a, b) => (addressOf(a.host, a.port) < addressOf(b.host, b.port) ? -1 : 1)).slice(0, addressesMax);
-      this.#goneSinceMs = undefined;
-      return { found, problem: all.length > addressesMax ? `${name} has ${all.length} addresses, of which ${addressesMax} are used` : '' };
+      for (const found of await this.#resolve()) this.#seen.set(addressOf(found.host, found.port), { found, atMs: nowMs });
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      // A resolver that does not answer says nothing about the servers.
-      if (code === undefined || !gone.has(code)) return { problem: `${name} cannot be looked up (${code ?? message}); what it was last counts` };
-      this.#goneSinceMs ??= clock.monotonicMs();
-      const over = clock.monotonicMs() - this.#goneSinceMs >= keepMs();
-      const kept = over ? [] : this.current();
-      return { found: kept, problem: `${name} has no addresses${kept.length === 0 ? '' : ' any more; its last ones are kept for the time of failover-timeout'}` };
+      if (code === undefined || !gone.has(code)) {
+        // A resolver that does not answer says nothing about the servers.
+        for (const seen of this.#seen.values()) seen.atMs = nowMs;
+        return { problem: `${name} cannot be looked up (${code ?? message}); what it was last counts` };
+      }
     }
+    return this.#stillThere(nowMs);
+  }
+
+  #stillThere(nowMs: number): Finding {
+    const { name, keepMs } = this.#options;
+    for (const [id, { atMs }] of this.#seen) if (atMs !== nowMs && nowMs - atMs >= keepMs()) this.#seen.delete(id);
+    const all = [...this.#seen].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([, seen]) => seen);
+    const missing = all.filter(({ atMs }) => atMs !== nowMs).length;
+    const found = all.slice(0, addressesMax).map((seen) => seen.found);
+    if (all.length === 0) return { found, problem: `${name} has no addresses` };
+    // Without numbers: they would be another message every time.
+    const lost = missing === all.length ? 'has no addresses any more' : 'has lost addresses';
+    if (missing > 0) return { found, problem: `${name} ${lost}; they are kept for the time of failover-timeout` };
+    return { found, problem: all.length > addressesMax ? `${name} has ${all.length} addresses, of which ${addressesMax} are used` : '' };
   }
 
   async #resolve(): Promise<Discovered[]> {
