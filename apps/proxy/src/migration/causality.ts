@@ -17,13 +17,14 @@ async function first(connection: BackendConnection, sql: string, timeoutMs: numb
   return (rows[0] ?? []).map((value) => value?.toString('latin1'));
 }
 
-export async function readPosition(connection: BackendConnection, timeoutMs: number): Promise<Position> {
+/** @param group that of the target as it is known now: what the session was told at its login may be less */
+export async function readPosition(connection: BackendConnection, group: string, timeoutMs: number): Promise<Position> {
   if (connection.kind === 'mysql') {
     const [gtids] = await first(connection, 'SELECT @@global.gtid_executed LIMIT 1', timeoutMs);
     return gtids === undefined || gtids === '' ? { kind: 'none' } : { kind: 'mysql', gtids: gtids.replace(/\s/g, '') };
   }
   if (connection.kind !== 'mariadb') return { kind: 'none' };
-  if (connection.backend.group.startsWith('galera:')) {
+  if (group.startsWith('galera:')) {
     const status = await galeraStatus(connection, timeoutMs);
     return { kind: 'galera', gtid: `${status.get('wsrep_cluster_state_uuid')}:${status.get('wsrep_last_committed')}` };
   }

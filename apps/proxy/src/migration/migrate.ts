@@ -1,6 +1,7 @@
 import { Command } from '@binnacle/mysql-wire/command';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import type { Backend } from '../backends/backend.js';
+import { sameDialect } from '../connection/agreement.js';
 import type { BackendConnection } from '../connection/backend-connection.js';
 import type { Credential } from '../connection/credentials.js';
 import { ConnectionLost, MysqlError } from '../connection/mysql-error.js';
@@ -82,8 +83,7 @@ export async function dialTarget(session: MovableSession, credential: Credential
   if (!deps.mayMove(session, target)) throw new MoveRefused('target', `nothing shows that ${target.id} has the data of ${session.backend.backend.id} and takes what the session may do`);
   const next = await deps.dial(session, target, { credential, database: session.state.database }, deps.timeouts.dialMs);
   try {
-    const { capabilities, mariadbCapabilities } = session.backend.capabilities;
-    if (next.kind !== session.backend.kind || next.capabilities.capabilities !== capabilities || next.capabilities.mariadbCapabilities !== mariadbCapabilities) {
+    if (next.kind !== session.backend.kind || !sameDialect(next.capabilities, session.backend.capabilities)) {
       throw new MoveRefused('capabilities', `${target.id} (${next.serverVersion}) speaks another dialect of the protocol than ${session.backend.backend.id}`);
     }
     await checkWritable(session, next, deps.timeouts.answerMs);
@@ -102,10 +102,11 @@ async function checkWritable(session: MovableSession, next: BackendConnection, t
 }
 
 /** Locks that a trigger or a view took would be lost without a word. Only sessions that used tables can have any. */
-export async function checkStoredCode(session: MovableSession, next: BackendConnection, { facts }: Ground, deps: MigrationDeps): Promise<void> {
+export async function checkStoredCode(session: MovableSession, next: BackendConnection, { facts }: Ground, deps: MigrationDeps, serverIsGone = false): Promise<void> {
   if (deps.trustStoredCode || !session.state.usedTables) return;
   const known = deps.storedCode?.(next.backend);
   const code = known === undefined || known.kind === 'unknown' ? await deps.surveys.of(next, facts.account, deps.timeouts.answerMs) : known;
+  if (serverIsGone && code.kind === 'harmless' && code.userVariables !== undefined) throw new MoveRefused('user-variables', `only the server knew user variables, and ${code.userVariables} may have set some`);
   if (code.kind === 'risky') throw new MoveRefused('stored-code', `${moveBlockers['stored-code']}: ${code.name}`);
   if (code.kind === 'unknown') throw new MoveRefused('stored-code', `${moveBlockers['stored-code']}: ${code.missing}. Grant it, set proxy.health-user to an account that may see them, or proxy.trust-stored-code`);
 }
@@ -124,7 +125,7 @@ async function moveHeld(session: MovableSession, next: BackendConnection, ground
     if (facts.locks.length > 0) throw new MoveRefused('advisory-lock', `${moveBlockers['advisory-lock']}: ${facts.locks.join(', ')}`);
     const snapshot = await readSnapshot(backend, facts, answerMs);
     if (snapshot.variables.values.get('session_track_system_variables') !== '*') throw new MoveRefused('not-tracked', moveBlockers['not-tracked']);
-    await waitFor(next, await readPosition(backend, answerMs), causalityMs);
+    await waitFor(next, await readPosition(backend, next.backend.group, answerMs), causalityMs);
     const { statements, diagnosticsLost } = await rebuild(next, ground, snapshot, state, next.serverVersion === backend.serverVersion, answerMs);
     if (backend.channel.closed) throw new ConnectionLost(`${backend.backend.id} closed the connection`);
     state.onMoved(next.statusFlags, diagnosticsLost);

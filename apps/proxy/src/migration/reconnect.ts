@@ -70,7 +70,7 @@ async function restore(session: MovableSession, next: BackendConnection, deps: R
   const { answerMs, causalityMs } = deps.timeouts;
   if (state.setNames !== undefined) await next.query(Buffer.from(state.setNames, 'latin1'), answerMs);
   const ground = await readGround(next, answerMs);
-  await checkStoredCode(session, next, ground, deps);
+  await checkStoredCode(session, next, ground, deps, true);
   await seesOwnWrites(session, next, answerMs, causalityMs);
   const values = new Map(ground.variables.values);
   for (const [name, value] of state.setByClient) {
@@ -98,7 +98,7 @@ const tracked = [
 
 /** What the session has committed was acknowledged to it. Galera waits until this node has applied all that the cluster has. */
 async function seesOwnWrites({ state, backend }: MovableSession, next: BackendConnection, answerMs: number, causalityMs: number): Promise<void> {
-  if (backend.backend.group.startsWith('galera:')) {
+  if (next.backend.group.startsWith('galera:')) {
     try {
       await next.query('SET SESSION wsrep_sync_wait=1', answerMs);
       await next.query('SELECT COUNT(*) FROM information_schema.SCHEMATA LIMIT 1', answerMs + causalityMs);

@@ -4,7 +4,11 @@ import { MysqlError } from '../connection/mysql-error.js';
 /** What triggers, views and column defaults of a server may do to the sessions that use its tables, without any statement saying so. */
 export type StoredCode =
   /** All of it was seen, and none of it leaves anything in a session that cannot be carried over. */
-  | { readonly kind: 'harmless' }
+  | {
+      readonly kind: 'harmless';
+      /** Name of one that mentions user variables: these can be read as long as the server lives. */
+      readonly userVariables?: string;
+    }
   /** `name` of one that may: it calls GET_LOCK, draws from a sequence, or calls a function that does. */
   | { readonly kind: 'risky'; readonly name: string }
   /** The account may not see all of it. */
@@ -12,19 +16,20 @@ export type StoredCode =
 
 /** MariaDB's user variables are read from the server, wherever they come from; MySQL's too, where that is allowed at all. */
 const risky = '(get_lock|nextval|next[[:space:]]+value|session_track)';
+const userVariable = '(^|[^@])@[[:alnum:]_`]';
 
 /**
  * Functions whose body the account may not read have NULL there; the other views leave rows away of which the account has no right to know. So its rights are looked at first. The schemas of
  * the server itself are left out: applications do not write there.
  */
 const own = "NOT IN ('information_schema','performance_schema','mysql','sys')";
-const findings = (kind: BackendConnection['kind']): string =>
+const findings = (kind: BackendConnection['kind'], pattern: string): string =>
   [
-    `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${risky}'`,
-    `SELECT CONCAT('view ', TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own} AND VIEW_DEFINITION REGEXP '${risky}'`,
-    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${risky}'`,
+    `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${pattern}'`,
+    `SELECT CONCAT('view ', TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own} AND VIEW_DEFINITION REGEXP '${pattern}'`,
+    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${pattern}'`,
     ...(kind === 'mariadb'
-      ? [`SELECT CONCAT('column ', TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA ${own} AND COLUMN_DEFAULT REGEXP '${risky}'`]
+      ? [`SELECT CONCAT('column ', TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA ${own} AND COLUMN_DEFAULT REGEXP '${pattern}'`]
       : []),
   ].join(' UNION ALL ') + ' LIMIT 1';
 
@@ -47,10 +52,12 @@ export async function surveyStoredCode(connection: BackendConnection, timeoutMs:
   try {
     const schema = await first(uncoveredSchema);
     if (schema !== undefined) return { kind: 'unknown', missing: `the account has not the rights TRIGGER and SHOW VIEW on ${schema === '%' ? '*.*' : schema}` };
-    const name = await first(findings(connection.kind));
+    const name = await first(findings(connection.kind, risky));
     if (name !== undefined) return { kind: 'risky', name };
     const hidden = await first(hiddenRoutine);
-    return hidden === undefined ? { kind: 'harmless' } : { kind: 'unknown', missing: `the account may not read the body of ${hidden}` };
+    if (hidden !== undefined) return { kind: 'unknown', missing: `the account may not read the body of ${hidden}` };
+    const userVariables = await first(findings(connection.kind, userVariable));
+    return { kind: 'harmless', ...(userVariables !== undefined && { userVariables }) };
   } catch (error) {
     if (!(error instanceof MysqlError)) throw error;
     return { kind: 'unknown', missing: error.message };
