@@ -105,11 +105,11 @@ export class Family {
     for (const [labels, value] of values) this.set(value, ...labels);
   }
 
-  /** Drops the series with this value of this label. */
-  forget(label: string, value: string): void {
+  /** Drops the series with any other value of this label. */
+  keepOnly(label: string, kept: ReadonlySet<string>): void {
     const index = this.facts.labels.indexOf(label);
     if (index < 0) return;
-    for (const key of this.#series.keys()) if (key.split('\0')[index] === value) this.#series.delete(key);
+    for (const key of this.#series.keys()) if (!kept.has(key.split('\0')[index] as string)) this.#series.delete(key);
   }
 
   values(): Record<string, number | number[]> {

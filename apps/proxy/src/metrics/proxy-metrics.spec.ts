@@ -253,8 +253,10 @@ test('a session that was moved measures its new backend', async () => {
   expect(text).toContain('query_total{backend="a:1",cmd_type="Query"} 1');
   expect(text).toContain('query_total{backend="b:1",cmd_type="Query"} 1');
   expect(text).toMatch(/inbound_bytes\{backend="b:1"\} 7\n[^]*inbound_packets\{backend="b:1"\} 1\n[^]*outbound_bytes\{backend="b:1"\} 8\n[^]*outbound_packets\{backend="b:1"\} 1\n/);
-  metrics.forgetBackend('a:1');
+  metrics.moved({ from: 'a:1', to: 'b:1', reason: 'conn', result: 'moved', pauseMs: 4 }, 25);
+  metrics.keepBackends(new Set(['b:1']));
   expect(await exposition(metrics)).not.toContain('a:1');
+  expect(await exposition(metrics)).toContain('query_total{backend="b:1",cmd_type="Query"} 1');
 });
 
 test('workers are summed; what one that died had counted stays, what it had does not', async () => {

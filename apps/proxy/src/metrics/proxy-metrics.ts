@@ -122,10 +122,10 @@ export class ProxyMetrics {
     this.#family(name).set(value);
   }
 
-  /** A backend that is gone for good. */
-  forgetBackend(backend: string): void {
-    this.#drop(backend);
-    for (const family of this.#families.values()) for (const label of ['backend', 'from', 'to']) family.forget(label, backend);
+  /** Those there are, and those that still have sessions: what is known of any other goes. */
+  keepBackends(backends: ReadonlySet<string>): void {
+    for (const backend of this.#backends.keys()) if (!backends.has(backend)) this.#drop(backend);
+    for (const family of this.#families.values()) for (const label of ['backend', 'from', 'to']) family.keepOnly(label, backends);
   }
 
   snapshot(): MetricsSnapshot {

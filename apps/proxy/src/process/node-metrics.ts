@@ -35,6 +35,8 @@ export class NodeMetrics {
 
   #readBackends(): void {
     const reports = this.backends.reports();
+    // The one worker in this process knows of those with sessions too.
+    if (this.workers.total > 1) this.own.keepBackends(new Set(reports.map(({ id }) => id)));
     this.own.replace('backendStatus', reports.map(({ id, healthy }) => [[id], healthy ? 1 : 0]));
     this.own.replace('score', this.#scores(reports));
     this.own.replace('ping', reports.flatMap(({ id, state }) => (state.pingMs === undefined ? [] : [[[id], state.pingMs / 1_000]])));

@@ -8,6 +8,7 @@ import { Credentials } from '../connection/credentials.js';
 import type { PlainChannel } from '../connection/plain-channel.js';
 import { UsersFile } from '../connection/users-file.js';
 import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
+import { gaugeWorker } from '../metrics/worker-gauges.js';
 import { SessionState } from '../migration/session-state.js';
 import { StatementExaminer } from '../migration/statement-effects.js';
 import { Session } from '../session/session.js';
@@ -144,7 +145,10 @@ export class SessionWorker {
       session: ({ id }) => this.#summary(id),
       migrate: ({ id, to, reason }) => this.#mover.one(id, to, reason),
       close: ({ id }) => this.#close(id),
-      metrics: () => this.parts.metrics.snapshot(),
+      metrics: () => {
+        gaugeWorker(this.parts.metrics, this.#sessions.all(), this.#tenants, this.#router.view.backends.map(({ id }) => id));
+        return this.parts.metrics.snapshot();
+      },
     };
     return answers[kind](body);
   }
