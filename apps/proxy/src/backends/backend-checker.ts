@@ -171,10 +171,11 @@ export class BackendChecker {
     } else {
       if (!before.healthy) this.#steadiness.recovered(nowMs);
       const { greeting, full, notice, pingMs, facts, storedFunctions } = outcome;
-      const learnt = { ...(facts !== undefined && { facts }), ...(storedFunctions !== undefined && { storedFunctions }) };
+      const functionsDiffer = storedFunctions !== undefined && !areSame(storedFunctions, before.storedFunctions);
+      const learnt = { ...(facts !== undefined && { facts }), ...(functionsDiffer && { storedFunctions }) };
       this.#state = { ...before, ...timed, ...learnt, greeting, full, notice, pingMs, kind: kindOf(greeting.serverVersion), healthy: true, suspect: false, reason: '' };
     }
-    if (shown(before) !== shown(this.#state)) this.#deps.changed(this);
+    if (before.storedFunctions !== this.#state.storedFunctions || shown(before) !== shown(this.#state)) this.#deps.changed(this);
   }
 
   /** New sessions try the others first from now on: one that hangs would keep each of them waiting. */
@@ -229,7 +230,11 @@ export class BackendChecker {
   }
 }
 
-/** What of a state others see, as one text to compare: times are none of it. */
-function shown({ pingMs: _pingMs, roundMs: _roundMs, checkedAtMs: _checkedAtMs, storedFunctions, ...rest }: CheckerState): string {
-  return JSON.stringify({ ...rest, storedFunctions: storedFunctions === undefined ? undefined : [...storedFunctions] });
+/** What of a state others see, as one text to compare: times are none of it, functions are compared as objects. */
+function shown({ pingMs: _pingMs, roundMs: _roundMs, checkedAtMs: _checkedAtMs, storedFunctions: _functions, ...rest }: CheckerState): string {
+  return JSON.stringify(rest);
+}
+
+export function areSame(some: ReadonlySet<string>, others: ReadonlySet<string> | undefined): boolean {
+  return some === others || (some.size === others?.size && [...some].every((each) => others.has(each)));
 }

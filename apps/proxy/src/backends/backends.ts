@@ -6,7 +6,7 @@ import { Agent } from 'undici';
 import type { CloseOrder, SessionCount } from '../balance/orders.js';
 import type { BackendTls } from '../connection/greeted-backend.js';
 import type { ProxySettings } from '../settings/proxy-settings.js';
-import { BackendChecker, type CheckerDeps, type CheckerOptions, type CheckerState } from './backend-checker.js';
+import { areSame, BackendChecker, type CheckerDeps, type CheckerOptions, type CheckerState } from './backend-checker.js';
 import type { RoutingView, ScoredBackend } from './backend.js';
 import type { Discovery } from './discovery.js';
 import { discoveriesOf, mergeFound, staticBackends, type NamespaceInstances } from './sources.js';
@@ -148,7 +148,7 @@ export class Backends {
     const { proxy } = this.#deps.settings.current;
     const { clock, env = process.env } = this.#deps;
     const keepMs = (): number => this.#deps.settings.current.proxy.failoverTimeoutS * 1_000;
-    const wanted = discoveriesOf(proxy, { clock, env, keepMs, clusterTls: this.#clusterAgent() });
+    const wanted = discoveriesOf(proxy, { clock, env, keepMs, clusterTls: () => this.#clusterAgent() });
     for (const [key, discovery] of this.#discoveries) {
       if (wanted.has(key)) continue;
       discovery.stop();
@@ -253,10 +253,7 @@ export class Backends {
     if (own === undefined) return;
     for (const other of this.#entries.values()) {
       const theirs = other.checker.state.storedFunctions;
-      if (other.checker !== checker && theirs !== undefined && theirs !== own && theirs.size === own.size && [...theirs].every((name) => own.has(name))) {
-        checker.share(theirs);
-        return;
-      }
+      if (other.checker !== checker && theirs !== undefined && areSame(theirs, own)) return checker.share(theirs);
     }
   }
 

@@ -42,7 +42,7 @@ async function startPd(kvs: unknown): Promise<Pd> {
 }
 
 function follow(pdAddrs: string[], clock = new FakeClock()): { discovery: PdDiscovery; next: () => Promise<void> } {
-  const discovery = new PdDiscovery({ cluster: 'east', pdAddrs, intervalMs: 3_000, timeoutMs: 500, clock });
+  const discovery = new PdDiscovery({ cluster: 'east', pdAddrs, intervalMs: 3_000, timeoutMs: 500, clock, tls: () => undefined });
   running = discovery;
   discovery.start(() => {});
   const looked = (): Promise<boolean> => waitUntil(() => clock.timerCount() === 1);

@@ -12,8 +12,8 @@ export interface PdDiscoveryOptions {
   readonly intervalMs: number;
   readonly timeoutMs: number;
   readonly clock: Clock;
-  /** PD is asked over TLS by this; absent: plain HTTP. */
-  readonly tls?: Dispatcher;
+  /** PD is asked over TLS by what this gives now; undefined: plain HTTP. */
+  readonly tls: () => Dispatcher | undefined;
 }
 
 const prefix = '/topology/tidb/';
@@ -55,7 +55,8 @@ export class PdDiscovery extends PolledDiscovery {
   }
 
   async #range(address: string): Promise<unknown> {
-    const { timeoutMs, tls } = this.#options;
+    const { timeoutMs } = this.#options;
+    const tls = this.#options.tls();
     const signal = AbortSignal.timeout(timeoutMs);
     const { statusCode, body } = await request(`${tls === undefined ? 'http' : 'https'}://${address}/v3/kv/range`, {
       method: 'POST',

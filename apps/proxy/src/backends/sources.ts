@@ -16,7 +16,7 @@ export interface NamespaceInstances {
 
 export interface SourceDeps {
   readonly clock: Clock;
-  readonly clusterTls: Dispatcher | undefined;
+  readonly clusterTls: () => Dispatcher | undefined;
   readonly keepMs: () => number;
   readonly env: NodeJS.ProcessEnv;
 }
@@ -53,8 +53,8 @@ export function discoveriesOf(proxy: SettingsView['proxy'], deps: SourceDeps): M
   const clusters = [{ name: defaultCluster, pdAddrs: proxy.pdAddrs }, ...proxy.backendClusters];
   for (const { name, pdAddrs } of clusters) {
     if (pdAddrs.length === 0) continue;
-    const options = { cluster: name, pdAddrs, intervalMs: pdIntervalMs, timeoutMs: pdTimeoutMs, clock };
-    made.set(`pd ${name} ${pdAddrs.join(',')}`, () => new PdDiscovery({ ...options, ...(deps.clusterTls !== undefined && { tls: deps.clusterTls }) }));
+    const options = { cluster: name, pdAddrs, intervalMs: pdIntervalMs, timeoutMs: pdTimeoutMs, clock, tls: deps.clusterTls };
+    made.set(`pd ${name} ${pdAddrs.join(',')}`, () => new PdDiscovery(options));
   }
   const [, namespace, service, port] = /^([^/]+)\/(.+):([^:]+)$/.exec(proxy.kubernetesEndpoints) ?? [];
   const api = inCluster(deps.env);
