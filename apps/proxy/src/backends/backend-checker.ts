@@ -1,5 +1,6 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
-import { kindOf, type Backend, type BackendGreeting, type BackendKind, type BackendLoad } from './backend.js';
+import { kindOf } from '../connection/backend-connection.js';
+import type { Backend, BackendGreeting, BackendKind, BackendLoad } from './backend.js';
 import { addressOf, type Discovered } from './discovery.js';
 import { checkHealth, type Checked, type CheckOptions } from './health-check.js';
 import { LoadHistory } from './load-history.js';

@@ -1,12 +1,6 @@
 /** What speaks at the other end. Unknown until a server has greeted once. */
 export type BackendKind = 'tidb' | 'mysql' | 'mariadb' | 'unknown';
 
-/** By the version a server prints: TiDB says so at its end, and calls itself MySQL before. */
-export function kindOf(serverVersion: string): BackendKind {
-  if (/tidb/i.test(serverVersion)) return 'tidb';
-  return /mariadb/i.test(serverVersion) ? 'mariadb' : 'mysql';
-}
-
 /** What a session may be sent to: a server that takes writes, one that does not, or either. */
 export type BackendRole = 'writer' | 'replica' | 'any';
 

@@ -3,12 +3,13 @@ import { authMoreDataHeader, authSwitchHeader } from '@binnacle/mysql-wire/auth-
 import { decodeErr, errHeader } from '@binnacle/mysql-wire/err-packet';
 import { decodeHandshake, encodeHandshakeResponse, type Handshake } from '@binnacle/mysql-wire/handshake';
 import { encodeProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
+import { kindOf } from '../connection/backend-connection.js';
 import { Deadline } from '../connection/deadline.js';
 import { ConnectionLost, MysqlError } from '../connection/mysql-error.js';
 import { closeSoon } from '../connection/nobody.js';
 import { PacketPort } from '../connection/packet-port.js';
 import { PlainChannel } from '../connection/plain-channel.js';
-import { kindOf, type BackendGreeting } from './backend.js';
+import type { BackendGreeting } from './backend.js';
 
 export interface ProbeOptions {
   readonly host: string;

@@ -1,10 +1,10 @@
 import { Capability } from '@binnacle/mysql-wire/capabilities';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { Dispatcher } from 'undici';
-import { dialBackend, type BackendConnection } from '../connection/backend-connection.js';
+import { dialBackend, kindOf, type BackendConnection } from '../connection/backend-connection.js';
 import type { BackendTls } from '../connection/greeted-backend.js';
 import { ConnectionLost, MysqlError } from '../connection/mysql-error.js';
-import { kindOf, type Backend, type BackendGreeting } from './backend.js';
+import type { Backend, BackendGreeting } from './backend.js';
 import { probeGreeting } from './greeting-probe.js';
 import { readFacts, readStoredFunctions, type ServerFacts } from './server-facts.js';
 import { readStatus } from './status-port.js';
