@@ -7,11 +7,14 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import { promisify } from 'node:util';
 import { nativeStage1 } from '@binnacle/mysql-wire/auth/native-password';
 import { makeAuthority } from '@binnacle/testing/certificates';
+import { FakeClock } from '@binnacle/testing/fake-clock';
 import { startMariadb, type MariadbServer } from '@binnacle/testing/mariadb-server';
 import * as mariadb from 'mariadb';
 import { createConnection, type Connection, type ConnectionOptions } from 'mysql2/promise';
+import pino from 'pino';
 import { dialBackend } from '../src/connection/backend-connection.js';
 import { Credentials } from '../src/connection/credentials.js';
+import { StoredHashes } from '../src/connection/stored-hashes.js';
 import { parseUsersFile } from '../src/connection/users-file.js';
 import { LoginPort, type LoginPortOptions } from './login-port.js';
 import { backendAt } from './relayed-sessions.js';
@@ -162,6 +165,28 @@ test('what the users file has logs a session in again: a password, or the hash a
     await expect(mysql2(port, { password: 'wrong' })).rejects.toMatchObject({ errno: 1045 });
     await expect(mysql2(port, { password: '' })).rejects.toMatchObject({ errno: 1045 });
   }
+});
+
+test('where secrets are to be kept, the hash that the backend stores makes one of what the client sent', async () => {
+  const clock = new FakeClock();
+  const account = { user: 'root', password: 'root' };
+  const hashes = new StoredHashes(() => ({ ...account, dial: { tls: { mode: 'off', verify: false } } }), clock, pino({ level: 'silent' }));
+  const port = await open({ credentials: new Credentials({ users: new Map(), keep: true, storedHashes: (backend, user) => hashes.of(backend, user) }) });
+  await (await mysql2(port)).end();
+  expect(port.credential).toEqual({ kind: 'native', stage1: nativeStage1('pässword') });
+  await (await mysql2(port, { user: 'other', password: 'native' })).end();
+  expect(port.credential).toEqual({ kind: 'native', stage1: nativeStage1('native') });
+  await expect(mysql2(port, { password: 'wrong' })).rejects.toMatchObject({ errno: 1045 });
+
+  await server.sql("CREATE USER \"o'\\\\x\"@'%' IDENTIFIED BY 'quoted'");
+  await (await mysql2(port, { user: "o'\\x", password: 'quoted', database: 'information_schema' })).end();
+  expect(port.credential).toEqual({ kind: 'native', stage1: nativeStage1('quoted') });
+
+  await clock.advance(60_000);
+  account.user = 'empty';
+  account.password = '';
+  await (await mysql2(port)).end();
+  expect(port.credential).toBeUndefined();
 });
 
 test('a file that is out of date, or an account of another plugin, is no hindrance', async () => {

@@ -159,7 +159,7 @@ export class ProxyConfig {
   @IsString()
   usersFile = '';
 
-  @Key("Keep in memory what a client's login tells of its password, so that its session can log in again elsewhere. Nothing of it is ever written.", dynamic)
+  @Key("Keep in memory what a client's login tells of its password, so that its session can log in again elsewhere; with mysql_native_password that takes a health user that may read mysql.user. Nothing of it is ever written.", dynamic)
   @IsBoolean()
   keepCredentials = false;
 

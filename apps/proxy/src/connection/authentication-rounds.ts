@@ -3,6 +3,7 @@ import { clearPassword, parseClearReply } from '@binnacle/mysql-wire/auth/clear-
 import { authMoreDataHeader, authSwitchHeader, decodeAuthMoreData, decodeAuthSwitch, encodeAuthMoreData } from '@binnacle/mysql-wire/auth-packets';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import { okHeader } from '@binnacle/mysql-wire/ok-packet';
+import type { Backend } from '../backends/backend.js';
 import { sendPasswordFully, type AskingServer } from './credential-login.js';
 import { isEmptyReply, type Credential, type Credentials } from './credentials.js';
 import { ConnectionLost, MysqlError } from './mysql-error.js';
@@ -54,10 +55,10 @@ export class AuthenticationRounds {
   }
 
   /** What the rounds have shown, behind the server's OK: undefined where that logs nobody in elsewhere. */
-  credential(credentials: Credentials, user: string): Credential | undefined {
+  async credential(credentials: Credentials, backend: Backend, user: string): Promise<Credential | undefined> {
     if (isEmptyReply(this.#plugin, this.#reply)) return { kind: 'password', password: '' };
     if (this.#password !== undefined) return credentials.shown(user, this.#password);
-    return credentials.provenBy(user, this.#plugin, this.#scramble, this.#reply);
+    return credentials.acceptedBy(backend, user, this.#plugin, this.#scramble, this.#reply);
   }
 
   #ask(payload: Buffer): Promise<Buffer> {

@@ -68,9 +68,10 @@ async function change(
   deciding.write(encodeChangeUser(question, backend.capabilities.capabilities));
   const rounds = new AuthenticationRounds(asking, { packets: deciding, secure: backend.channel.secure, next: () => next(deciding) });
   const ok = await rounds.run();
-  asking.write(okFor(ok, capabilities));
   const { user, database, attributes } = wanted;
-  return { user, database, collation: wanted.collation ?? 0, attributes: attributes ?? [], credential: rounds.credential(credentials, user) };
+  const credential = await rounds.credential(credentials, backend.backend, user);
+  asking.write(okFor(ok, capabilities));
+  return { user, database, collation: wanted.collation ?? 0, attributes: attributes ?? [], credential };
 }
 
 async function next(deciding: PacketPort): Promise<Buffer> {

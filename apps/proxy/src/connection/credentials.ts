@@ -1,6 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import { cachingSha2Password, sha2Reply, sha2Stage1 } from '@binnacle/mysql-wire/auth/caching-sha2-password';
 import { nativePassword, nativeReply, nativeStage1, verifyNative } from '@binnacle/mysql-wire/auth/native-password';
+import type { Backend } from '../backends/backend.js';
 import type { UserSecret } from './users-file.js';
 
 /**
@@ -41,6 +42,8 @@ export interface CredentialSources {
   readonly users: ReadonlyMap<string, UserSecret>;
   /** Whether to keep what logins show: `proxy.keep-credentials`. */
   readonly keep: boolean;
+  /** What a backend stores of a user's passwords for mysql_native_password. */
+  readonly storedHashes?: (backend: Backend, user: string) => Promise<readonly Buffer[]>;
 }
 
 /** The users file, and what logins have shown. */
@@ -68,6 +71,17 @@ export class Credentials {
     if (secret?.kind === 'password' && proves(secret.password, plugin, scramble, reply)) return secret;
     const learned = this.#learnedOf(user);
     return learned !== undefined && proves(learned, plugin, scramble, reply) ? { kind: 'password', password: learned } : undefined;
+  }
+
+  /** As `provenBy`, for a reply that this backend has just accepted: what it stores itself may be asked for, if secrets are to be kept. */
+  async acceptedBy(backend: Backend, user: string, plugin: string, scramble: Buffer, reply: Buffer): Promise<Credential | undefined> {
+    const proven = this.provenBy(user, plugin, scramble, reply);
+    if (proven !== undefined || plugin !== nativePassword || !this.#sources.keep) return proven;
+    for (const hash of (await this.#sources.storedHashes?.(backend, user)) ?? []) {
+      const stage1 = verifyNative(reply, scramble, hash);
+      if (stage1 !== undefined) return { kind: 'native', stage1 };
+    }
+    return undefined;
   }
 
   /** A backend has accepted this password, which the client told in full. */

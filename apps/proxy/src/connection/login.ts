@@ -109,7 +109,7 @@ class Attempt {
     await greeted.respond(this.#account, nobodysPlugin, () => Buffer.alloc(0));
     this.#rounds = new AuthenticationRounds(client.packets, greeted);
     const ok = await this.#rounds.run();
-    return { ok, credential: this.#rounds.credential(options.credentials, client.user) };
+    return { ok, credential: await this.#rounds.credential(options.credentials, this.backend, client.user) };
   }
 
   get #account(): BackendAccount {

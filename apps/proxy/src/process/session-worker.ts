@@ -6,6 +6,7 @@ import type { RoutingView } from '../backends/backend.js';
 import { Router } from '../balance/router.js';
 import { Credentials } from '../connection/credentials.js';
 import type { PlainChannel } from '../connection/plain-channel.js';
+import { type HashReader, StoredHashes } from '../connection/stored-hashes.js';
 import { UsersFile } from '../connection/users-file.js';
 import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { gaugeWorker } from '../metrics/worker-gauges.js';
@@ -66,7 +67,9 @@ export class SessionWorker {
     const current = () => settings.current;
     const usersFile = new UsersFile(current().proxy.usersFile, clock, log);
     this.#usersFile = usersFile;
+    const hashes = new StoredHashes(() => this.#hashReader(), clock, log);
     this.#credentials = new Credentials({
+      storedHashes: (backend, user) => hashes.of(backend, user),
       get users() {
         return usersFile.users;
       },
@@ -112,6 +115,11 @@ export class SessionWorker {
       report: (outcome) => uplink.report({ kind: 'moved', outcome }),
     });
     this.#drain = new WorkerDrain({ clock, sessions: this.#sessions, logins: () => this.#opening.logins, drained: (cut) => uplink.report({ kind: 'drained', cut }) });
+  }
+
+  #hashReader(): HashReader {
+    const { healthUser, healthPassword } = this.parts.settings.current.proxy;
+    return { user: healthUser, password: healthPassword, dial: this.#dial.to() };
   }
 
   order(order: WorkerOrder): void {
