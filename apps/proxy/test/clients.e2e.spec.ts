@@ -73,7 +73,7 @@ test('with backends that are down a client is told why, and the node is not read
   await expect(proxy.connect()).rejects.toThrow(/No available backend: none of 1 can take this session \(127\.0\.0\.1:1: .*ECONNREFUSED/);
   const ready = await proxy.ask('GET', '/readyz?verbose');
   expect(ready.status).toBe(503);
-  expect(ready.body).toContain('[-]sql_proxy fail: none of 1 backends takes sessions');
+  expect(ready.text).toContain('[-]sql_proxy fail: none of 1 backends takes sessions');
   expect((await proxy.ask('GET', '/api/debug/health')).status).toBe(502);
   await proxy.stop();
 }, 30_000);

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type GaleraCluster, startGalera } from '@binnacle/testing/galera';
 import { exited, guardProcess } from '@binnacle/testing/guarded-process';
 import { waitUntil } from '@binnacle/testing/wait-until';
-import type { Connection } from 'mysql2/promise';
+import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { ProxyNode } from './proxy-node.js';
 
 describe('sessions on two servers in Galera', () => {
@@ -29,7 +29,7 @@ describe('sessions on two servers in Galera', () => {
   }, 60_000);
 
   const other = (backend: string): string => backends.find((id) => id !== backend) as string;
-  const serverPort = async (client: Connection): Promise<unknown> => (await client.query('SELECT @@port AS port') as any)[0][0].port;
+  const serverPort = async (client: Connection): Promise<unknown> => (await client.query<RowDataPacket[]>('SELECT @@port AS port'))[0][0]?.['port'];
 
   test('one moves by the API with what it has, and says where it is', async () => {
     const client = await proxy.connect();

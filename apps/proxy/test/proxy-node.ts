@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import { NodeConfig } from '@binnacle/node-kit/config';
+import { changedOverrides } from '@binnacle/node-kit/config-overrides';
 import type { ProxyConfig } from '@binnacle/node-kit/proxy-config';
 import { type RunningNode, startNode } from '@binnacle/node-kit/run-node';
 import { waitUntil } from '@binnacle/testing/wait-until';
@@ -31,9 +32,20 @@ export interface SessionShown {
   readonly why: readonly { readonly code: string; readonly text: string }[];
 }
 
+/** What answers have, as far as tests look at it. */
+interface AnswerBody extends Partial<SessionShown> {
+  readonly sessions?: readonly SessionShown[];
+  readonly backends?: readonly { readonly id: string; readonly sessions: number; readonly nodes: Readonly<Record<string, number>> }[];
+  readonly draining?: boolean;
+  readonly drain?: object;
+  readonly pauseMs?: number;
+}
+
 export interface Answer {
   readonly status: number;
-  readonly body: any;
+  readonly text: string;
+  /** Empty where the answer is no JSON. */
+  readonly body: AnswerBody;
 }
 
 /** A proxy node in this process, on a port of its own, with what tests ask of it. */
@@ -76,11 +88,12 @@ export class ProxyNode {
       ...(body !== undefined && { body: JSON.stringify(body) }),
     });
     const text = await answer.text();
-    return { status: answer.status, body: answer.headers.get('content-type')?.startsWith('application/json') ? JSON.parse(text) : text };
+    const isJson = answer.headers.get('content-type')?.startsWith('application/json') ?? false;
+    return { status: answer.status, text, body: isJson ? (JSON.parse(text) as AnswerBody) : {} };
   }
 
-  async sessions(query = ''): Promise<SessionShown[]> {
-    return (await this.ask('GET', `/api/v1/sessions${query}`)).body.sessions as SessionShown[];
+  async sessions(query = ''): Promise<readonly SessionShown[]> {
+    return (await this.ask('GET', `/api/v1/sessions${query}`)).body.sessions ?? [];
   }
 
   async session(id: number): Promise<SessionShown> {
@@ -89,6 +102,23 @@ export class ProxyNode {
 
   migrate(id: number, to?: string): Promise<Answer> {
     return this.ask('POST', `/api/v1/sessions/${id}/migrate`, to === undefined ? undefined : { to });
+  }
+
+  /** As PUT /api/admin/config does at the gateway: `{ proxy: { 'max-connections': 5 } }`. */
+  async configure(change: Readonly<Record<string, unknown>>): Promise<void> {
+    const { settings, config } = this.running.context;
+    await settings.update((current) => Object.assign(current, { proxy: changedOverrides(config, current.proxy, change) }));
+  }
+
+  /** Puts a namespace and commits it. */
+  async namespace(name: string, body: object): Promise<void> {
+    for (const answer of [await this.ask('PUT', `/api/admin/namespace/${name}`, body), await this.ask('POST', `/api/admin/namespace/commit?namespace=${name}`)]) {
+      if (answer.status !== 200) throw new Error(`the namespace was not taken: ${JSON.stringify(answer.body)}`);
+    }
+  }
+
+  async metrics(): Promise<string> {
+    return (await this.ask('GET', '/metrics')).body as string;
   }
 
   async healthy(count: number): Promise<void> {
