@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import { promisify } from 'node:util';
+import { queryObjects } from 'node:v8';
 import { nativeStage1 } from '@binnacle/mysql-wire/auth/native-password';
 import { makeAuthority } from '@binnacle/testing/certificates';
 import { FakeClock } from '@binnacle/testing/fake-clock';
@@ -14,6 +15,7 @@ import { createConnection, type Connection, type ConnectionOptions } from 'mysql
 import pino from 'pino';
 import { dialBackend } from '../src/connection/backend-connection.js';
 import { Credentials } from '../src/connection/credentials.js';
+import { PacketPort } from '../src/connection/packet-port.js';
 import { StoredHashes } from '../src/connection/stored-hashes.js';
 import { parseUsersFile } from '../src/connection/users-file.js';
 import { LoginPort, type LoginPortOptions } from './login-port.js';
@@ -213,4 +215,18 @@ test('a change of the user, to another one and to a wrong one', async () => {
   expect(port.changes.at(-1)).toBeUndefined();
   connection.destroy();
   expect(port.errors).toEqual([]);
+});
+
+test('of a login that is done nothing is left but the session', async () => {
+  const port = await open({ client: tls()!, credentials: usersFile('[users]\napp = "pässword"') });
+  const connections: Connection[] = [];
+  for (const user of ['app', 'empty', 'app']) {
+    connections.push(await mysql2(port, { ...(user === 'empty' && { user, password: '' }), ...(connections.length === 2 && { ssl: { ca: await readFile(caFile) } }) }));
+  }
+  await connections[0]!.changeUser({ user: 'app', password: 'pässword', database: 'test' });
+  port.logins.length = 0;
+  // All that a login is made of holds one of these.
+  expect(queryObjects(PacketPort)).toBe(0);
+  for (const connection of connections) expect(await one(connection, 'SELECT 1')).toBe(1);
+  for (const connection of connections) await connection.end();
 });
