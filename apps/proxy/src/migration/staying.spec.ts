@@ -145,6 +145,11 @@ test('a session that used tables stays where triggers, views or defaults may tak
   await trusted.client.query('SELECT * FROM test.t', timeoutMs);
   expect(await moving.move(trusted.session, { ...surveys(), trustStoredCode: true })).toMatchObject({ result: 'moved' });
   await source.sql('DROP VIEW test.locking');
+  await source.sql("CREATE FUNCTION test.locks() RETURNS INT DETERMINISTIC RETURN GET_LOCK('function', 0); CREATE TRIGGER test.locking BEFORE INSERT ON test.t FOR EACH ROW SET NEW.b = test.locks()");
+  await waitUntil(async () => (await target.sql('SHOW TRIGGERS FROM test')).includes('locking'), { what: 'the trigger is there', timeoutMs });
+  expect(await moving.move(session, surveys())).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('routine test.locks') }] });
+  await source.sql('DROP TRIGGER test.locking');
+  await waitUntil(async () => !(await target.sql('SHOW TRIGGERS FROM test')).includes('locking'), { what: 'the trigger is gone', timeoutMs });
   await waitUntil(async () => !(await target.sql('SHOW TABLES FROM test')).includes('locking'), { what: 'the view is gone', timeoutMs });
   const asBlind: MigrationDeps['dial'] = async (_session, backend) => connect(backend.port, 'blind');
   expect(await moving.move(session, { ...surveys(), dial: asBlind })).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('TRIGGER and SHOW VIEW on test') }] });

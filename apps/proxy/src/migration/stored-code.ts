@@ -18,23 +18,25 @@ export type StoredCode =
 const risky = '(get_lock|nextval|next[[:space:]]+value|session_track)';
 const userVariable = '(^|[^@])@[[:alnum:]_`]';
 
-/**
- * Functions whose body the account may not read have NULL there; the other views leave rows away of which the account has no right to know. So its rights are looked at first. The schemas of
- * the server itself are left out: applications do not write there.
- */
+/** The schemas of the server itself are left out: applications do not write there. */
 const own = "NOT IN ('information_schema','performance_schema','mysql','sys')";
+/** Routines called by name are known from the statements that call them: those count only where a trigger or a view calls some routine. */
+const calledUnseen = `EXISTS (SELECT 1 FROM information_schema.ROUTINES AS r JOIN (
+  SELECT ACTION_STATEMENT AS body FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own}
+  UNION ALL SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own}) AS b
+  ON b.body LIKE CONCAT('%', r.ROUTINE_NAME, '%') WHERE r.ROUTINE_SCHEMA ${own})`;
 const findings = (kind: BackendConnection['kind'], pattern: string): string =>
   [
     `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${pattern}'`,
     `SELECT CONCAT('view ', TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own} AND VIEW_DEFINITION REGEXP '${pattern}'`,
-    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${pattern}'`,
+    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${pattern}' AND ${calledUnseen}`,
     ...(kind === 'mariadb'
       ? [`SELECT CONCAT('column ', TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA ${own} AND COLUMN_DEFAULT REGEXP '${pattern}'`]
       : []),
   ].join(' UNION ALL ') + ' LIMIT 1';
 
-/** A routine without a body here has one that is hidden. */
-const hiddenRoutine = `SELECT CONCAT(ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION IS NULL LIMIT 1`;
+/** A routine without a body here has one that is hidden from the account; triggers and views would not be listed at all, so its rights are looked at first. */
+const hiddenRoutine = `SELECT CONCAT(ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION IS NULL AND ${calledUnseen} LIMIT 1`;
 
 /**
  * Schemas on which the account has some right, in whole or in part, but not both that it takes to see triggers and views. Rights on single tables count for a schema without them.
