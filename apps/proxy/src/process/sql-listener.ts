@@ -2,6 +2,7 @@ import { createServer, type AddressInfo, type Server, type Socket } from 'node:n
 import { PlainChannel } from '../connection/plain-channel.js';
 
 export interface ListenAddress {
+  /** Empty: every address of the machine. */
   readonly host: string;
   readonly port: number;
 }
@@ -33,7 +34,7 @@ export class SqlListener {
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, (socket: Socket) => this.accepted(PlainChannel.accepted(socket)));
     return new Promise((resolve, reject) => {
       server.once('error', (cause) => reject(Object.assign(cause, { host, port })));
-      server.listen({ host, port, backlog }, () => {
+      server.listen({ ...(host !== '' && { host }), port, backlog }, () => {
         // An error of one `accept` (no file handle left) is that connection's alone.
         server.removeAllListeners('error');
         server.on('error', () => {});
