@@ -118,7 +118,7 @@ export class ProxyNode {
   }
 
   async metrics(): Promise<string> {
-    return (await this.ask('GET', '/metrics')).body as string;
+    return (await this.ask('GET', '/metrics')).text;
   }
 
   async healthy(count: number): Promise<void> {
