@@ -201,7 +201,7 @@ test('the fail list drains, by address or by host, with a time to close; what wo
 }, 60_000);
 
 test('a drained backend, and one that no source knows any more, gets no sessions; the latter stays until it has none', async () => {
-  const settings = settingsOf({ backends: [sourceId, replicaId] });
+  const settings = settingsOf({ backends: [sourceId, replicaId], loginTimeoutMs: 500 });
   const backends = startBackends(settings);
   await until(backends, sourceId, 'healthy', ({ healthy }) => healthy);
   drained = [{ id: sourceId, sinceMs: 1_000 }];

@@ -36,6 +36,8 @@ export interface BackendReport extends ScoredBackend {
 }
 
 interface CheckedEntry extends Entry {
+  /** Monotonic: when it was last known to a source. */
+  knownAtMs: number;
   readonly checker: BackendChecker;
 }
 
@@ -44,6 +46,8 @@ const gatherMs = 20;
 /** Scores follow counts and load, and drained time passes, without anything that calls. */
 const rescoreMs = 500;
 const closeAgainMs = 1_000;
+/** By then workers have told of every session they have. */
+const countsMs = 1_000;
 
 /**
  * Knows the backends: where they are, how they are, who may get sessions. Runs in the node's main process and tells everyone by views; nothing here is
@@ -188,7 +192,11 @@ export class Backends {
     for (const [id, each] of merged) this.#enter(id, each);
     // What a new source will find is not known before it has looked once.
     const complete = [...this.#discoveries.values()].every((discovery) => discovery.looked());
-    for (const [id, entry] of this.#entries) if (!merged.has(id)) entry.gone = complete;
+    const nowMs = this.#deps.clock.monotonicMs();
+    for (const [id, entry] of this.#entries) {
+      if (!entry.gone) entry.knownAtMs = nowMs;
+      if (!merged.has(id)) entry.gone = complete;
+    }
     this.#gather();
   }
 
@@ -201,7 +209,7 @@ export class Backends {
       return;
     }
     const checker = new BackendChecker(found, this.#checkerDeps());
-    this.#entries.set(id, { found, gone: false, checker });
+    this.#entries.set(id, { found, gone: false, knownAtMs: this.#deps.clock.monotonicMs(), checker });
     this.#deps.log.info({ backend: id, cluster: found.cluster }, 'backend found');
     checker.start();
   }
@@ -286,9 +294,12 @@ export class Backends {
     this.#listeners.notify(this.#view);
   }
 
+  /** Not before a login that was under way there can have ended, and its session was counted: without its backend nothing would move it. */
   #forget(sessions: ReadonlyMap<string, number>): void {
-    for (const [id, { gone, checker }] of this.#entries) {
-      if (!gone || (sessions.get(id) ?? 0) > 0) continue;
+    const { clock, settings } = this.#deps;
+    const forgottenMs = clock.monotonicMs() - settings.current.proxy.loginTimeoutMs - countsMs;
+    for (const [id, { gone, knownAtMs, checker }] of this.#entries) {
+      if (!gone || (sessions.get(id) ?? 0) > 0 || knownAtMs > forgottenMs) continue;
       checker.stop();
       this.#entries.delete(id);
       this.#closedAtMs.delete(id);
