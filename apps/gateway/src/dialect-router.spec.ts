@@ -29,6 +29,8 @@ describe('the way from a request line to a row of the table', () => {
 
   test('a slash at the end is allowed where TiProxy writes one', () => {
     expect(template(router('tiproxy').match('GET', '/api/admin/config/'))).toBe('tiproxy /api/admin/config → /api/admin/config');
+    expect(template(router('tiproxy').match('GET', '/api/admin/namespace/'))).toBe('tiproxy /api/admin/namespace → /api/admin/namespace');
+    expect(template(router('tiproxy').match('GET', '/api/admin/namespace/a/'))).toBe('tiproxy /api/admin/namespace/:namespace → /api/admin/namespace/a');
     expect(template(router('tiproxy').match('GET', '/debug/pprof/'))).toBe('tiproxy /debug/pprof → /go/pprof');
     expect(template(router('tiproxy').match('GET', '/'))).toBe('unknown');
   });

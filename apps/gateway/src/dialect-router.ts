@@ -53,14 +53,14 @@ export class DialectRouter {
   }
 
   #find(method: string, path: string): (RouteMatch & { kind: 'route' }) | undefined {
+    if (path.length > 1 && path.endsWith('/')) {
+      // TiProxy writes its paths with a slash at the end: `namespace/` is all of them, not the one without a name.
+      const bare = path.slice(0, -1);
+      const withoutSlash = this.#lookUp(method, bare);
+      if (withoutSlash?.route.dialects.includes('tiproxy')) return { kind: 'route', matched: withoutSlash, nodePath: withoutSlash.route.nodePath ?? bare };
+    }
     const matched = this.#lookUp(method, path);
-    if (matched !== undefined) return { kind: 'route', matched, nodePath: matched.route.nodePath ?? path };
-    if (path.length === 1 || !path.endsWith('/')) return undefined;
-    // TiProxy writes its paths with a slash at the end.
-    const bare = path.slice(0, -1);
-    const withoutSlash = this.#lookUp(method, bare);
-    if (!withoutSlash?.route.dialects.includes('tiproxy')) return undefined;
-    return { kind: 'route', matched: withoutSlash, nodePath: withoutSlash.route.nodePath ?? bare };
+    return matched && { kind: 'route', matched, nodePath: matched.route.nodePath ?? path };
   }
 
   #lookUp(method: string, path: string): ListenerRoute | undefined {
