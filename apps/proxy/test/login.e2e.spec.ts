@@ -12,6 +12,7 @@ import { FakeClock } from '@binnacle/testing/fake-clock';
 import { startMariadb, type MariadbServer } from '@binnacle/testing/mariadb-server';
 import * as mariadb from 'mariadb';
 import { createConnection, type Connection, type ConnectionOptions } from 'mysql2/promise';
+import { startScriptedTidb } from '@binnacle/testing/scripted-tidb';
 import pino from 'pino';
 import { dialBackend } from '../src/connection/backend-connection.js';
 import { Credentials } from '../src/connection/credentials.js';
@@ -215,6 +216,26 @@ test('a change of the user, to another one and to a wrong one', async () => {
   expect(port.changes.at(-1)).toBeUndefined();
   connection.destroy();
   expect(port.errors).toEqual([]);
+});
+
+test('TiDB, which can do less: by the client, by its tokens', async () => {
+  const tidb = await startScriptedTidb();
+  const port = new LoginPort(tidb.port);
+  ports.push(port);
+  await port.listen();
+  const connection = await mysql2(port, { user: 'root', password: 'root' });
+  expect(await one(connection, 'SELECT DATABASE()')).toBe('test');
+  await expect(mysql2(port, { user: 'root', password: 'wrong' })).rejects.toMatchObject({ errno: 1045 });
+  const { backend } = port.logins[0]!;
+  expect(backend).toMatchObject({ kind: 'tidb', statusFlags: 2 });
+  const token = Buffer.from(tidb.token('root')!);
+  expect(token.length).toBeGreaterThan(255);
+  const account = { user: 'root', database: 'elsewhere', collation: 45, attributes: [], capabilities: port.logins[0]!.client.capabilities, tls: { mode: 'off', verify: false } } as const;
+  const again = await dialBackend(backend.backend, { ...account, credential: { kind: 'tidb-token', token } }, 10_000);
+  expect((await again.query('SELECT DATABASE()', 10_000)).rows[0]![0]!.toString()).toBe('elsewhere');
+  again.close();
+  await connection.end();
+  await tidb.stop();
 });
 
 test('of a login that is done nothing is left but the session', async () => {

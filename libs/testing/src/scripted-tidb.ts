@@ -17,6 +17,8 @@ export interface ScriptedTidbOptions {
 /** What TiDB 8 offers in its greeting without TLS: no SESSION_TRACK, no PLUGIN_AUTH_LENENC (which it understands nevertheless), no compression here. */
 export const tidbCapabilities = 1 | 2 | 4 | 8 | 128 | 512 | 1024 | 8192 | 32_768 | 65_536 | 131_072 | (1 << 19) | (1 << 20) | (1 << 24);
 export const tidbVersion = '8.0.11-TiDB-v8.5.1';
+const nativePassword = 'mysql_native_password';
+const sessionToken = 'tidb_session_token';
 const tokenLifetimeMs = 60_000;
 const cannotMigrate = 8146;
 
@@ -144,7 +146,7 @@ export class ScriptedTidb {
   checkLogin(login: PeerLogin, scramble: Buffer): Buffer | undefined {
     const password = this.#users[login.user];
     const denied = err(1045, '28000', `Access denied for user '${login.user}'@'127.0.0.1' (using password: ${login.reply.length > 0 ? 'YES' : 'NO'})`);
-    if (login.plugin !== 'tidb_session_token') return password !== undefined && isNativeReply(login.reply, scramble, password) ? undefined : denied;
+    if (login.plugin !== sessionToken) return password !== undefined && isNativeReply(login.reply, scramble, password) ? undefined : denied;
     try {
       const { signature, ...token } = JSON.parse(login.reply.toString()) as Record<string, string>;
       const valid = this.#secret !== undefined && signature === this.#sign(JSON.stringify(token)) && Date.parse(token['expire-time']!) > Date.now();
@@ -175,6 +177,8 @@ class ScriptedSession {
   readonly #socket: Socket;
   readonly #scramble = Buffer.from(randomBytes(20).map((byte) => 1 + (byte % 100)));
   #login: PeerLogin | undefined;
+  /** Came with another plugin than the account has, and was asked for the right one. */
+  #asked: PeerLogin | undefined;
   #states: States = { 'current-db': '', 'user-var-values': {}, 'prepared-stmts': {} };
   #inTransaction = false;
   /** Why the session cannot move, besides a transaction. */
@@ -210,7 +214,7 @@ class ScriptedSession {
   }
 
   #receive(payload: Buffer, sequenceId: number): void {
-    if (this.#login === undefined) return this.#logIn(parseLogin(payload), sequenceId);
+    if (this.#login === undefined) return this.#logIn(this.#asked === undefined ? parseLogin(payload) : { ...this.#asked, plugin: nativePassword, reply: payload }, sequenceId);
     const command = payload[0]!;
     const text = command === 3 || command === 0x16 || command === 2 ? payload.toString('utf8', 1) : payload.toString('hex', 1);
     this.#tidb.received.push({ connection: this.id, command, text });
@@ -221,6 +225,10 @@ class ScriptedSession {
   }
 
   #logIn(login: PeerLogin, sequenceId: number): void {
+    if (login.plugin !== nativePassword && login.plugin !== sessionToken) {
+      this.#asked = login;
+      return this.#send([Buffer.concat([Buffer.from(`\xfe${nativePassword}\0`, 'latin1'), this.#scramble, Buffer.from([0])])], sequenceId);
+    }
     this.#tidb.logins.push(login);
     const refusal = this.#tidb.checkLogin(login, this.#scramble);
     if (refusal !== undefined) return void this.#socket.end(frame(refusal, sequenceId));

@@ -7,17 +7,17 @@ const perSide = of('ssl', 'compress', 'zstdCompression');
 /** Not understood by what follows responses, or by nobody any more. */
 const never = of('optionalResultsetMetadata', 'multiFactorAuthentication', 'progressObsolete', 'sslVerifyServerCertificate', 'rememberOptions');
 /** Without these no login here is possible; every server since 5.7 has them. */
-const forLogins = of('protocol41', 'secureConnection', 'pluginAuth', 'pluginAuthLenenc');
+const forLogins = of('protocol41', 'secureConnection', 'pluginAuth');
 /** Say how the login itself is written, or what kind of client it is. */
 const onlyForLogins = forLogins | of(
-  'mysql', 'longFlag', 'odbc', 'interactive', 'ignoreSigpipe', 'reserved', 'connectWithDatabase', 'connectAttributes', 'canHandleExpiredPasswords',
+  'pluginAuthLenenc', 'mysql', 'longFlag', 'odbc', 'interactive', 'ignoreSigpipe', 'reserved', 'connectWithDatabase', 'connectAttributes', 'canHandleExpiredPasswords',
 );
 
 const without = (capabilities: number, bits: number): number => (capabilities & ~bits) >>> 0;
 
 /** What clients are offered in the place of a server that can this: no more than it, except for what the proxy does itself. */
 export function offered(server: Capabilities, tls: boolean): Capabilities {
-  const own = forLogins | of('connectWithDatabase', 'compress', 'zstdCompression') | (tls ? Capability.ssl : 0);
+  const own = forLogins | of('pluginAuthLenenc', 'connectWithDatabase', 'compress', 'zstdCompression') | (tls ? Capability.ssl : 0);
   return { capabilities: (without(server.capabilities, perSide | never) | own) >>> 0, mariadbCapabilities: server.mariadbCapabilities };
 }
 
@@ -30,7 +30,7 @@ export function agreedWithClient(client: Capabilities, offer: Capabilities): Cap
 /** What is asked of a server for a client: what both can, and always the trackers and their way of ending results, whatever the client can. */
 export function askedOf(server: Capabilities, client: Capabilities, withAttributes: boolean): Capabilities {
   const both = agreed(client, server);
-  const notHere = perSide | never | of('connectWithDatabase', 'connectAttributes');
+  const notHere = perSide | never | of('pluginAuthLenenc', 'connectWithDatabase', 'connectAttributes');
   const own = forLogins | of('sessionTrack', 'deprecateEof') | (withAttributes ? Capability.connectAttributes : 0);
   return { ...both, capabilities: (without(both.capabilities, notHere) | (own & server.capabilities)) >>> 0 };
 }

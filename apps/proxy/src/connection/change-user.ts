@@ -70,7 +70,7 @@ async function change(
   const ok = await rounds.run();
   const { user, database, attributes } = wanted;
   const credential = await rounds.credential(credentials, backend.backend, user);
-  asking.write(okFor(ok, capabilities));
+  asking.write(okFor(ok, backend.capabilities, client.capabilities));
   return { user, database, collation: wanted.collation ?? 0, attributes: attributes ?? [], credential };
 }
 

@@ -51,6 +51,8 @@ export interface BackendAccount {
 
 /** A login packet, an RSA key, a token: none comes near. */
 const packetBytesMax = 131_072;
+/** Whose length fits into the byte before it. */
+const shortReplyBytesMax = 250;
 
 /** A backend that has greeted, until it lets us in. */
 export class GreetedBackend {
@@ -117,8 +119,11 @@ export class GreetedBackend {
       this.packets.write(encodeSslRequest(request));
       await this.#secure();
     }
+    const reply = authResponse(this.secure);
+    // TiDB does not offer the long form, and understands it: its tokens need it. A short reply is written the same in both.
+    const written = (request.capabilities | (reply.length > shortReplyBytesMax ? Capability.pluginAuthLenenc : 0)) >>> 0;
     const response: HandshakeResponse = {
-      ...request, user: account.user, authResponse: authResponse(this.secure), database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
+      ...request, capabilities: written, user: account.user, authResponse: reply, database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
     };
     this.packets.write(encodeHandshakeResponse(response));
   }

@@ -1,6 +1,6 @@
 import { cachingSha2Password, fastSucceeded } from '@binnacle/mysql-wire/auth/caching-sha2-password';
 import { encodeAuthMoreData } from '@binnacle/mysql-wire/auth-packets';
-import { Capability, has } from '@binnacle/mysql-wire/capabilities';
+import { Capability, has, type Capabilities } from '@binnacle/mysql-wire/capabilities';
 import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import { decodeOkHead, encodeOk, rawSessionChanges } from '@binnacle/mysql-wire/ok-packet';
@@ -82,7 +82,7 @@ class Attempt {
     if (own !== undefined && authPlugin === cachingSha2Password && !isEmptyReply(authPlugin, response.authResponse)) {
       client.packets.write(encodeAuthMoreData(fastSucceeded));
     }
-    client.packets.write(okFor(ok, client.capabilities.capabilities));
+    client.packets.write(okFor(ok, backend.capabilities, client.capabilities));
     return { client: client.finish(), backend, credential };
   }
 
@@ -138,7 +138,8 @@ function told(cause: Error): ErrPacket {
   return { ...Errors.unknown, message: cause.message };
 }
 
-/** A server's OK in the words of a client with these capabilities. */
-export function okFor(ok: Buffer, capabilities: number): Buffer {
-  return encodeOk(decodeOkHead(ok), capabilities, rawSessionChanges(ok));
+/** A server's OK in the words of a client. */
+export function okFor(ok: Buffer, server: Capabilities, client: Capabilities): Buffer {
+  const changes = has(server.capabilities, Capability.sessionTrack) ? rawSessionChanges(ok) : undefined;
+  return encodeOk(decodeOkHead(ok), client.capabilities, changes);
 }
