@@ -59,7 +59,8 @@ ENV NODE_ENV=production \
     BINNACLE_DATA_DIR=/data \
     BINNACLE_NODE_HOST=0.0.0.0 \
     BINNACLE_NODE_PORT=7400 \
-    BINNACLE_GATEWAY_HOST=0.0.0.0
+    BINNACLE_GATEWAY_HOST=0.0.0.0 \
+    BINNACLE_PROXY_ADDR=0.0.0.0:6000
 
 # The user `node` of the base image, by number so that Kubernetes can see that it is not root. It writes to /data and /tmp only.
 USER 1000:1000

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from '@jest/globals';
+import type { NodeConfig } from '@binnacle/node-kit/config';
 import { configKeys } from '@binnacle/node-kit/config-schema';
 import { loadConfig } from '@binnacle/node-kit/load-config';
 import { profilingMallocConf } from '@binnacle/profiler/jemalloc';
@@ -95,6 +96,8 @@ const valueLike: Record<string, string> = {
   BINNACLE_NODE_ADVERTISE_HOST: '10.0.0.7',
   BINNACLE_REDIS_URL: 'redis://:x@redis:6379/0',
 };
+/** What a proxy takes on purpose before it ends: its clients get it on top. */
+const sessionsMs = (app: string, { proxy }: NodeConfig): number => (app === 'proxy' ? (proxy.gracefulWaitBeforeShutdownS + proxy.gracefulCloseConnTimeoutS) * 1_000 : 0);
 const knownNames = new Set(configKeys.flatMap((key) => (key.secret ? [key.env, `${key.env}_FILE`] : [key.env])));
 const unknownNames = (names: readonly string[]): string[] =>
   names.filter((name) => name.startsWith('BINNACLE_') && !knownNames.has(name));
@@ -201,7 +204,7 @@ describe('docker-compose.yml', () => {
     ];
     expect(writable.sort()).toEqual(['/data', '/tmp']);
     const config = loadConfig({ argv: [], env: { ...imageEnvironment, ...filledIn(service) } });
-    expect(Number.parseInt(service.stop_grace_period ?? '', 10) * 1_000).toBeGreaterThan(config.node.shutdownDeadlineMs);
+    expect(Number.parseInt(service.stop_grace_period ?? '', 10) * 1_000).toBeGreaterThan(config.node.shutdownDeadlineMs + sessionsMs(name, config));
     expect([config.node.id, config.node.advertiseHost]).toEqual([name, name]);
   });
 
@@ -221,14 +224,15 @@ describe('docker-compose.yml', () => {
     for (const [, value] of secrets) expect(value).toMatch(/\$\{\w+:\?.+\}/);
   });
 
-  test('lets the machine itself reach the gateway and nobody reach anything else', () => {
-    const published = services.filter(([, service]) => service.ports);
-    expect(published.map(([name]) => name)).toEqual(['gateway']);
-    expect(published[0]?.[1].ports?.map((port) => port.split(':')[0])).toEqual(Array(5).fill('127.0.0.1'));
-    expect(published[0]?.[1].ports?.map((port) => Number(port.split(':')[2]))).toEqual([8080, 20292, 3080, 8081, 8108]);
+  test('lets the machine itself reach the gateway and the SQL proxy, and nobody reach anything else', () => {
+    const published = services.flatMap(([name, { ports = [] }]) => ports.map((port) => [name, port]));
+    expect(published).toEqual([
+      ...[8080, 20292, 3080, 8081, 8108].map((port) => ['gateway', `127.0.0.1:${port}:${port}`]),
+      ['proxy', '127.0.0.1:6000:6000'],
+    ]);
     expect(file.networks['cluster']).toEqual({ internal: true });
     for (const [name, service] of services)
-      expect(service.networks).toEqual(name === 'gateway' ? ['cluster', 'outside'] : ['cluster']);
+      expect(service.networks).toEqual(['gateway', 'proxy'].includes(name) ? ['cluster', 'outside'] : ['cluster']);
   });
 
   test('has Redis write every change to the disk, and a check of every server it does not build', () => {
@@ -296,7 +300,7 @@ describe('the Kubernetes manifests', () => {
       const [sleep, seconds] = container.lifecycle?.preStop?.exec?.command ?? [];
       expect(sleep).toBe('sleep');
       const graceMs = node.spec.template.spec.terminationGracePeriodSeconds * 1_000;
-      expect(graceMs).toBeGreaterThan(Number(seconds) * 1_000 + config.node.shutdownDeadlineMs);
+      expect(graceMs).toBeGreaterThan(Number(seconds) * 1_000 + config.node.shutdownDeadlineMs + sessionsMs(node.metadata.name, config));
       expect(container.volumeMounts.map(({ mountPath }) => mountPath).sort()).toEqual(['/data', '/tmp']);
       expect(node.spec.template.spec.enableServiceLinks).toBe(false);
       const from = (name: string) => container.env?.find((variable) => variable.name === name)?.valueFrom;
@@ -362,11 +366,11 @@ describe('the Kubernetes manifests', () => {
         expect(portsOf(spec.podSelector.matchLabels ?? {})).toContain(port);
   });
 
-  test('deny what no policy allows, and open only the gateway to clients', () => {
+  test('deny what no policy allows, and open only the gateway and the SQL port to clients', () => {
     const policies = manifests.filter(({ kind }) => kind === 'NetworkPolicy');
     const deny = policies.find(({ metadata }) => metadata.name === 'default-deny');
     expect(deny?.spec).toEqual({ podSelector: {}, policyTypes: ['Ingress', 'Egress'] });
     const open = policies.filter((policy) => JSON.stringify(policy.spec.ingress ?? []).includes('binnacle-client'));
-    expect(open.map(({ metadata }) => metadata.name)).toEqual(['gateway']);
+    expect(open.map(({ metadata }) => metadata.name)).toEqual(['gateway', 'proxy']);
   });
 });
