@@ -45,7 +45,7 @@ export function loadConfig(sources: ConfigSources): NodeConfig {
   problems.push(...invalidKeys(config, given));
   if (problems.length === 0) problems.push(...applyPortOffset(config), ...unsafeBinds(config));
   if (problems.length > 0) throw new ConfigError(problems);
-  warningsOf.set(config, warnings);
+  warningsOf.set(config, [...warnings, ...readableBinds(config)]);
   return config;
 }
 
@@ -87,6 +87,13 @@ export function unsafeBinds({ node, gateway }: NodeConfig): string[] {
     );
   }
   return problems;
+}
+
+/** The servers behind it ask who a client is, so the SQL port may be reached by others; but they hear what is said there. */
+function readableBinds({ proxy, security }: NodeConfig): string[] {
+  const open = proxy.addr.filter((address) => !isLoopback(splitAddress(address)?.host ?? ''));
+  if (open.length === 0 || security.serverTls.cert !== '') return [];
+  return [`proxy.addr ${open.join(',')} is reached by other machines, and without security.server-tls.cert their clients cannot encrypt what they say`];
 }
 
 function readFile(file: string, problems: string[], warnings: string[]): Map<ConfigKey, Given> {

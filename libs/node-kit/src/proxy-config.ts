@@ -51,7 +51,7 @@ export class KeepaliveConfig {
 }
 
 export class ProxyConfig {
-  @Key("The MySQL port; several addresses separated by commas. It opens only when there are backends to go to. MySQL's own accounts guard it, so other machines may be let in without further keys; give it a certificate then (`security.server-tls.cert`).", {
+  @Key("The MySQL port; several addresses separated by commas. MySQL's own accounts guard it, so other machines may be let in without a key; give it a certificate then (`security.server-tls.cert`).", {
     form: commaList,
     allowed: 'one or more of host:port',
   })

@@ -235,6 +235,13 @@ test('the file of the README starts a proxy without a warning', () => {
   expect(configWarnings(config)).toEqual([]);
 });
 
+test('an SQL port that others reach starts, and one line says that it is not encrypted', () => {
+  expect(configWarnings(load('[proxy]\naddr = "0.0.0.0:6000,127.0.0.1:6001"'))).toEqual([
+    'proxy.addr 0.0.0.0:6000 is reached by other machines, and without security.server-tls.cert their clients cannot encrypt what they say',
+  ]);
+  expect(configWarnings(load('[proxy]\naddr = "0.0.0.0:6000"\n[security.server-tls]\ncert = "c.pem"\nkey = "k.pem"'))).toEqual([]);
+});
+
 test('what TiProxy has never had is a mistake, named with what was probably meant', () => {
   expect(problems('[proxy]\nmax-connection = 5\n[proxy.frontend-keepalive]\nidel = "5s"\n[api]\nadr = "x"\n[securty]\nx = 1')).toEqual([
     'unknown key "proxy.max-connection" in F; did you mean "proxy.max-connections"?',
