@@ -70,13 +70,8 @@ const variables: readonly (readonly [name: string, values: readonly string[]])[]
   ['lock_wait_timeout', ['3', '50']],
   ['innodb_lock_wait_timeout', ['3', '50']],
   ['long_query_time', ['10', '20.5']],
-  ['sql_auto_is_null', ['0', '1']],
   ['autocommit', ['0', '1', '1', '1']],
   ['completion_type', ["'NO_CHAIN'", "'CHAIN'", "'NO_CHAIN'"]],
-  ['timestamp', ['1234567890.5', 'DEFAULT']],
-  ['insert_id', ['100000']],
-  ['last_insert_id', ['77']],
-  ['rand_seed1', ['5']],
   ['sql_safe_updates', ['0', '1']],
   ['net_write_timeout', ['60', '90']],
   ['wait_timeout', ['28800', '3600']],
@@ -85,7 +80,6 @@ const variables: readonly (readonly [name: string, values: readonly string[]])[]
   ['default_storage_engine', ['InnoDB', 'Aria']],
   ['eq_range_index_dive_limit', ['0', '200']],
   ['join_cache_level', ['2', '4']],
-  ['profiling', ['0', '1', '0']],
   ['sql_quote_show_create', ['0', '1']],
   ['no_such_variable', ['1']],
 ];
@@ -100,7 +94,7 @@ const readVariables = [
 const values = [
   '0', '-1', '42', '18446744073709551615', '-9223372036854775808', '1.50', '-0.000001', '12345678901234567890.123456789', '1e10', '-2.5e-300', '1/3', 'NULL', 'TRUE', "'text'", "''", "'it''s'", "'back\\\\slash \\n'",
   "'\u00e9\u00fc\u6f22'", "_latin1'caf\u00e9'", "_utf8mb4'x' COLLATE utf8mb4_bin", "_binary'\\0\\x01'", "x'00ff10'", "b'1010'", 'CAST(7 AS UNSIGNED)', 'CAST(7.25 AS DECIMAL(10,4))', "CAST('2024-02-29' AS DATE)", "TIMESTAMP'2024-02-29 12:13:14.5'",
-  "CAST('-10:11:12' AS TIME)", "REPEAT('ab', 700)", "CONVERT('abc' USING utf16)", 'CAST(3.5 AS DOUBLE)', 'CAST(3.5 AS FLOAT)', 'POINT(1,2)', '1 = 1', "JSON_OBJECT('a', 1)", "@v0", "CONCAT(@v1, 'x')", 'YEAR(20240101)',
+  "CAST('-10:11:12' AS TIME)", "REPEAT('ab', 700)", "CONVERT('abc' USING utf16)", 'CAST(3.5 AS DOUBLE)', 'CAST(3.5 AS FLOAT)', '1 = 1', "JSON_OBJECT('a', 1)", "@v0", "CONCAT(@v1, 'x')", 'YEAR(20240101)',
 ];
 
 const preparable = [
@@ -161,6 +155,36 @@ const setting = (random: SeededRandom): string => {
   return `${random.oneOf(['', 'SESSION ', '@@', '@@session.', 'LOCAL '])}${name} = ${random.oneOf(choices)}`;
 };
 
+/** What keeps a session for a while: asked to move then, it must say why, and when that has ended it can. */
+const whiles: readonly (readonly string[])[] = [
+  ["SELECT GET_LOCK('l#', 0)", "SELECT IS_FREE_LOCK('l#')", "SELECT RELEASE_LOCK('l#')"],
+  ["SELECT GET_LOCK('l#', 0)", "SELECT GET_LOCK('m#', 0)", 'SELECT RELEASE_ALL_LOCKS()'],
+  ['LOCK TABLES model_a.t# WRITE', 'SELECT COUNT(*) FROM model_a.t#', 'UNLOCK TABLES'],
+  ['HANDLER model_a.t# OPEN', 'HANDLER t# READ FIRST', 'HANDLER t# CLOSE'],
+  ['CREATE TEMPORARY TABLE tmp# (a INT)', 'INSERT INTO tmp# VALUES (1), (2)', 'SELECT * FROM tmp#', 'DROP TEMPORARY TABLE tmp#'],
+  ["PREPARE p1 FROM 'SELECT ?, @v0'", 'EXECUTE p1 USING @v1', 'DEALLOCATE PREPARE p1'],
+  ["PREPARE p2 FROM 'UPDATE model_a.t# SET n = 1 WHERE n = 2'", 'EXECUTE p2', 'DEALLOCATE PREPARE p2'],
+  ['BEGIN', 'UPDATE model_a.u# SET v = 1', 'SAVEPOINT s1', 'SELECT * FROM model_a.u#', 'ROLLBACK TO SAVEPOINT s1', 'COMMIT'],
+];
+
+function passing(random: SeededRandom, session: number): readonly ModelAction[] {
+  const statements = random.oneOf(whiles).map((text) => query(text.replaceAll('#', String(session))));
+  const migrateAt = 1 + random.below(statements.length);
+  return [...statements.slice(0, migrateAt), { kind: 'migrate', during: false }, ...statements.slice(migrateAt)];
+}
+
+/** What keeps a session until it is reset; it is, soon, for it would be all that such a session has to say. */
+const untilReset = [
+  'SELEC nonsense', "EXECUTE IMMEDIATE 'SELECT 5'", 'EXECUTE nosuch', 'GET DIAGNOSTICS @v3 = NUMBER', 'SET STATEMENT max_statement_time = 9 FOR SELECT 8', 'BEGIN NOT ATOMIC DECLARE x INT DEFAULT 3; SELECT x; END', 'SELECT /*!50000 1 + */ 1',
+  "SET sql_mode='ANSI_QUOTES'; SELECT 'a' \"b\"", 'SET @v0 = 1; SELEC broken; SET @v0 = 2', 'SET NAMES gbk', 'SET NAMES sjis', 'SELECT nosuch()', 'SET timestamp = 1234567890.5', 'SET insert_id = 100000', 'SET last_insert_id = 77', 'SET rand_seed1 = 5', 'SET profiling = 1', 'SET sql_auto_is_null = 1',
+  'PREPARE p3 FROM \'SELECT 1\'', 'CREATE TEMPORARY TABLE IF NOT EXISTS kept# (a INT)',
+];
+
+function lasting(random: SeededRandom, session: number): readonly ModelAction[] {
+  const statements = [random.oneOf(untilReset), 'SELECT NOW(0) > 0, LAST_INSERT_ID()', "SELECT 'a' 'b'"].map((text) => query(text.replaceAll('#', String(session))));
+  return [...statements, { kind: 'migrate', during: false }, { kind: 'command', command: Command.resetConnection, body: '' }, query('SELECT LAST_INSERT_ID()')];
+}
+
 const actions: readonly Weighted[] = [
   { weight: 14, make: (random) => query(`SET ${setting(random)}`) },
   { weight: 3, make: (random) => query(`SET ${setting(random)}, ${variable(random)} = ${random.oneOf(values)}, ${setting(random)}`) },
@@ -176,26 +200,23 @@ const actions: readonly Weighted[] = [
   oneOf(4, 'USE model_a', 'USE model_b', 'USE model_a', 'USE nosuch'),
   { weight: 2, make: (random) => ({ kind: 'command', command: Command.initDb, body: random.oneOf(['model_a', 'model_b', 'nosuch']) }) },
   oneOf(4, 'SELECT DATABASE(), USER(), CURRENT_USER()', 'SELECT CURRENT_ROLE()', 'SHOW TABLES', 'SELECT SCHEMA()'),
-  oneOf(6, "SET NAMES utf8mb4", 'SET NAMES latin1', "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci", 'SET NAMES binary', 'SET CHARACTER SET cp1251', 'SET NAMES DEFAULT', 'SET NAMES utf8mb4', 'SET NAMES gbk', 'SET NAMES sjis', 'SET NAMES utf8mb3', 'SET NAMES nosuch'),
+  oneOf(6, "SET NAMES utf8mb4", 'SET NAMES latin1', "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci", 'SET NAMES binary', 'SET CHARACTER SET cp1251', 'SET NAMES DEFAULT', 'SET NAMES utf8mb4', 'SET NAMES utf8mb3', 'SET NAMES nosuch'),
   oneOf(2, 'SET ROLE model_r', 'SET ROLE NONE', 'SET ROLE nosuch'),
-  oneOf(3, "PREPARE p1 FROM 'SELECT ?, @v0'", "EXECUTE p1 USING @v1", 'DEALLOCATE PREPARE p1', "PREPARE p2 FROM 'UPDATE model_a.t# SET n = 1 WHERE n = 2'", 'EXECUTE p2', 'DEALLOCATE PREPARE p2', "EXECUTE IMMEDIATE 'SELECT 5'"),
   oneOf(7, 'BEGIN', 'START TRANSACTION', 'START TRANSACTION READ ONLY', 'COMMIT', 'ROLLBACK', 'COMMIT', 'COMMIT AND CHAIN', 'ROLLBACK', 'COMMIT', 'SAVEPOINT s1', 'ROLLBACK TO SAVEPOINT s1', 'START TRANSACTION WITH CONSISTENT SNAPSHOT', 'COMMIT'),
   oneOf(2, 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'SET TRANSACTION READ ONLY', 'SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE', 'SET SESSION TRANSACTION READ WRITE'),
   { weight: 6, make: (random, session) => [query('COMMIT'), query(random.oneOf(inserts).replaceAll('#', String(session))), query('COMMIT')] },
   { weight: 2, make: (random, session) => [query('COMMIT'), query(random.oneOf(inserts).replaceAll('#', String(session))), query('SELECT LAST_INSERT_ID(), @@identity'), query('COMMIT')] },
   oneOf(4, 'SELECT LAST_INSERT_ID(), @@identity, @@last_insert_id', 'SELECT COUNT(*), MAX(id), SUM(n) FROM model_a.t#', 'SELECT id, n, s, d, HEX(b), at FROM model_b.t# ORDER BY id DESC LIMIT 3'),
   oneOf(3, 'UPDATE model_a.t# SET n = n + 1 WHERE id > 3 LIMIT 5', 'DELETE FROM model_a.t# WHERE n > 5', 'REPLACE INTO model_a.u# VALUES (1, \'r\')', "INSERT INTO model_a.u# VALUES (2, 'i') ON DUPLICATE KEY UPDATE v = 'd'", "INSERT IGNORE INTO model_a.u# VALUES (1, 'x')", 'SELECT * FROM model_a.u#'),
-  oneOf(3, 'SELECT ROW_COUNT()', 'SHOW WARNINGS', 'SHOW ERRORS', 'SELECT @@warning_count, @@error_count', 'SELECT FOUND_ROWS()', 'SHOW COUNT(*) WARNINGS', 'GET DIAGNOSTICS @v3 = NUMBER'),
+  oneOf(3, 'SELECT ROW_COUNT()', 'SHOW WARNINGS', 'SHOW ERRORS', 'SELECT @@warning_count, @@error_count', 'SELECT FOUND_ROWS()', 'SHOW COUNT(*) WARNINGS'),
   oneOf(2, 'SELECT SQL_CALC_FOUND_ROWS seq FROM seq_1_to_50 LIMIT 3', 'SELECT LAST_INSERT_ID(123)', 'UPDATE model_a.u# SET id = LAST_INSERT_ID(id) WHERE id = 1'),
-  oneOf(4, 'SELECT 1/0', 'SELEC nonsense', 'SELECT * FROM nosuch.t', "INSERT INTO model_a.u# VALUES (1, 'dup'), (1, 'dup')", 'SELECT CAST(\'abc\' AS SIGNED)', "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'ours'", 'SELECT nosuch()', 'SELECT "a" \'b\'', "SELECT 'a' || 'b', \"id\"", 'DROP TABLE nosuch'),
-  oneOf(2, 'CREATE TEMPORARY TABLE IF NOT EXISTS tmp# (a INT)', 'INSERT INTO tmp# VALUES (1), (2)', 'SELECT * FROM tmp#', 'DROP TEMPORARY TABLE IF EXISTS tmp#', 'DROP TEMPORARY TABLE tmp#'),
-  oneOf(1, 'LOCK TABLES model_a.t# WRITE', 'UNLOCK TABLES', 'UNLOCK TABLES'),
-  oneOf(1, "SELECT GET_LOCK('l#', 0)", "SELECT RELEASE_LOCK('l#')", "SELECT IS_FREE_LOCK('l#')", 'SELECT RELEASE_ALL_LOCKS()'),
-  oneOf(1, 'HANDLER model_a.t# OPEN', 'HANDLER model_a.t# READ FIRST', 'HANDLER t# CLOSE', 'HANDLER t# CLOSE'),
-  oneOf(4, 'SELECT 1; SET @v2 = 5; SELECT @v2', 'SET @v0 = 1; SELEC broken; SET @v0 = 2', 'BEGIN; SELECT 1; COMMIT', 'SELECT 1; SELECT 2, 3; COMMIT; INSERT INTO model_a.t# (n) VALUES (9); COMMIT; SELECT 4', 'USE model_b; SELECT DATABASE(); SELECT @v1', "SET sql_mode='ANSI_QUOTES'; SELECT 'a' \"b\"", ' ; '),
-  oneOf(1, 'CALL model_a.rows_of(3)', 'SELECT model_a.twice(4)', 'BEGIN NOT ATOMIC DECLARE x INT DEFAULT 3; SELECT x; END'),
-  oneOf(3, "SELECT REPEAT('x', 70000)", 'SELECT seq, REPEAT(seq, 40) FROM seq_1_to_500', 'SELECT 1 WHERE FALSE', 'SELECT NULL, 1e0, 2.50, \'\u00e9\', x\'ff\', NOW(0) > 0', 'SHOW VARIABLES LIKE \'character%\'', 'DESCRIBE model_a.t#', 'SET STATEMENT max_statement_time = 9 FOR SELECT 8', '/* only a comment */', 'SELECT /*!50000 1 + */ 1', 'DO SLEEP(0.001)', 'SELECT 3 -- and no more'),
-  { weight: 1, make: () => ({ kind: 'command', command: Command.resetConnection, body: '' }) },
+  oneOf(4, 'SELECT 1/0', 'SELECT * FROM nosuch.t', "INSERT INTO model_a.u# VALUES (1, 'dup'), (1, 'dup')", 'SELECT CAST(\'abc\' AS SIGNED)', "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'ours'", 'SELECT "a" \'b\'', "SELECT 'a' || 'b', \"id\"", 'DROP TABLE nosuch'),
+  oneOf(4, 'SELECT 1; SET @v2 = 5; SELECT @v2', 'BEGIN; SELECT 1; COMMIT', 'SELECT 1; SELECT 2, 3; COMMIT; INSERT INTO model_a.t# (n) VALUES (9); COMMIT; SELECT 4', 'USE model_b; SELECT DATABASE(); SELECT @v1', ' ; '),
+  oneOf(1, 'CALL model_a.rows_of(3)', 'SELECT model_a.twice(4)'),
+  oneOf(3, "SELECT REPEAT('x', 70000)", 'SELECT seq, REPEAT(seq, 40) FROM seq_1_to_500', 'SELECT 1 WHERE FALSE', 'SELECT NULL, 1e0, 2.50, \'\u00e9\', x\'ff\', NOW(0) > 0', 'SHOW VARIABLES LIKE \'character%\'', 'DESCRIBE model_a.t#', '/* only a comment */', 'DO SLEEP(0.001)', 'SELECT 3 -- and no more'),
+  { weight: 2, make: () => ({ kind: 'command', command: Command.resetConnection, body: '' }) },
+  { weight: 6, make: passing },
+  { weight: 3, make: lasting },
   { weight: 3, make: () => ({ kind: 'command', command: Command.ping, body: '' }) },
   { weight: 1, make: (random) => random.below(2) === 0 ? undefined : [{ kind: 'command', command: Command.fieldList, body: random.oneOf(['u0\0', 'nosuch\0']) }] },
   { weight: 1, make: (random) => {

@@ -43,8 +43,9 @@ export class ProxyProcess {
   constructor(port: number, nodePort: number, { backends, toml = '', prefix = [] }: ProxyProcessOptions) {
     this.port = port;
     this.#nodePort = nodePort;
-    const file = join(this.folder, 'proxy.toml');
-    const lines = [`addr = "127.0.0.1:${port}"`, `backends = ${JSON.stringify(backends)}`, 'health-user = "root"', 'health-password = "root"', 'keep-credentials = true', 'health-check-interval-ms = 500', toml];
+    const [file, users] = [join(this.folder, 'proxy.toml'), join(this.folder, 'users.toml')];
+    writeFileSync(users, '[users]\nroot = "root"\nmodel_u = "model"\n', { mode: 0o600 });
+    const lines = [`addr = "127.0.0.1:${port}"`, `backends = ${JSON.stringify(backends)}`, 'health-user = "root"', 'health-password = "root"', `users-file = "${users}"`, 'health-check-interval-ms = 500', toml];
     writeFileSync(file, `[node]\nport = ${nodePort}\ncluster-secret = "${secret}"\n[proxy]\n${lines.join('\n')}\n`);
     const [command, ...args] = [...prefix, process.execPath, fileURLToPath(new URL('../dist/main.js', import.meta.url)), '--config', file];
     this.#child = spawn(command!, args, { env: { ...process.env, NODE_OPTIONS: '', BINNACLE_DATA_DIR: join(this.folder, 'data'), BINNACLE_LOG_FORMAT: 'json' }, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -72,7 +73,7 @@ export class ProxyProcess {
         if (!this.runs) throw new Error(`the proxy ended:\n${this.#output}`);
         return greets(this.port);
       },
-      { what: 'the proxy greets', timeoutMs: 60_000, intervalMs: 50 },
+      { what: 'the proxy greets', timeoutMs: 20_000, intervalMs: 50 },
     ).catch((cause: unknown) => {
       throw new Error(`${(cause as Error).message}\n${this.#output}`, { cause });
     });
