@@ -83,15 +83,19 @@ export async function dialTarget(session: MovableSession, credential: Credential
   if (!deps.mayMove(session, target)) throw new MoveRefused('target', `nothing shows that ${target.id} has the data of ${session.backend.backend.id} and takes what the session may do`);
   const next = await deps.dial(session, target, { credential, database: session.state.database }, deps.timeouts.dialMs);
   try {
-    if (next.kind !== session.backend.kind || !sameDialect(next.capabilities, session.backend.capabilities)) {
-      throw new MoveRefused('capabilities', `${target.id} (${next.serverVersion}) speaks another dialect of the protocol than ${session.backend.backend.id}`);
-    }
+    checkDialect(session, next);
     await checkWritable(session, next, deps.timeouts.answerMs);
     return next;
   } catch (error) {
     next.close();
     throw error;
   }
+}
+
+/** The bytes on both sides of a session go on to mean the same. */
+export function checkDialect({ backend }: MovableSession, next: BackendConnection): void {
+  if (next.kind === backend.kind && sameDialect(next.capabilities, backend.capabilities)) return;
+  throw new MoveRefused('capabilities', `${next.backend.id} (${next.serverVersion}) speaks another dialect of the protocol than ${backend.backend.id}`);
 }
 
 /** The view may be some seconds old, and a switchover is when servers change their minds. */
@@ -157,7 +161,7 @@ async function leaveAsItWas({ state, backend }: MovableSession, facts: SessionFa
 }
 
 export function failure(error: unknown, pauseMs: number): MoveResult {
-  if (error instanceof MoveRefused) return { result: pauseMs === 0 || error.code in moveBlockers ? 'refused' : 'failed', why: [{ code: error.code, text: error.message }], pauseMs };
+  if (error instanceof MoveRefused) return { result: pauseMs === 0 || error.code === 'states' || error.code in moveBlockers ? 'refused' : 'failed', why: [{ code: error.code, text: error.message }], pauseMs };
   if (error instanceof MysqlError) return { result: 'failed', why: [{ code: 'login', text: `error ${error.code}: ${error.message}` }], pauseMs };
   if (error instanceof ConnectionLost) return { result: 'failed', why: [{ code: 'lost', text: error.message }], pauseMs };
   return { result: 'failed', why: [{ code: 'failed', text: (error as Error).message }], pauseMs };

@@ -8,6 +8,7 @@ export const attemptFailures = {
   capabilities: 'the target speaks another dialect of the protocol than the session was told',
   causality: 'the target has not yet seen all that the session may have seen',
   statement: 'a prepared statement is another one there',
+  states: 'TiDB does not write the session down, or does not read it in',
   'not-equal': 'what was built there does not equal what the session has',
   login: 'the login on the target failed',
   lost: 'a connection was lost',

@@ -441,8 +441,10 @@ export class SessionState {
   /** Cheap enough for every command boundary: no transaction, cursor, lock or other known obstacle. For `Session.hold`. */
   get atRest(): boolean {
     if ((this.statusFlags & StatusFlag.inTransaction) !== 0 || this.#sent !== this.#answered || this.needsArming) return false;
+    if (this.prepared.cursors > 0 || this.prepared.longData > 0) return false;
+    if (this.options.kind === 'tidb') return true;
     if (this.#leaves && Date.now() - this.#leftAtMs < diagnosticsKeptMs) return false;
-    return !this.#pendingCharacteristics && !this.#lockedTables && this.#blocked === undefined && this.prepared.cursors === 0 && this.prepared.longData === 0;
+    return !this.#pendingCharacteristics && !this.#lockedTables && this.#blocked === undefined;
   }
 
   /** What the last statement left can be made anew: if not, a move has to forget it. */
@@ -470,6 +472,7 @@ export class SessionState {
     if ((this.statusFlags & StatusFlag.inTransaction) !== 0) add('transaction');
     if (this.prepared.cursors > 0) add('cursor');
     if (this.prepared.longData > 0) add('long-data');
+    if (this.prepared.overflowed) add('statements');
     if (this.options.kind === 'tidb') return blockers;
     if (this.#leaves && nowMs - this.#leftAtMs < diagnosticsKeptMs) add('diagnostics');
     if (this.#pendingCharacteristics && (this.statusFlags & StatusFlag.inTransaction) === 0) add('pending-transaction');
@@ -477,7 +480,6 @@ export class SessionState {
     if (!this.armed) add('not-tracked');
     if (this.#unsafeCharset || this.#wideResults) add('unsafe-charset');
     if (this.#histories !== undefined) add('history', [...this.#histories].join(', '));
-    if (this.prepared.overflowed) add('statements');
     for (const [kind, names] of this.held.held()) add(kind, names.join(', '));
     for (const [code, detail] of this.#blocked ?? []) add(code, detail);
     for (const prepared of this.prepared) this.#statementBlockers(prepared, add);

@@ -1,6 +1,7 @@
 import type { Backend } from '../backends/backend.js';
 import type { BackendConnection } from '../connection/backend-connection.js';
-import { failure, holdAtRest, type MigrationDeps, type MoveResult } from './migrate.js';
+import { MysqlError } from '../connection/mysql-error.js';
+import { checkDialect, failure, holdAtRest, type MigrationDeps, type MoveResult } from './migrate.js';
 import type { MovableSession } from './movable-session.js';
 import { MoveRefused } from './move-refused.js';
 
@@ -20,7 +21,8 @@ export async function migrateOnTidb(session: MovableSession, target: Backend, de
     if (blocker !== undefined) throw new MoveRefused(blocker.code, blocker.text);
     const { states, token } = await readStates(session.backend, answerMs);
     next = await deps.dial(session, target, { credential: { kind: 'tidb-token', token }, database: '' }, dialMs);
-    await next.query(Buffer.concat([Buffer.from("SET SESSION_STATES '"), escaped(states), Buffer.from("'")]), answerMs);
+    checkDialect(session, next);
+    await next.query(Buffer.concat([Buffer.from("SET SESSION_STATES '"), escaped(states), Buffer.from("'")]), answerMs).catch(refusal);
     const statements = new Map([...session.state.prepared].map(({ clientId }) => [clientId, session.statementIds.backendId(clientId, false)]));
     session.state.onMoved(next.statusFlags, false);
     session.swap(next, statements);
@@ -34,7 +36,7 @@ export async function migrateOnTidb(session: MovableSession, target: Backend, de
 }
 
 async function readStates(backend: BackendConnection, timeoutMs: number): Promise<{ states: Buffer; token: Buffer }> {
-  const { rows, columns } = await backend.query('SHOW SESSION_STATES', timeoutMs);
+  const { rows, columns } = await backend.query('SHOW SESSION_STATES', timeoutMs).catch(refusal);
   const column = (name: string): Buffer | null | undefined => rows[0]?.[columns.findIndex((candidate) => candidate.toLowerCase() === name)];
   const states = column('session_states');
   const token = column('session_token');
@@ -43,6 +45,12 @@ async function readStates(backend: BackendConnection, timeoutMs: number): Promis
     throw new MoveRefused('login', `${backend.backend.id} gives no session token: set security.session-token-signing-cert and -key of TiDB`);
   }
   return { states, token };
+}
+
+/** TiDB says itself what keeps a session: temporary tables, locks, a transaction. */
+function refusal(error: unknown): never {
+  if (!(error instanceof MysqlError)) throw error;
+  throw new MoveRefused('states', `error ${error.code}: ${error.message}`);
 }
 
 const quote = 0x27;
