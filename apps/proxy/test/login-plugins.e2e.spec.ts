@@ -17,11 +17,13 @@ import { encodeOk } from '@binnacle/mysql-wire/ok-packet';
 import { makeAuthority, type IssuedCertificate } from '@binnacle/testing/certificates';
 import { startMariadb, type MariadbServer } from '@binnacle/testing/mariadb-server';
 import { createConnection } from 'mysql2/promise';
+import { type BackendConnection, dialBackend } from '../src/connection/backend-connection.js';
 import { Credentials } from '../src/connection/credentials.js';
 import { PacketPort } from '../src/connection/packet-port.js';
 import { PlainChannel } from '../src/connection/plain-channel.js';
 import { TlsChannel } from '../src/connection/tls-channel.js';
 import { LoginPort, type LoginPortOptions } from './login-port.js';
+import { backendAt } from './relayed-sessions.js';
 import { WireClient } from './wire-client.js';
 
 let folder: string;
@@ -107,7 +109,7 @@ async function asking(plugin: string, tls: boolean, [first, ...further]: readonl
     const channel = PlainChannel.accepted(socket);
     serve(channel).catch(() => channel.destroy());
   });
-  await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+  await new Promise<void>((resolve) => listener.listen(0, '0.0.0.0', resolve));
   closers.push(() => new Promise<void>((resolve) => listener.close(() => resolve())));
   return { port: (listener.address() as AddressInfo).port, replies };
 }
@@ -131,6 +133,20 @@ test('a clear password passes over TLS at both ends, never where the client alon
     } else await expect(cli(port, args)).rejects.toThrow(/ERROR 3159 .*'mysql_clear_password' needs TLS between proxy and server too/);
     expect(backend.replies).toEqual(tls ? ['secret\0'] : []);
   }
+});
+
+test('the proxy tells a clear password itself only where it knows who hears it', async () => {
+  const backend = await asking(clearPassword, true);
+  const withCa = createSecureContext({ ca: await readFile(caFile) });
+  const account = { user: 'app', database: '', collation: 45, attributes: [], capabilities: { capabilities: 0, mariadbCapabilities: 0 }, credential: { kind: 'password', password: 'secret' } } as const;
+  const dial = (host: string, verify: boolean): Promise<BackendConnection> =>
+    dialBackend({ ...backendAt(backend.port), host }, { ...account, tls: { mode: 'required', context: withCa, verify } }, 10_000);
+  await expect(dial('127.0.0.1', false)).rejects.toMatchObject({ code: 1251 });
+  // The certificate is for 127.0.0.1.
+  await expect(dial('127.0.0.2', true)).rejects.toThrow(/no TLS with .*127\.0\.0\.2 is not in the cert's list/);
+  expect(backend.replies).toEqual([]);
+  (await dial('127.0.0.1', true)).close();
+  expect(backend.replies).toEqual(['secret\0']);
 });
 
 test('clients have to have a certificate where one is asked for', async () => {

@@ -28,13 +28,13 @@ const roundsMax = 16;
 export async function credentialLogin(greeted: GreetedBackend, account: BackendAccount, credential: Credential): Promise<Buffer> {
   let plugin = firstPlugin(greeted.handshake.authPlugin, credential);
   let { scramble } = greeted.handshake;
-  await greeted.respond(account, plugin, (secure) => replyTo(plugin, scramble, secure, credential));
+  await greeted.respond(account, plugin, replyTo(plugin, scramble, false, credential));
   for (let round = 0; round < roundsMax; round++) {
     const payload = await greeted.next();
     if (payload[0] === okHeader) return payload;
     if (payload[0] === authSwitchHeader) {
       ({ plugin, data: scramble } = decodeAuthSwitch(payload));
-      greeted.packets.write(replyTo(plugin, scramble, greeted.secure, credential));
+      greeted.packets.write(replyTo(plugin, scramble, greeted.trusted, credential));
     } else if (payload[0] === authMoreDataHeader && plugin === cachingSha2Password) {
       await continueSha2(greeted, decodeAuthMoreData(payload), scramble, credential);
     } else throw new CannotLogIn(plugin);
@@ -54,12 +54,13 @@ export class CannotLogIn extends MysqlError {
   }
 }
 
-function replyTo(plugin: string, scramble: Buffer, secure: boolean, credential: Credential): Buffer {
+/** @param trusted nobody asks this client's user whether the password may be told as it is: it is told to a server whose certificate was checked, and to no other */
+function replyTo(plugin: string, scramble: Buffer, trusted: boolean, credential: Credential): Buffer {
   if (credential.kind === 'tidb-token' && plugin === tidbSessionToken) return sessionTokenReply(credential.token);
   if (credential.kind === 'native' && plugin === nativePassword) return nativeReply(credential.stage1, scramble);
   if (credential.kind !== 'password') throw new CannotLogIn(plugin);
   const { password } = credential;
-  if (plugin === clearPassword && secure) return clearReply(password);
+  if (plugin === clearPassword && trusted) return clearReply(password);
   if (plugin !== nativePassword && plugin !== cachingSha2Password) throw new CannotLogIn(plugin);
   if (password === '') return Buffer.alloc(0);
   return plugin === nativePassword ? nativeReply(nativeStage1(password), scramble) : sha2Reply(sha2Stage1(password), scramble);

@@ -11,7 +11,7 @@ import { askedOf, canLogIn, canServe } from './agreement.js';
 import type { LoggedIn } from './backend-connection.js';
 import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { CompressedChannel } from './compressed-channel.js';
-import type { Deadline } from './deadline.js';
+import { Deadline } from './deadline.js';
 import { BadPacket, ConnectionLost } from './mysql-error.js';
 import { PacketPort } from './packet-port.js';
 import { PlainChannel } from './plain-channel.js';
@@ -32,6 +32,8 @@ export interface BackendDial {
   readonly tls: BackendTls;
   /** Sent before everything else. */
   readonly proxyHeader?: ProxyHeader | undefined;
+  /** For connecting and the greeting: a server that hangs shall leave time for another one. Absent: all the time there is. */
+  readonly greetingTimeoutMs?: number | undefined;
   /** Absent: off. */
   readonly keepalive?: Keepalive | undefined;
   /** Asked for where the server has it. */
@@ -78,21 +80,28 @@ export class GreetedBackend {
 
   /** Rejects with `MysqlError` for a server that refuses at once (too many connections, a blocked host), and with `ConnectionLost`. */
   static async dial(backend: Backend, dial: BackendDial, deadline: Deadline): Promise<GreetedBackend> {
-    const plain = await PlainChannel.dial({ host: backend.host, port: backend.port, timeoutMs: deadline.leftMs }).catch((cause: Error) => {
+    const timeoutMs = Math.min(deadline.leftMs, dial.greetingTimeoutMs ?? Infinity);
+    const greeting = new Deadline(timeoutMs, () => new ConnectionLost(`${backend.id} did not greet within ${Math.round(timeoutMs)} ms`));
+    const plain = await PlainChannel.dial({ host: backend.host, port: backend.port, timeoutMs }).catch((cause: Error) => {
+      greeting.over();
       throw new ConnectionLost(`${backend.id} cannot be reached: ${cause.message}`, { cause });
     });
     if (dial.keepalive !== undefined) plain.keepAlive(dial.keepalive);
     if (dial.proxyHeader !== undefined) plain.write(encodeProxyHeader(dial.proxyHeader));
     const packets = new PacketPort(plain, backend.id, packetBytesMax);
     deadline.watch(packets);
+    greeting.watch(packets);
     try {
       const handshake = decodeHandshake(await read(packets));
+      greeting.unwatch(packets);
       if (!canLogIn(handshake)) throw new ConnectionLost(`${backend.id} is older than what can be logged in to`);
       return new GreetedBackend(backend, dial, deadline, plain, packets, handshake);
     } catch (error) {
       deadline.unwatch(packets);
       plain.destroy();
       throw error;
+    } finally {
+      greeting.over();
     }
   }
 
@@ -101,8 +110,13 @@ export class GreetedBackend {
     return this.#channel.secure;
   }
 
+  /** It is also known who it is that reads it. */
+  get trusted(): boolean {
+    return this.secure && this.#dial.tls.verify;
+  }
+
   /** Goes over to TLS as configured, and answers the greeting. */
-  async respond(account: BackendAccount, authPlugin: string, authResponse: (secure: boolean) => Buffer): Promise<void> {
+  async respond(account: BackendAccount, authPlugin: string, authResponse: Buffer): Promise<void> {
     const { handshake, backend } = this;
     if (!canServe(handshake, account.capabilities)) throw new ConnectionLost(`${backend.id} cannot do all that the client was promised`);
     this.#capabilities = askedOf(handshake, account.capabilities, account.attributes !== undefined);
@@ -119,11 +133,10 @@ export class GreetedBackend {
       this.packets.write(encodeSslRequest(request));
       await this.#secure();
     }
-    const reply = authResponse(this.secure);
     // TiDB does not offer the long form, and understands it: its tokens need it. A short reply is written the same in both.
-    const written = (request.capabilities | (reply.length > shortReplyBytesMax ? Capability.pluginAuthLenenc : 0)) >>> 0;
+    const written = (request.capabilities | (authResponse.length > shortReplyBytesMax ? Capability.pluginAuthLenenc : 0)) >>> 0;
     const response: HandshakeResponse = {
-      ...request, capabilities: written, user: account.user, authResponse: reply, database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
+      ...request, capabilities: written, user: account.user, authResponse, database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
     };
     this.packets.write(encodeHandshakeResponse(response));
   }
@@ -150,7 +163,8 @@ export class GreetedBackend {
     if (this.packets.release().length > 0) throw new ConnectionLost(`${this.backend.id} went on speaking before TLS`);
     this.#deadline.watch(upgrade);
     const { context, verify } = this.#dial.tls;
-    const options = { ...(context && { secureContext: context }), rejectUnauthorized: verify, ...(isIP(this.backend.host) === 0 && { servername: this.backend.host }) };
+    const { host } = this.backend;
+    const options = { host, ...(context && { secureContext: context }), rejectUnauthorized: verify, ...(isIP(host) === 0 && { servername: host }) };
     try {
       this.#channel = await TlsChannel.connect(plain, options);
     } catch (cause) {

@@ -106,7 +106,7 @@ class Attempt {
     const { client, options } = this;
     const greeted = await this.#dial();
     if (!has(client.response.capabilities, Capability.pluginAuth)) throw oldClient();
-    await greeted.respond(this.#account, nobodysPlugin, () => Buffer.alloc(0));
+    await greeted.respond(this.#account, nobodysPlugin, Buffer.alloc(0));
     this.#rounds = new AuthenticationRounds(client.packets, greeted);
     const ok = await this.#rounds.run();
     return { ok, credential: await this.#rounds.credential(options.credentials, this.backend, client.user) };
