@@ -72,6 +72,11 @@ test('statements and other commands are answered whole, errors leave the connect
   expect((await connection.command(Buffer.from([Command.ping]), timeoutMs)).ok?.affectedRows).toBe(0n);
   const { statement } = await connection.command(Buffer.from('\x16SELECT ?, ? FROM mysql.user'), timeoutMs);
   expect(statement).toMatchObject({ parameterCount: 2, columnCount: 2 });
+  const close = Buffer.alloc(5);
+  close[0] = Command.stmtClose;
+  close.writeUInt32LE(statement!.id, 1);
+  await connection.command(close, timeoutMs);
+  expect((await connection.query("SHOW SESSION STATUS LIKE 'Com_stmt_close'", timeoutMs)).rows[0]![1]!.toString()).toBe('1');
   expect((await connection.command(Buffer.from([Command.statistics]), timeoutMs)).rows[0]![0]!.toString()).toMatch(/^Uptime/);
   await connection.query('BEGIN', timeoutMs);
   expect(connection.statusFlags & 1).toBe(1);

@@ -1,5 +1,5 @@
 import { Capability, has, type Capabilities } from '@binnacle/mysql-wire/capabilities';
-import { Command } from '@binnacle/mysql-wire/command';
+import { Command, isAnswered } from '@binnacle/mysql-wire/command';
 import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import type { Backend, BackendKind } from '../backends/backend.js';
@@ -42,6 +42,8 @@ export function kindOf(serverVersion: string): BackendKind {
 const noAttributes = Buffer.from([Command.query, 0, 1]);
 const queryOnly = Buffer.from([Command.query]);
 
+const unanswered: QueryResult = { rows: [], columns: [], statusFlags: -1, changes: [] };
+
 /** A logged-in connection to one backend, used by sessions, migrations, KILL and health checks alike. */
 export class BackendConnection {
   readonly backend: Backend;
@@ -77,9 +79,16 @@ export class BackendConnection {
     return this.command(Buffer.concat([prefix, Buffer.from(sql as string)]), timeoutMs);
   }
 
-  /** As `query`, for another command: COM_PING, COM_INIT_DB, COM_STMT_PREPARE, COM_RESET_CONNECTION, ... The payload begins with its code. */
+  /**
+   * As `query`, for another command: COM_PING, COM_INIT_DB, COM_STMT_PREPARE, COM_RESET_CONNECTION, ... The payload begins with its code. Those that are
+   * never answered resolve at once.
+   */
   async command(payload: Buffer, timeoutMs: number): Promise<QueryResult> {
     const { channel } = this;
+    if (!isAnswered(payload[0]!)) {
+      channel.write(framePayload(payload, 0));
+      return unanswered;
+    }
     const { onBytes, onDrain, onEnd, onClosed } = channel;
     const wasLeft = isLeft(channel);
     const port = new PacketPort(channel, this.backend.id, resultBytesMax);
@@ -97,6 +106,8 @@ export class BackendConnection {
       throw lost(this.backend, error);
     } finally {
       deadline.over();
+      // Whoever gets the channel back would not hear that the server has gone.
+      if (port.ended) channel.destroy();
       port.release();
       Object.assign(channel, { onBytes, onDrain, onEnd, onClosed });
       if (!wasLeft) channel.resume();

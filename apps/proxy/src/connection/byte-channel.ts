@@ -1,7 +1,11 @@
 export interface Keepalive {
   readonly enabled: boolean;
-  /** 0: what the system has. How often it asks, and how many times, is Node's choice: every second, ten times. */
+  /** 0: what the system has. */
   readonly idleMs: number;
+  /** Between two probes; 0: a second. */
+  readonly intvlMs: number;
+  /** Unanswered ones after which the peer is gone; 0: ten. */
+  readonly cnt: number;
 }
 
 /**
