@@ -150,11 +150,9 @@ export class SessionState {
       case Command.stmtFetch:
         return this.#ofStatement(command, end - start < 5 ? 0 : payload.readUInt32LE(start + 1));
       case Command.setOption:
-        this.#wait(command, undefined, undefined, end - start < 3 ? -1 : payload.readUInt16LE(start + 1));
-        return;
+        return this.#wait(command, undefined, undefined, end - start < 3 ? -1 : payload.readUInt16LE(start + 1));
       case Command.resetConnection:
-        this.#wait(command);
-        return;
+        return this.#wait(command);
       case Command.initDb:
         this.#leavesRowCount = false;
         return;
@@ -222,10 +220,10 @@ export class SessionState {
 
   #ofStatement(command: number, clientId: number): void {
     const prepared = this.prepared.get(clientId);
-    if (command === Command.stmtClose) return this.prepared.close(clientId);
-    if (prepared === undefined) return;
-    if (command === Command.stmtSendLongData) return this.prepared.setLongData(prepared, true);
-    this.#wait(command, undefined, prepared);
+    if (command === Command.stmtClose) this.prepared.close(clientId);
+    else if (prepared === undefined) return;
+    else if (command === Command.stmtSendLongData) this.prepared.setLongData(prepared, true);
+    else this.#wait(command, undefined, prepared);
   }
 
   #wait(command: number, statement?: ExaminedStatement, prepared?: PreparedStatement, argument = 0): void {
@@ -443,8 +441,8 @@ export class SessionState {
     if ((this.statusFlags & StatusFlag.inTransaction) !== 0 || this.#sent !== this.#answered || this.needsArming) return false;
     if (this.prepared.cursors > 0 || this.prepared.longData > 0) return false;
     if (this.options.kind === 'tidb') return true;
-    if (this.#leaves && Date.now() - this.#leftAtMs < diagnosticsKeptMs) return false;
-    return !this.#pendingCharacteristics && !this.#lockedTables && this.#blocked === undefined;
+    const leaves = this.#leaves && Date.now() - this.#leftAtMs < diagnosticsKeptMs;
+    return !leaves && !this.#pendingCharacteristics && !this.#lockedTables && this.#blocked === undefined;
   }
 
   /** What the last statement left can be made anew: if not, a move has to forget it. */

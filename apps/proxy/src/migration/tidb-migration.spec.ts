@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { Capability } from '@binnacle/mysql-wire/capabilities';
 import { startScriptedTidb, type ScriptedTidb } from '@binnacle/testing/scripted-tidb';
 import { createConnection, type Connection, type RowDataPacket } from 'mysql2/promise';
 import { backendAt, RelayedSessions } from '../../test/relayed-sessions.js';
@@ -16,7 +17,7 @@ let port: number;
 
 beforeAll(async () => {
   [from, to] = await Promise.all([startScriptedTidb(), startScriptedTidb()]);
-  relay = new RelayedSessions(from.port, { tracked: true, arm: (session) => armTrackers(session.backend, session.state, timeoutMs) });
+  relay = new RelayedSessions(from.port, { tracked: true, adds: Capability.deprecateEof, arm: (session) => armTrackers(session.backend, session.state, timeoutMs) });
   port = await relay.listen();
 });
 
