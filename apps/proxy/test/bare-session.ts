@@ -27,6 +27,7 @@ const none: ReadonlySet<string> = new Set();
 /** Both ends of a session as bare sockets: what the client would be and what the server would be, logged in. */
 export class BareSession implements SessionHost {
   readonly failures: Error[] = [];
+  retriesReads = false;
   readonly losses: Loss[] = [];
   readonly killedIds: number[] = [];
   readonly found = new Map<number, FoundSession>();

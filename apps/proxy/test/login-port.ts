@@ -30,6 +30,7 @@ export interface LoginPortOptions {
 
 /** A port whose clients log in as with the proxy and are untracked sessions from then on. */
 export class LoginPort implements SessionHost {
+  readonly retriesReads = false;
   readonly logins: Login[] = [];
   readonly changes: (ChangedUser | undefined)[] = [];
   readonly errors: Error[] = [];

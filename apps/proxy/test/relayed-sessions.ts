@@ -41,6 +41,7 @@ export interface RelayedOptions {
 export class RelayedSessions implements SessionHost {
   readonly sessions = new Map<number, Session>();
   readonly failures: Error[] = [];
+  retriesReads = false;
   readonly ended: number[] = [];
   readonly killedIds: number[] = [];
   readonly #server: Server;

@@ -173,7 +173,17 @@ test('a backend that is gone while a file is sent: an error with the id that the
   expect(fromSession.bytes).toEqual(lost(3));
 });
 
-test('an idle session whose backend goes is told to whoever can find it another one, and closed without a word if nobody does', async () => {
+test('an idle session whose backend goes: the client learns that what it may have just sent was not executed', async () => {
+  for (const tracked of [false, true]) {
+    const { bare, fromSession } = await session(modern, { tracked });
+    bare.server.end();
+    await fromSession.end();
+    expect(fromSession.bytes).toEqual(frame(err(2006, 'HY000', 'Server has gone away'), 1));
+    expect(bare.losses).toHaveLength(tracked ? 1 : 0);
+  }
+});
+
+test('an idle session whose backend goes is told to whoever can find it another one, and closed without another word if the server had one', async () => {
   const { bare, fromSession } = await session(modern, { tracked: true });
   bare.server.write(frame(err(1053, '08S01', 'Server shutdown in progress'), 0));
   await waitUntil(() => fromSession.bytes.length > 0);
@@ -198,6 +208,55 @@ test('an idle session that is given another backend after its own went goes on t
   next.server.write(packets(result));
   await fromSession.exactly(packets(result));
 });
+
+// ---- A read that may be sent again.
+
+async function readWhoseBackendDies(statement: string, said: Buffer = Buffer.alloc(0), statusFlags = 2) {
+  const { bare, fromSession, atServer } = await session(modern, { tracked: true });
+  bare.retriesReads = true;
+  bare.client.write(command(Command.ping));
+  await atServer.exactly(command(Command.ping));
+  bare.server.write(packets([ok(statusFlags)]));
+  await fromSession.exactly(packets([ok(statusFlags)]));
+  const next = await bare.backend();
+  bare.onRecover = async (lostSession) => {
+    lostSession.swap(next.connection, new Map());
+    return true;
+  };
+  bare.client.write(query(statement));
+  await atServer.exactly(query(statement));
+  bare.server.write(said);
+  await waitUntil(() => fromSession.bytes.length === said.length);
+  bare.server.resetAndDestroy();
+  return { bare, fromSession, next, atNext: new Received(next.server) };
+}
+
+test('a read whose backend died before it had answered is sent to the next one, where that is wanted', async () => {
+  const { bare, fromSession, next, atNext } = await readWhoseBackendDies('SELECT name FROM t WHERE id = 5');
+  await atNext.exactly(query('SELECT name FROM t WHERE id = 5'));
+  next.server.write(packets(result));
+  await fromSession.exactly(packets(result));
+  expect([bare.session.phase, bare.session.commandsTotal]).toEqual(['idle', 2]);
+});
+
+for (const [why, statement, said, statusFlags] of [
+  ['changes something', 'UPDATE t SET a = 1', undefined, 2],
+  ['commits', 'COMMIT', undefined, 2],
+  ['locks', 'SELECT a FROM t FOR UPDATE', undefined, 2],
+  ['leaves something behind', 'SELECT @a := 1', undefined, 2],
+  ['calls what nobody knows', 'SELECT mine(1)', undefined, 2],
+  ['asks for what only the old server knew', 'SELECT LAST_INSERT_ID()', undefined, 2],
+  ['is one of two', 'SELECT 1; DELETE FROM t', undefined, 2],
+  ['is in a transaction', 'SELECT 1', undefined, 3],
+  ['was answered in part', 'SELECT 1', packets(result.slice(0, 1)), 2],
+] as const) {
+  test(`a statement that ${why} is never sent again`, async () => {
+    const { bare, fromSession, atNext } = await readWhoseBackendDies(statement, said, statusFlags);
+    await fromSession.end();
+    expect(fromSession.bytes.toString('latin1')).toContain('Lost connection');
+    expect([bare.losses.length, atNext.bytes.length]).toEqual([0, 0]);
+  });
+}
 
 // ---- A client that goes away.
 

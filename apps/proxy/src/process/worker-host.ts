@@ -7,7 +7,7 @@ import { dialBackend, type BackendConnection } from '../connection/backend-conne
 import type { Credentials } from '../connection/credentials.js';
 import { changeUser, type ChangedUser } from '../connection/change-user.js';
 import { MysqlError } from '../connection/mysql-error.js';
-import type { ProxyMetrics } from '../metrics/proxy-metrics.js';
+import type { DisconnectionType, ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { armTrackers } from '../migration/arm-trackers.js';
 import { migrate, type MigrationDeps, type MoveResult } from '../migration/migrate.js';
 import { reconnect } from '../migration/reconnect.js';
@@ -31,6 +31,7 @@ export interface WorkerHostParts {
   role(session: Session): BackendRole;
   /** A session has changed its backend without an order. */
   moved(from: string, to: string): void;
+  ending(session: Session, type: DisconnectionType): void;
   closed(session: Session): void;
 }
 
@@ -48,6 +49,10 @@ export class WorkerHost implements SessionHost {
 
   constructor(private readonly parts: WorkerHostParts) {}
 
+  get retriesReads(): boolean {
+    return this.parts.settings().proxy.readRetry;
+  }
+
   arm(session: Session): Promise<void> {
     return armTrackers(session.backend, session.state, this.parts.settings().proxy.loginTimeoutMs);
   }
@@ -61,6 +66,7 @@ export class WorkerHost implements SessionHost {
     const { uplink, settings, log, moved, role } = this.parts;
     const from = session.backend.backend;
     uplink.report({ kind: 'backend-failed', backend: from.id, text: 'a session lost its connection' });
+    this.parts.ending(session, 'backend network break');
     if (!settings().proxy.reconnectIdle) return false;
     const { result, why } = await reconnect(session, errorCode, {
       ...this.#migration(role(session)),
@@ -70,7 +76,10 @@ export class WorkerHost implements SessionHost {
     const to = session.backend.backend;
     log.info({ session: session.id, from: from.id, to: to.id, result, why: why.map(({ code }) => code) }, `a session lost its backend: ${result}`);
     this.parts.metrics.reconnected(result);
-    if (result === 'reconnected') moved(from.id, to.id);
+    if (result === 'reconnected') {
+      moved(from.id, to.id);
+      this.parts.ending(session, 'success');
+    }
     return result === 'reconnected';
   }
 
@@ -147,7 +156,18 @@ export class WorkerHost implements SessionHost {
     this.parts.uplink.ask('killed', { id }).catch((error: unknown) => this.parts.log.warn({ err: error, session: id }, 'a killed session could not be told to end'));
   }
 
+  /** What the session runs now goes on at its server when only the connection is cut. Without a secret it does. Never rejects. */
+  async stopStatement(session: Session): Promise<void> {
+    const { id, backend, credential, phase } = session;
+    if (phase !== 'busy' || credential === undefined) return;
+    const found = { node: '', id, user: session.client.user, backend: backend.backend.id, backendThreadId: backend.threadId };
+    await this.killElsewhere(session, found, `KILL ${backend.threadId}`).catch((error: unknown) => {
+      this.parts.log.debug({ err: error, session: id }, 'the statement of a session that was ended could not be stopped');
+    });
+  }
+
   failed(session: Session, error: Error): void {
+    this.parts.ending(session, 'proxy error');
     this.parts.log.error({ err: error, session: session.id, backend: session.backend.backend.id }, 'a session failed and is closed');
   }
 

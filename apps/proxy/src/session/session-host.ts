@@ -17,6 +17,8 @@ export interface Loss {
 
 /** What a worker does for its sessions. One object for all of them. */
 export interface SessionHost {
+  /** A read whose backend died before a byte of its answer came may be sent to another one. */
+  readonly retriesReads: boolean;
   /** Arms the trackers of this backend, again after a reset. Rejects when the connection is lost. */
   arm(session: Session): Promise<void>;
   /** The backend of an idle session is gone. Resolves with true if the session has another one by `swap`, with false if it has to end. */

@@ -19,6 +19,7 @@ import { SessionState } from '../migration/session-state.js';
 import type { Lease } from '../tenants/namespace.js';
 import { CommandAdmission } from './command-admission.js';
 import { CommandForwarder } from './command-forwarder.js';
+import { isRetryable } from './read-retry.js';
 import { ResponseForwarder } from './response-forwarder.js';
 import type { SessionHost, SessionStart } from './session-host.js';
 import { StatementIds } from './statement-ids.js';
@@ -72,6 +73,8 @@ export class Session implements MovableSession {
   #preparing = 0;
   #resetting = 0;
   #metersStatement = false;
+  /** The only command under way, if nothing of its answer has come and it may be sent again. */
+  #read: Buffer | undefined;
 
   constructor(start: SessionStart, host: SessionHost) {
     this.id = start.id;
@@ -156,7 +159,15 @@ export class Session implements MovableSession {
     this.responses = new ResponseForwarder(this, this.client, next);
     this.meter?.use(next.backend.id);
     this.#announced = 0;
+    if (this.#read !== undefined) this.#readAgain(this.#read);
     this.#endExclusive();
+  }
+
+  /** It was counted and measured when it came. */
+  #readAgain(read: Buffer): void {
+    this.responses.tracker.expect(Command.query);
+    this.state.onCommand(Command.query, read, 0, read.length, false);
+    this.toBackend(framePayload(read, 0));
   }
 
   backendStatementId(clientId: number): number {
@@ -171,7 +182,7 @@ export class Session implements MovableSession {
       (error: Error) => {
         if (this.#closing) return;
         this.#host.failed(this, error);
-        this.close({ ...Errors.serverLost, message: lostMessage });
+        this.close(lost);
       },
     );
   }
@@ -276,6 +287,7 @@ export class Session implements MovableSession {
   /** A command is about to go to the backend. */
   forwards(command: number): void {
     this.commandsTotal++;
+    this.#read = undefined;
     this.responses.tracker.expect(command);
     if (this.meter !== undefined) this.#metersStatement = this.meter.commandForwarded(command, performance.now());
     if (command === Command.stmtPrepare) this.#preparing++;
@@ -285,8 +297,16 @@ export class Session implements MovableSession {
 
   /** A command's last byte is here and goes on behind this; `payload` as far as it was wanted. */
   commandPassed(command: number, payload: Buffer, start: number, end: number, cut: boolean): void {
-    if (this.#tracked) this.state.onCommand(command, payload, start, end, cut);
+    if (this.#tracked) {
+      if (this.#host.retriesReads) this.#read = this.#readOf(command, payload, start, end, cut);
+      this.state.onCommand(command, payload, start, end, cut);
+    }
     if (this.#metersStatement) this.#meterStatement(command, payload, start, end);
+  }
+
+  #readOf(command: number, payload: Buffer, start: number, end: number, cut: boolean): Buffer | undefined {
+    if (command !== Command.query || cut || this.responses.tracker.commandsPending > 1) return undefined;
+    return isRetryable(this.state, payload, start, end) ? Buffer.from(payload.subarray(start, end)) : undefined;
   }
 
   #meterStatement(command: number, payload: Buffer, start: number, end: number): void {
@@ -356,11 +376,12 @@ export class Session implements MovableSession {
       meter.bytesRead += end - start;
       if (meter.awaitsFirstByte) meter.firstByte(performance.now());
     }
+    this.#read = undefined;
     try {
       return this.responses.receive(chunk, start, end);
     } catch (error) {
       this.#host.failed(this, error as Error);
-      this.close({ ...Errors.serverLost, message: lostMessage });
+      this.close(lost);
       return true;
     }
   };
@@ -436,17 +457,21 @@ export class Session implements MovableSession {
   #lost(error: Error | undefined): void {
     if (this.#closing) return;
     if (this.#quitting) return this.close();
-    if (!this.#atBoundary) return this.close({ ...Errors.serverLost, message: lostMessage });
-    if (!this.#tracked || this.#clientEnded) return this.close();
+    if (!this.#atBoundary && this.#read === undefined) return this.close(lost);
+    // Where the server has said why, nothing is to be added.
+    const failed = this.#read !== undefined ? lost : this.#announced === 0 ? gone : undefined;
+    if (this.#clientEnded || !this.#tracked) return this.close(failed);
+    // A read that is to be sent again has left nothing where it was.
+    if (this.#read !== undefined) this.state.onResult(0, this.state.statusFlags, 0, 0);
     this.#beginExclusive();
     this.backend.channel.destroy();
     this.#host.recover(this, { errorCode: this.#announced, error }).then(
       (recovered) => {
-        if (!recovered) this.close();
+        if (!recovered) this.close(failed);
       },
       (failure: Error) => {
         this.#host.failed(this, failure);
-        this.close();
+        this.close(failed);
       },
     );
   }
@@ -479,5 +504,7 @@ export class Session implements MovableSession {
   }
 }
 
-/** As servers' own clients say it. */
-const lostMessage = 'Lost connection to server during query';
+/** Said where nobody can know what has become of a command. */
+const lost = { ...Errors.serverLost, message: 'Lost connection to server during query' };
+/** Said between commands, or for one that was kept back: it was not executed. */
+const gone = { ...Errors.serverGone, message: 'Server has gone away' };
