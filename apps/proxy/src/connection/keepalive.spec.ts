@@ -17,13 +17,13 @@ test('a channel is watched as closely as it is told', async () => {
   const channel = await PlainChannel.dial({ host: '127.0.0.1', port: (server.address() as AddressInfo).port, timeoutMs: 1_000 });
   try {
     expect(await secondsToProbe(channel.localPort)).toBeUndefined();
-    channel.keepAlive({ enabled: true, idleMs: 60_000 });
+    channel.keepAlive({ enabled: true, idleMs: 60_000, intvlMs: 0, cnt: 0 });
     expect(await secondsToProbe(channel.localPort)).toBeGreaterThan(50);
-    channel.keepAlive({ enabled: true, idleMs: 10_000 });
+    channel.keepAlive({ enabled: true, idleMs: 10_000, intvlMs: 3_000, cnt: 5 });
     const soon = await secondsToProbe(channel.localPort);
     expect(soon).toBeGreaterThan(5);
     expect(soon).toBeLessThanOrEqual(11);
-    channel.keepAlive({ enabled: false, idleMs: 0 });
+    channel.keepAlive({ enabled: false, idleMs: 0, intvlMs: 0, cnt: 0 });
     expect(await secondsToProbe(channel.localPort)).toBeUndefined();
   } finally {
     channel.destroy();

@@ -139,8 +139,8 @@ export class TlsChannel implements ByteChannel {
     this.#socket.destroy();
   }
 
-  keepAlive({ enabled, idleMs }: Keepalive): void {
-    this.#socket.setKeepAlive(enabled, idleMs);
+  keepAlive({ enabled, idleMs, intvlMs, cnt }: Keepalive): void {
+    this.#socket.setKeepAlive({ enable: enabled, initialDelay: idleMs, ...(intvlMs > 0 && { interval: intvlMs }), ...(cnt > 0 && { count: cnt }) });
   }
 
   get closed(): boolean {
