@@ -24,10 +24,10 @@ function refusal(toml: string): string {
 }
 
 test('a change counts over the file, in every section, and is merged with those before', () => {
-  const first = changed('[proxy]\nmax-connections = 7\nconn-buffer-size = "64K"\n[proxy.frontend-keepalive]\nidle = "30s"');
+  const first = changed('[proxy]\nmax-connections = 7\nfail-backend-list = ["a"]\n[proxy.frontend-keepalive]\nidle = "30s"');
   const both = changed('advance.query-interaction-metrics = true\nproxy.max-connections = 8', first);
   const now = withOverrides(config, both);
-  expect(now.proxy).toMatchObject({ maxConnections: 8, connBufferSizeBytes: 65_536, frontendKeepalive: { enabled: true, idleMs: 30_000 }, addr: ['127.0.0.1:6010'] });
+  expect(now.proxy).toMatchObject({ maxConnections: 8, failBackendList: ['a'], frontendKeepalive: { enabled: true, idleMs: 30_000 }, addr: ['127.0.0.1:6010'] });
   expect(now.advance.queryInteractionMetrics).toBe(true);
   expect(config.proxy.maxConnections).toBe(0);
 });
@@ -69,7 +69,7 @@ test('what is shown has every key, masks secrets and can be put back as it is', 
   const overrides = changed('proxy.max-connections = 9\nproxy.backend-healthy-keepalive.idle = "90s"');
   const text = stringify(overridableOnTheWire(config, overrides));
   expect(text).not.toContain('pa55word');
-  expect(parse(text)).toMatchObject({ proxy: { addr: '127.0.0.1:6010', 'max-connections': 9, 'conn-buffer-size': '32K', 'health-password': '********', 'backend-healthy-keepalive': { idle: '90s' } }, labels: { zone: 'east' }, log: { level: 'info' } });
+  expect(parse(text)).toMatchObject({ proxy: { addr: '127.0.0.1:6010', 'max-connections': 9, 'health-password': '********', 'backend-healthy-keepalive': { idle: '90s' } }, labels: { zone: 'east' }, log: { level: 'info' } });
   const again = changed(text, overrides);
   expect(withOverrides(config, again)).toEqual(withOverrides(config, overrides));
 });

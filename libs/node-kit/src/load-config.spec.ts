@@ -46,7 +46,6 @@ describe('sources', () => {
       'node.cluster-secret': 'a-secret-of-32-characters-or-so!',
       'proxy.addr': '127.0.0.1:6001',
       'proxy.port-range': '6001,6002',
-      'proxy.conn-buffer-size': '64K',
       'proxy.proxy-protocol': 'v2',
       'proxy.proxy-protocol-networks': '10.0.0.0/8',
       'proxy.pd-addrs': '127.0.0.1:2379',
@@ -54,7 +53,6 @@ describe('sources', () => {
       'proxy.backends': '127.0.0.1:3306',
       'proxy.backend-dns': 'db.example.com:3306',
       'proxy.kubernetes-endpoints': 'default/mysql:3306',
-      'balance.routing-rule': 'port',
       'balance.conn-count.count-ratio-threshold': '1.5',
       'balance.policy': 'location',
       'balance.routing-policy': 'idlest',
@@ -62,7 +60,7 @@ describe('sources', () => {
     };
     const other = (key: (typeof configKeys)[number]): string => {
       if (others[key.name] !== undefined) return others[key.name] as string;
-      if (/\.(idle|intvl|timeout)$/.test(key.name)) return '7s';
+      if (/\.(idle|intvl)$/.test(key.name)) return '7s';
       if (key.name.endsWith('min-tls-version')) return '1.3';
       if (typeof key.default === 'boolean') return String(!key.default);
       if (typeof key.default !== 'number') return 'other';

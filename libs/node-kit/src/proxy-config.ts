@@ -3,7 +3,7 @@ import { Type } from 'class-transformer';
 import { IsBoolean, IsIn, IsInt, IsNumber, IsString, Matches, Max, Min, ValidateNested } from 'class-validator';
 import { Key } from './config-key.js';
 import { areBackendClusters, backendClusterTables, type BackendClusterConfig } from './backend-clusters.js';
-import { byteSize, commaList, goDuration, isAddress, isListOf, isNetwork, isPeer, numberList, Satisfies } from './value-forms.js';
+import { commaList, goDuration, isAddress, isListOf, isNetwork, isPeer, numberList, Satisfies } from './value-forms.js';
 
 /*
  * The SQL proxy: TiProxy's sections, keys and units under TiProxy's names, and a few keys of our own, so that a file written for TiProxy works.
@@ -24,29 +24,22 @@ export class KeepaliveConfig {
   @Max(86_400_000)
   idleMs: number;
 
-  @Key('Unanswered probes after which the peer is gone. Node.js leaves it to the system.', dynamic)
+  @Key('Unanswered probes after which the peer is gone. 0: 10.', dynamic)
   @IsInt()
   @Min(0)
   @Max(1_000)
   cnt: number;
 
-  @Key('Time between two probes. Node.js leaves it to the system.', { ...dynamic, named: 'intvl', form: goDuration, allowed: 'a duration up to 1h, such as 3s' })
+  @Key('Time between two probes. 0: 1s.', { ...dynamic, named: 'intvl', form: goDuration, allowed: 'a duration up to 1h, such as 3s' })
   @IsNumber()
   @Min(0)
   @Max(3_600_000)
   intvlMs: number;
 
-  @Key('How long what was sent may stay unacknowledged. Node.js leaves it to the system.', { ...dynamic, named: 'timeout', form: goDuration, allowed: 'a duration up to 1h, such as 15s' })
-  @IsNumber()
-  @Min(0)
-  @Max(3_600_000)
-  timeoutMs: number;
-
-  constructor(idleMs = 0, cnt = 0, intvlMs = 0, timeoutMs = 0) {
+  constructor(idleMs = 0, cnt = 0, intvlMs = 0) {
     this.idleMs = idleMs;
     this.cnt = cnt;
     this.intvlMs = intvlMs;
-    this.timeoutMs = timeoutMs;
   }
 }
 
@@ -81,15 +74,6 @@ export class ProxyConfig {
   @Max(1)
   highMemoryUsageRejectThreshold = 0.9;
 
-  @Key('The largest read buffer of a connection while results stream. Idle ones have 4 KiB, whatever is said here. 0: the default.', {
-    ...dynamic,
-    named: 'conn-buffer-size',
-    form: byteSize,
-    allowed: '0, or bytes from 1K to 16M',
-  })
-  @Satisfies('a buffer size', (value) => value === 0 || (Number.isInteger(value) && (value as number) >= 1_024 && (value as number) <= 16 * 1_024 ** 2))
-  connBufferSizeBytes = 32 * 1_024;
-
   @Key('`v2`: clients may send a PROXY header, and backends are sent one, so they must expect it.', dynamic)
   @IsIn(['', 'v2'])
   proxyProtocol = '';
@@ -121,8 +105,8 @@ export class ProxyConfig {
   failoverTimeoutS = 60;
 
   @ValidateNested() @Type(() => KeepaliveConfig) frontendKeepalive = new KeepaliveConfig();
-  @ValidateNested() @Type(() => KeepaliveConfig) backendHealthyKeepalive = new KeepaliveConfig(60_000, 5, 3_000, 15_000);
-  @ValidateNested() @Type(() => KeepaliveConfig) backendUnhealthyKeepalive = new KeepaliveConfig(10_000, 5, 1_000, 5_000);
+  @ValidateNested() @Type(() => KeepaliveConfig) backendHealthyKeepalive = new KeepaliveConfig(60_000, 5, 3_000);
+  @ValidateNested() @Type(() => KeepaliveConfig) backendUnhealthyKeepalive = new KeepaliveConfig(10_000, 5, 1_000);
 
   @Key("Addresses of TiDB's PD: the backends are the TiDB servers it knows.", { form: commaList, allowed: 'host:port, several separated by commas; or nothing' })
   @Satisfies('addresses', isListOf(isPeer))
@@ -293,10 +277,6 @@ export class BalanceConfig {
   @Key('Label whose value a backend must share with the proxy (`labels`) to be preferred. Empty: none.', dynamic)
   @IsString()
   labelName = '';
-
-  @Key('What chooses the cluster of a session, with several: the networks or ports that label the clusters.')
-  @IsIn(['', 'client_cidr', 'proxy_cidr', 'port'])
-  routingRule = '';
 
   @Key('What counts first after labels and health: load, nearness, or the number of sessions alone.', dynamic)
   @IsIn(['resource', 'location', 'connection'])

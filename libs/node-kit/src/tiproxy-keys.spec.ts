@@ -149,15 +149,14 @@ test('a file with every key of TiProxy is read, each value where it belongs', ()
     pdAddrs: ['10.0.0.1:2379', '10.0.0.2:2379'],
     maxConnections: 100,
     highMemoryUsageRejectThreshold: 0.8,
-    connBufferSizeBytes: 65_536,
     proxyProtocol: 'v2',
     gracefulWaitBeforeShutdownS: 30,
     gracefulCloseConnTimeoutS: 20,
     failBackendList: ['db-tidb-0', '10.0.0.9:4000'],
     failoverTimeoutS: 10,
     frontendKeepalive: { enabled: true, idleMs: 0 },
-    backendHealthyKeepalive: { enabled: true, idleMs: 60_000, cnt: 5, intvlMs: 3_000, timeoutMs: 15_000 },
-    backendUnhealthyKeepalive: { enabled: false, idleMs: 10_000, cnt: 5, intvlMs: 1_000, timeoutMs: 5_000 },
+    backendHealthyKeepalive: { enabled: true, idleMs: 60_000, cnt: 5, intvlMs: 3_000 },
+    backendUnhealthyKeepalive: { enabled: false, idleMs: 10_000, cnt: 5, intvlMs: 1_000 },
     backendClusters: [
       { name: 'cluster-a', pdAddrs: ['10.0.0.1:2379', '10.0.0.2:2379'], nsServers: ['10.0.0.2', '10.0.0.3'], backends: [] },
       { name: 'cluster-b', pdAddrs: ['10.0.1.1:2379'], nsServers: [], backends: [] },
@@ -173,7 +172,6 @@ test('a file with every key of TiProxy is read, each value where it belongs', ()
   });
   expect(config.balance).toEqual({
     labelName: 'app',
-    routingRule: 'client_cidr',
     policy: 'location',
     routingPolicy: 'idlest',
     status: { migrationsPerSecond: 10.5 },
@@ -206,6 +204,7 @@ test('each key without a meaning here gets one warning that says why, and no val
       'api.password',
       'api.proxy-protocol',
       'api.user',
+      'balance.routing-rule',
       'enable-traffic-replay',
       ...['burst-count', 'burst-interval', 'refresh-count', 'refresh-interval'].map((leaf) => `ha.garp-${leaf}`),
       'ha.interface',
@@ -216,6 +215,9 @@ test('each key without a meaning here gets one warning that says why, and no val
       'metering.bucket',
       'metering.type',
       'proxy.advertise-addr',
+      'proxy.backend-healthy-keepalive.timeout',
+      'proxy.backend-unhealthy-keepalive.timeout',
+      'proxy.conn-buffer-size',
       'proxy.public-endpoints',
       'security.encryption.key-path',
       'security.server-http-tls.auto-certs',
@@ -252,7 +254,6 @@ test('what TiProxy has never had is a mistake, named with what was probably mean
 });
 
 test.each([
-  ['[proxy]\nconn-buffer-size = 100', 'proxy.conn-buffer-size (from F) must be 0, or bytes from 1K to 16M, not 100'],
   ['[proxy]\nport-range = [7000, 6000]', 'proxy.port-range (from F) must be two ports, the lower first; or nothing, not [7000,6000]'],
   ['[proxy]\nport-range = [6000, 6001]\naddr = "a:1,b:2"', 'proxy.port-range wants one address in proxy.addr, whose host it takes'],
   ['[proxy]\naddr = "6000"', 'proxy.addr (from F) must be one or more of host:port, not "6000"'],
@@ -267,7 +268,6 @@ test.each([
   expect(problems(toml)).toEqual([problem]);
 });
 
-test('sizes have units, and a threshold under a half counts as a half, as in TiProxy', () => {
-  expect(load('[proxy]\nconn-buffer-size = "32K"\nhigh-memory-usage-reject-threshold = 0.4').proxy).toMatchObject({ connBufferSizeBytes: 32_768, highMemoryUsageRejectThreshold: 0.5 });
-  expect(load('[proxy]\nconn-buffer-size = "1M"').proxy.connBufferSizeBytes).toBe(1_048_576);
+test('a threshold under a half counts as a half, as in TiProxy', () => {
+  expect(load('[proxy]\nhigh-memory-usage-reject-threshold = 0.4').proxy.highMemoryUsageRejectThreshold).toBe(0.5);
 });

@@ -51,9 +51,11 @@ const treatments: Readonly<Record<string, Treatment>> = {
   'api.user': ignored(notByHttp),
   'api.password': ignored(notByHttp),
   'proxy.advertise-addr': ignored('TiDB is not told of this proxy'),
+  'proxy.conn-buffer-size': ignored('read buffers grow by need, from 2 KiB to 64 KiB'),
   'proxy.tcp-keep-alive': standsFor('proxy.frontend-keepalive.enabled'),
   'proxy.require-backend-tls': standsFor('security.require-backend-tls'),
   'proxy.public-endpoints': ignored('traffic is not metered for bills here'),
+  'balance.routing-rule': ignored('namespaces choose by client network and port'),
   'log.encoder': encoder,
   'log.log-file': ignored(oneLog),
   'advance.ignore-wrong-namespace': ignored(noWrongNamespace),
@@ -72,10 +74,13 @@ const treatments: Readonly<Record<string, Treatment>> = {
 const sections: ReadonlySet<string> = new Set(['api', 'ha', 'metering', 'metrics', 'log.log-file', 'security.encryption', 'security.server-http-tls']);
 const certificateKeys = /^security\.(server-tls|server-http-tls|cluster-tls|sql-tls)\.(auto-certs|rsa-key-size|autocert-expire-duration)$/;
 
+const userTimeouts = /^proxy\.(frontend|backend-healthy|backend-unhealthy)-keepalive\.timeout$/;
+
 /** `section` for a table whose keys are to be asked for one by one; undefined for a name that TiProxy does not know either. */
 export function foreignKey(name: string, value: unknown): ForeignKey | 'section' | undefined {
   if (isTable(value) && [...sections].some((section) => name === section || name.startsWith(`${section}.`))) return 'section';
   if (certificateKeys.test(name)) return ignored(certificates)(value);
+  if (userTimeouts.test(name)) return ignored('Node.js leaves it to the system how long sent bytes may stay unacknowledged')(value);
   for (let known = name; known !== ''; known = known.slice(0, Math.max(0, known.lastIndexOf('.')))) {
     const treatment = Object.hasOwn(treatments, known) ? treatments[known] : undefined;
     if (treatment !== undefined) return treatment(value);

@@ -21,17 +21,6 @@ export const goDuration: ValueForm = {
   show: (ms: number) => (ms % 1_000 === 0 ? `${ms / 1_000}s` : `${ms}ms`),
 };
 
-const sizeFactors: Readonly<Record<string, number>> = { '': 1, k: 1_024, m: 1_024 ** 2 };
-
-/** Bytes, written as a number or as `32K`, `1M`. */
-export const byteSize: ValueForm = {
-  read(value) {
-    const [, digits, unit] = (typeof value === 'string' && /^(\d{1,15})\s*([KkMm]?)(?:i?[Bb])?$/.exec(value.trim())) || [];
-    return digits === undefined ? value : Number(digits) * (sizeFactors[(unit ?? '').toLowerCase()] as number);
-  },
-  show: (bytes: number) => (bytes >= 1_024 && bytes % 1_024 === 0 ? `${bytes / 1_024}K` : bytes),
-};
-
 /** A list that TiProxy writes as one text with commas; a real list will do too. */
 export const commaList: ValueForm = {
   read: (value) => (typeof value === 'string' ? value.split(',').map((part) => part.trim()).filter((part) => part !== '') : value),
