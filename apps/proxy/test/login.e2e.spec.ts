@@ -203,18 +203,29 @@ test('a file that is out of date, or an account of another plugin, is no hindran
   expect(ed.credential).toBeUndefined();
 });
 
-test('a change of the user, to another one and to a wrong one', async () => {
-  const port = await open({ credentials: usersFile('[users]\napp = "pässword"') });
-  const connection = await mysql2(port, { user: 'empty', password: '' });
+test.each([[false, undefined], [true, undefined], [false, 'zlib'], [true, 'zlib']] as const)('a change of the user: client compressed %s, backend %s', async (compress, compression) => {
+  const port = await open({ credentials: usersFile('[users]\napp = "pässword"'), dial: { compression } });
+  const connection = await mysql2(port, { user: 'empty', password: '', compress });
   await connection.changeUser({ user: 'app', password: 'pässword', database: 'mysql' });
   expect(await one(connection, "SELECT CONCAT(CURRENT_USER(), ' ', DATABASE())")).toBe('app@% mysql');
   expect(port.changes).toMatchObject([{ user: 'app', database: 'mysql', credential: { kind: 'password', password: 'pässword' } }]);
   await connection.changeUser({ user: 'other', password: 'native', database: 'test' });
   expect(await one(connection, 'SELECT CURRENT_USER()')).toBe('other@%');
   expect(port.changes[1]).toMatchObject({ user: 'other', database: 'test', credential: undefined });
-  await expect(connection.changeUser({ user: 'app', password: 'wrong', database: 'test' })).rejects.toMatchObject({ errno: 1045 });
-  expect(port.changes.at(-1)).toBeUndefined();
+  await connection.end();
+  expect(port.errors).toEqual([]);
+});
+
+test('a change of the user to a wrong one is refused as the backend says', async () => {
+  const port = await open();
+  const connection = await mysql2(port);
+  await expect(connection.changeUser({ user: 'other', password: 'wrong', database: 'test' })).rejects.toMatchObject({ errno: 1045 });
+  expect(port.changes).toEqual([undefined]);
   connection.destroy();
+  const second = await mariadb.createConnection({ host: '127.0.0.1', port: port.port, user: 'app', password: 'pässword', database: 'test', connectTimeout: 20_000 });
+  await second.changeUser({ user: 'ed', password: 'edpass', database: 'test' });
+  expect(await second.query('SELECT CURRENT_USER() AS me')).toEqual([{ me: 'ed@%' }]);
+  await second.end();
   expect(port.errors).toEqual([]);
 });
 
