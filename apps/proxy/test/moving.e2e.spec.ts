@@ -89,6 +89,17 @@ describe('sessions on two servers in Galera', () => {
     await Promise.all([...clients, late].map((client) => client.end()));
   }, 60_000);
 
+  test('the end of a session by the API stops what it runs', async () => {
+    const client = await proxy.connect();
+    client.on('error', () => {});
+    const sleeps = async () => (await cluster.nodes[0]!.sql("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO = 'SELECT SLEEP(77)'")) + (await cluster.nodes[1]!.sql("SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE INFO = 'SELECT SLEEP(77)'"));
+    const ended = client.query('SELECT SLEEP(77)').then(() => 'answered', () => 'ended');
+    await waitUntil(async () => (await sleeps()).includes('1'), { what: 'it sleeps' });
+    expect((await proxy.ask('DELETE', `/api/v1/sessions/${client.threadId}`)).status).toBe(200);
+    expect(await ended).toBe('ended');
+    await waitUntil(async () => !(await sleeps()).includes('1'), { what: 'the server has stopped it', timeoutMs: 10_000 });
+  }, 30_000);
+
   test("Ctrl-C at the mysql command line reaches the right backend, also after a migration", async () => {
     const args = ['--no-defaults', '--host=127.0.0.1', `--port=${proxy.port}`, '--user=root', '--password=root', '--unbuffered', '--force', '--sigint-ignore=0', 'test'];
     const child = spawn('mariadb', args, { stdio: ['pipe', 'pipe', 'pipe'] });

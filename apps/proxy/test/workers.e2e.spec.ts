@@ -1,9 +1,11 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { createConnection, type Connection } from 'mysql2/promise';
-import { startProxy, type ProxyProcess } from './proxy-process.js';
+import { ProxyProcess, startProxy } from './proxy-process.js';
 
 interface SessionShown {
   readonly id: number;
@@ -94,6 +96,14 @@ describe('a proxy with two workers', () => {
     for (const client of clients) client.destroy();
   }, 60_000);
 
+  test('a node that is killed leaves no worker behind', async () => {
+    const other = await startProxy({ backends: [`127.0.0.1:${server.port}`], toml: 'workers = 2' });
+    await waitUntil(() => childrenOf(other.pid).length === 2, { what: 'both run' });
+    const pids = childrenOf(other.pid);
+    await other.stop();
+    await waitUntil(() => pids.every((pid) => !isAlive(pid)), { what: 'no worker is left', timeoutMs: 10_000 });
+  }, 30_000);
+
   test('ends with its workers', async () => {
     const pids = childrenOf(proxy.pid);
     proxy.signal('SIGTERM');
@@ -101,6 +111,17 @@ describe('a proxy with two workers', () => {
     await waitUntil(() => pids.every((pid) => !isAlive(pid)), { what: 'no worker is left' });
   }, 60_000);
 });
+
+test('a port that is in use keeps a proxy with workers from starting, and the error says what to set', async () => {
+  const taken = createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  const { port } = taken.address() as AddressInfo;
+  const proxy = new ProxyProcess(port, 0, { backends: [], toml: 'workers = 2' });
+  expect(await proxy.ended()).toBe(1);
+  expect(proxy.output).toContain(`binnacle: port ${port} on 127.0.0.1 is in use: free it, or set proxy.addr (BINNACLE_PROXY_ADDR)`);
+  await proxy.stop();
+  taken.close();
+}, 30_000);
 
 function isAlive(pid: number): boolean {
   try {

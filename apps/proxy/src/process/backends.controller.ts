@@ -1,26 +1,16 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { Controller, Delete, Get, HttpCode, Param, Post, Query } from '@nestjs/common';
 import { Backends, type BackendReport } from '../backends/backends.js';
+import type { BackendStays } from './backend-stays.js';
 import { DrainedBackends } from './drained-backends.js';
 import { ProxyPeers } from './proxy-peers.js';
 import { SessionDirectory } from './session-directory.js';
-
-/** More sessions than this are not gone through to say why they stay. */
-const explainedMax = 10_000;
+import { SqlProxy } from './sql-proxy.js';
 
 interface ShownBackend {
   readonly id: string;
   /** Over all proxy nodes that answered. */
   readonly sessions: number;
-}
-
-/** What stays on a drained backend, and why. */
-interface DrainProgress {
-  readonly drained: boolean;
-  readonly since?: string;
-  readonly sessionsLeft: number;
-  readonly movable: number;
-  readonly stay: readonly { readonly code: string; readonly text: string; readonly sessions: number }[];
 }
 
 /** `/api/v1/backends`: health as the answering proxy node sees it, sessions of all of them. */
@@ -80,34 +70,31 @@ export class BackendsController {
     return report;
   }
 
-  async #progress(id: string): Promise<DrainProgress> {
+  /** What has not left yet, on any proxy node, and why. */
+  async #progress(id: string): Promise<object> {
     const entry = this.drained.all().find((drained) => drained.id === id);
-    const { sessions, total } = await this.directory.list({ backend: id, limit: explainedMax });
-    const stay = new Map<string, { code: string; text: string; sessions: number }>();
-    for (const { why } of sessions) {
-      for (const { code, text } of why) {
-        const known = stay.get(code);
-        stay.set(code, { code, text: known?.text ?? text, sessions: (known?.sessions ?? 0) + 1 });
-      }
-    }
-    return {
-      drained: entry !== undefined,
-      ...(entry !== undefined && { since: new Date(entry.sinceMs).toISOString() }),
-      sessionsLeft: total,
-      movable: sessions.filter(({ movable }) => movable).length,
-      stay: [...stay.values()].sort((a, b) => b.sessions - a.sessions),
-    };
+    const { sessions, movable, stay, away } = await this.directory.stays(id);
+    const since = entry && { since: new Date(entry.sinceMs).toISOString() };
+    return { drained: entry !== undefined, ...since, sessionsLeft: sessions, movable, stay, ...(away.length > 0 && { away }) };
   }
 }
 
 /** The backends of this node, for the others. */
 @Controller('agent/v1/proxy/backends')
 export class BackendsAgentController {
-  constructor(private readonly backends: Backends) {}
+  constructor(
+    private readonly backends: Backends,
+    private readonly proxy: SqlProxy,
+  ) {}
 
   @Get()
   list(): readonly ShownBackend[] {
     return this.backends.reports().map(shown);
+  }
+
+  @Get(':id/stays')
+  stays(@Param('id') id: string): Promise<BackendStays> {
+    return this.proxy.workers.stays(id);
   }
 }
 

@@ -57,7 +57,7 @@ export class DialSettings {
   to(client?: ClientAddress): BackendDial {
     const { security, proxy } = this.settings();
     const { sqlTls, requireBackendTls } = security;
-    const always = { proxyHeader: headerFor(proxy.proxyProtocol, client), keepalive: proxy.backendHealthyKeepalive };
+    const always = { proxyHeader: headerFor(proxy.proxyProtocol, client), keepalive: proxy.backendHealthyKeepalive, greetingTimeoutMs: proxy.healthCheckTimeoutMs };
     const configured = sqlTls.ca !== '' || sqlTls.cert !== '' || sqlTls.skipCa;
     if (!configured && !requireBackendTls) return { tls: { mode: 'off', verify: false }, ...always };
     const context = this.#sqlTls.context(sqlTls);

@@ -1,5 +1,6 @@
 import type { BackendRole } from '../backends/backend.js';
 import type { MoveReason, SessionCount } from '../balance/orders.js';
+import type { DisconnectionType } from '../metrics/proxy-metrics.js';
 import type { Session } from '../session/session.js';
 
 /** A session and what the worker that holds it has to remember of it. */
@@ -12,6 +13,8 @@ export interface HeldSession {
   leavingFor: MoveReason | undefined;
   /** Not to be ordered away before this, on the monotonic clock: it could not move a moment ago. */
   restUntilMs: number;
+  /** What its end will count as. */
+  endType: DisconnectionType;
 }
 
 /** The sessions of one worker. */
@@ -35,14 +38,19 @@ export class HeldSessions {
   }
 
   add(session: Session, role: BackendRole): HeldSession {
-    const held: HeldSession = { session, role, leavingTo: undefined, leavingFor: undefined, restUntilMs: 0 };
+    const held: HeldSession = { session, role, leavingTo: undefined, leavingFor: undefined, restUntilMs: 0, endType: 'success' };
     this.#byId.set(session.id, held);
     return held;
   }
 
-  /** False when it is not here any more. */
-  remove(id: number): boolean {
-    return this.#byId.delete(id);
+  /** Its end is near, and this is why. */
+  ending(id: number, type: DisconnectionType): void {
+    const held = this.#byId.get(id);
+    if (held !== undefined) held.endType = type;
+  }
+
+  remove(id: number): void {
+    this.#byId.delete(id);
   }
 
   /** By backend and role, as the balancer needs them. */

@@ -7,7 +7,10 @@ type Message =
   | { readonly type: 'tell'; readonly body: unknown }
   | { readonly type: 'ask'; readonly number: number; readonly kind: string; readonly body: unknown }
   | { readonly type: 'answer'; readonly number: number; readonly body: unknown }
-  | { readonly type: 'failure'; readonly number: number; readonly text: string };
+  | { readonly type: 'failure'; readonly number: number; readonly text: string; readonly facts: Facts };
+
+/** Of the system's errors: what was tried where. */
+type Facts = Partial<Record<'code' | 'host' | 'port' | 'problems', unknown>>;
 
 export interface PeerHandlers {
   told(body: unknown): void;
@@ -66,7 +69,7 @@ export class MessagePeer<Asked extends Questions<Asked>> {
       case 'answer':
         return this.#take(message.number)?.resolve(message.body);
       case 'failure':
-        return this.#take(message.number)?.reject(new Error(message.text));
+        return this.#take(message.number)?.reject(Object.assign(new Error(message.text), message.facts));
     }
   }
 
@@ -85,7 +88,7 @@ export class MessagePeer<Asked extends Questions<Asked>> {
     try {
       answer = { type: 'answer', number, body: await this.handlers.asked(kind, body) };
     } catch (error) {
-      answer = { type: 'failure', number, text: error instanceof Error ? error.message : String(error) };
+      answer = { type: 'failure', number, text: error instanceof Error ? error.message : String(error), facts: factsOf(error) };
     }
     if (!this.#closed) this.send(answer);
   }
@@ -96,4 +99,9 @@ export class MessagePeer<Asked extends Questions<Asked>> {
     waiting?.cancel();
     return waiting;
   }
+}
+
+function factsOf(error: unknown): Facts {
+  const { code, host, port, problems } = (error ?? {}) as Facts;
+  return { ...(code !== undefined && { code }), ...(host !== undefined && { host }), ...(port !== undefined && { port }), ...(problems !== undefined && { problems }) };
 }

@@ -1,4 +1,5 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { type BackendStays, summedStays } from './backend-stays.js';
 import type { ProxyPeers } from './proxy-peers.js';
 import type { FoundSession, MoveOutcome, SessionFilter, SessionList, SessionSummary } from './worker-protocol.js';
 import { mergedLists, type Workers } from './workers.js';
@@ -34,6 +35,15 @@ export class SessionDirectory {
     const [own, others] = await Promise.all([this.workers.list(filter), this.peers.askOthers<SessionList>('GET', path)]);
     const lists = [placed(this.peers.ownId, own), ...others.answers.map((answer) => placed(answer.node, answer.body))];
     return { ...mergedLists(lists, filter.limit), away: others.away };
+  }
+
+  /** What is on a backend, from all proxy nodes. */
+  async stays(backend: string): Promise<BackendStays & { away: readonly string[] }> {
+    const [own, others] = await Promise.all([
+      this.workers.stays(backend),
+      this.peers.askOthers<BackendStays>('GET', `backends/${encodeURIComponent(backend)}/stays`),
+    ]);
+    return { ...summedStays([own, ...others.answers.map(({ body }) => body)]), away: others.away };
   }
 
   /** Throws NOT_FOUND. */

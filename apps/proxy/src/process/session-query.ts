@@ -2,7 +2,8 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import type { SessionFilter } from './worker-protocol.js';
 
 const limitDefault = 100;
-const limitMax = 10_000;
+/** With several reasons each, so many still fit into an answer between nodes. */
+const limitMax = 5_000;
 
 /** The query of `GET /api/v1/sessions`. Throws BAD_REQUEST. */
 export function sessionFilter(query: Readonly<Record<string, unknown>>): SessionFilter {

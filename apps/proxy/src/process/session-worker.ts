@@ -13,8 +13,9 @@ import { gaugeWorker } from '../metrics/worker-gauges.js';
 import { SessionState } from '../migration/session-state.js';
 import { StatementExaminer } from '../migration/statement-effects.js';
 import { Session } from '../session/session.js';
-import type { ProxySettings } from '../settings/proxy-settings.js';
+import type { ProxySettings, SettingsView } from '../settings/proxy-settings.js';
 import { Tenants } from '../tenants/tenants.js';
+import { staysOn } from './backend-stays.js';
 import { DialSettings } from './dial-settings.js';
 import { HeldSessions } from './held-sessions.js';
 import { listenAddresses } from './listen-addresses.js';
@@ -54,6 +55,8 @@ export class SessionWorker {
   readonly #host: WorkerHost;
   readonly #mover: SessionMover;
   readonly #drain: WorkerDrain;
+  /** Made once: every session has them. */
+  #allowed: { allowedFunctions: ReadonlySet<string>; allowedProcedures: ReadonlySet<string> };
   #othersSessions = 0;
   #memoryIsFull = false;
   #reported = '';
@@ -77,6 +80,8 @@ export class SessionWorker {
         return current().proxy.keepCredentials;
       },
     });
+    this.#allowed = allowed(current());
+    settings.onChange((now) => (this.#allowed = allowed(now)));
     this.#tenants = new Tenants({ clock, refused: (namespace, reason) => metrics.refused(namespace, reason) }, setup.namespaces);
     this.#dial = new DialSettings(current, clock, log);
     this.#host = new WorkerHost({
@@ -89,6 +94,7 @@ export class SessionWorker {
       metrics,
       role: (session) => this.#sessions.get(session.id)?.role ?? 'writer',
       moved: (from, to) => this.#countMove(from, to),
+      ending: (session, type) => this.#sessions.ending(session.id, type),
       closed: (session) => this.#closed(session),
     });
     this.#opening = new SessionOpening({
@@ -150,6 +156,7 @@ export class SessionWorker {
     const answers: { [Each in keyof WorkerQuestions]: (ask: WorkerQuestions[Each]['ask']) => WorkerQuestions[Each]['answer'] | Promise<WorkerQuestions[Each]['answer']> } = {
       start: () => this.#start(),
       sessions: (filter) => listedSessions(this.#sessions.all(), this.setup.number, filter),
+      stays: ({ backend }) => staysOn(backend, this.#sessions.all()),
       session: ({ id }) => this.#summary(id),
       migrate: ({ id, to, reason }) => this.#mover.one(id, to, reason),
       close: ({ id }) => this.#close(id),
@@ -195,22 +202,20 @@ export class SessionWorker {
   }
 
   #opened({ id, client, backend, credential, lease }: OpenedSession): void {
-    const { clock, settings, metrics } = this.parts;
-    const { proxy } = settings.current;
+    const { clock, metrics } = this.parts;
     const state = new SessionState({
       kind: backend.kind,
       capabilities: backend.capabilities.capabilities,
       collation: client.collation,
       database: client.database,
       statusFlags: backend.statusFlags,
-      allowedFunctions: lowerCase(proxy.allowedFunctions),
-      allowedProcedures: lowerCase(proxy.allowedProcedures),
+      ...this.#allowed,
       examiner: this.#examiner,
-      storedFunctions: () => this.#router.backend(backend.backend.id)?.storedFunctions,
+      storedFunctions: () => this.#router.backend(session.backend.backend.id)?.storedFunctions,
     });
     const tracked = credential !== undefined || backend.kind === 'tidb';
     const meter = metrics.session(backend.backend.id, client.user, id);
-    const session = new Session({ id, client, backend, credential, namespace: lease.namespace.name, startedAtMs: clock.nowMs(), state, tracked, lease, meter }, this.#host);
+    const session: Session = new Session({ id, client, backend, credential, namespace: lease.namespace.name, startedAtMs: clock.nowMs(), state, tracked, lease, meter }, this.#host);
     this.#sessions.add(session, lease.namespace.view.role);
     metrics.sessionsOn(backend.backend.id, 1);
     session.start();
@@ -231,11 +236,13 @@ export class SessionWorker {
 
   #closed(session: Session): void {
     const { metrics, clock } = this.parts;
-    if (!this.#sessions.remove(session.id)) return;
+    const held = this.#sessions.get(session.id);
+    if (held === undefined) return;
+    this.#sessions.remove(session.id);
     const backend = session.backend.backend.id;
     this.#router.sessionsChanged(backend, -1);
     metrics.sessionsOn(backend, -1);
-    metrics.connectionClosed('success', clock.nowMs() - session.startedAtMs);
+    metrics.connectionClosed(held.endType, clock.nowMs() - session.startedAtMs);
   }
 
   /** Before the greeting. */
@@ -259,13 +266,17 @@ export class SessionWorker {
 
   #close(id: number): boolean {
     const held = this.#sessions.get(id);
-    held?.session.close({ ...Errors.connectionKilled, message: 'Connection was killed' });
-    return held !== undefined;
+    if (held === undefined) return false;
+    void this.#host.stopStatement(held.session);
+    held.session.close({ ...Errors.connectionKilled, message: 'Connection was killed' });
+    return true;
   }
 
   #closeAll(backend: string, reason: string): void {
-    for (const { session } of [...this.#sessions.all()]) {
-      if (session.backend.backend.id === backend) session.close({ ...Errors.serverShutdown, message: `Server shutdown in progress: ${reason}` });
+    for (const held of [...this.#sessions.all()]) {
+      if (held.session.backend.backend.id !== backend) continue;
+      held.endType = 'proxy shutdown';
+      held.session.close({ ...Errors.serverShutdown, message: `Server shutdown in progress: ${reason}` });
     }
   }
 
@@ -281,6 +292,7 @@ export class SessionWorker {
   }
 }
 
-function lowerCase(names: readonly string[]): ReadonlySet<string> {
-  return new Set(names.map((name) => name.toLowerCase()));
+function allowed({ proxy }: SettingsView) {
+  const lowerCase = (names: readonly string[]): ReadonlySet<string> => new Set(names.map((name) => name.toLowerCase()));
+  return { allowedFunctions: lowerCase(proxy.allowedFunctions), allowedProcedures: lowerCase(proxy.allowedProcedures) };
 }

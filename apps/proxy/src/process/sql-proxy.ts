@@ -161,7 +161,9 @@ export class SqlProxy {
       await this.workers.start();
     } catch (error) {
       if (error instanceof ConfigError) throw error;
-      const { host = '', port = 0 } = error as { host?: string; port?: number };
+      const { host = '', port = 0, problems } = error as { host?: string; port?: number; problems?: readonly string[] };
+      // As a worker of another process says it.
+      if (problems !== undefined) throw new ConfigError([...problems]);
       throw listenError(error, { host, port, key: 'proxy.addr', hostKey: 'proxy.addr' });
     }
     log.info({ addresses: this.workers.addresses, workers: this.workers.total }, 'the SQL port is open');

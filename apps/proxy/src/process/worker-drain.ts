@@ -36,10 +36,12 @@ export class WorkerDrain {
     const { clock, sessions, logins, drained } = this.parts;
     const isLate = clock.monotonicMs() >= untilMs;
     let cut = 0;
-    for (const { session } of [...sessions.all()]) {
+    for (const held of [...sessions.all()]) {
+      const { session } = held;
       const isFree = session.phase === 'idle' && (session.responses.tracker.statusFlags & StatusFlag.inTransaction) === 0;
       if (!isFree && !isLate) continue;
       if (!isFree) cut++;
+      held.endType = 'proxy shutdown';
       session.close(shutdown);
     }
     if (isLate || (sessions.size === 0 && logins() === 0)) return drained(cut);

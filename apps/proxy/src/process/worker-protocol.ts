@@ -6,6 +6,7 @@
  */
 
 import type { RoutingView } from '../backends/backend.js';
+import type { BackendStays } from './backend-stays.js';
 import type { MetricsSnapshot } from '../metrics/families.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 import type { NamespaceView } from '../tenants/namespace-document.js';
@@ -58,7 +59,7 @@ export interface SessionFilter {
   readonly backend?: string;
   readonly user?: string;
   readonly movable?: boolean;
-  /** The longest list: 1 to 10,000. */
+  /** The longest list: 1 to 5,000. */
   readonly limit: number;
 }
 
@@ -115,6 +116,7 @@ export interface WorkerQuestions {
   /** The first one. Fails when the port cannot be opened. */
   start: { ask: WorkerSetup; answer: { readonly addresses: readonly string[] } };
   sessions: { ask: SessionFilter; answer: SessionList };
+  stays: { ask: { readonly backend: string }; answer: BackendStays };
   session: { ask: { readonly id: number }; answer: SessionSummary | undefined };
   /** Without `to` the router chooses. */
   migrate: { ask: { readonly id: number; readonly to?: string; readonly reason: MoveReason }; answer: MoveOutcome | undefined };

@@ -2,6 +2,7 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import type { Logger } from 'pino';
 import type { RoutingView } from '../backends/backend.js';
 import type { SessionCount } from '../balance/orders.js';
+import { type BackendStays, summedStays } from './backend-stays.js';
 import { sumUsage, type TenantUsage } from '../tenants/tenants.js';
 import type { NodeQuestions, SessionFilter, SessionList, SessionSummary, WorkerOrder, WorkerQuestions, WorkerReport, WorkerSetup } from './worker-protocol.js';
 
@@ -121,6 +122,10 @@ export class Workers {
   async list(filter: SessionFilter): Promise<SessionList> {
     const lists = (await this.askAll('sessions', filter)).map(({ answer }) => answer);
     return mergedLists(lists, filter.limit);
+  }
+
+  async stays(backend: string): Promise<BackendStays> {
+    return summedStays((await this.askAll('stays', { backend })).map(({ answer }) => answer));
   }
 
   session(id: number): Promise<SessionSummary | undefined> {

@@ -18,7 +18,7 @@ export const sessionRoutes: readonly Route[] = [
       { name: 'backend', type: 'string', description: 'Only those on this backend, host:port.' },
       { name: 'user', type: 'string', description: 'Only those of this user.' },
       { name: 'movable', type: 'boolean', description: 'Only those that can move, or only those that cannot.' },
-      { name: 'limit', type: 'integer', description: 'How many, by id: 1 to 10000; 100 if absent.' },
+      { name: 'limit', type: 'integer', description: 'How many, by id: 1 to 5000; 100 if absent.' },
     ],
   }),
   served('GET', '/api/v1/sessions/:id', { summary: 'One SQL session', action: 'sessions:get' }),
