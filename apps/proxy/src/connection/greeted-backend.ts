@@ -80,20 +80,22 @@ export class GreetedBackend {
 
   /** Rejects with `MysqlError` for a server that refuses at once (too many connections, a blocked host), and with `ConnectionLost`. */
   static async dial(backend: Backend, dial: BackendDial, deadline: Deadline): Promise<GreetedBackend> {
-    const timeoutMs = Math.min(deadline.leftMs, dial.greetingTimeoutMs ?? Infinity);
-    const greeting = new Deadline(timeoutMs, () => new ConnectionLost(`${backend.id} did not greet within ${Math.round(timeoutMs)} ms`));
+    const { greetingTimeoutMs } = dial;
+    const timeoutMs = Math.min(deadline.leftMs, greetingTimeoutMs ?? Infinity);
+    const late = (): Error => new ConnectionLost(`${backend.id} did not greet within ${greetingTimeoutMs} ms`);
+    const greeting = greetingTimeoutMs === undefined ? undefined : new Deadline(greetingTimeoutMs, late);
     const plain = await PlainChannel.dial({ host: backend.host, port: backend.port, timeoutMs }).catch((cause: Error) => {
-      greeting.over();
+      greeting?.over();
       throw new ConnectionLost(`${backend.id} cannot be reached: ${cause.message}`, { cause });
     });
     if (dial.keepalive !== undefined) plain.keepAlive(dial.keepalive);
     if (dial.proxyHeader !== undefined) plain.write(encodeProxyHeader(dial.proxyHeader));
     const packets = new PacketPort(plain, backend.id, packetBytesMax);
     deadline.watch(packets);
-    greeting.watch(packets);
+    greeting?.watch(packets);
     try {
       const handshake = decodeHandshake(await read(packets));
-      greeting.unwatch(packets);
+      greeting?.unwatch(packets);
       if (!canLogIn(handshake)) throw new ConnectionLost(`${backend.id} is older than what can be logged in to`);
       return new GreetedBackend(backend, dial, deadline, plain, packets, handshake);
     } catch (error) {
@@ -101,7 +103,7 @@ export class GreetedBackend {
       plain.destroy();
       throw error;
     } finally {
-      greeting.over();
+      greeting?.over();
     }
   }
 
