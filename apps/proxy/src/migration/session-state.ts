@@ -185,11 +185,11 @@ export class SessionState {
       return undefined;
     }
     const { examiner } = this.options;
-    const text = payload.toString('latin1', textStart, end);
     const functions = this.options.storedFunctions();
     // Another command is still under way: it may be one that changes what quotes mean.
-    if (this.#sent - this.#answered > 1) return examineInEveryMode(examiner, text, functions);
-    return examiner.examine(text, this.#mode, functions);
+    if (this.#sent - this.#answered > 1) return examineInEveryMode(examiner, payload.toString('latin1', textStart, end), functions);
+    if (command === Command.query) return examiner.examineQuery(payload, textStart, end, this.#mode, functions);
+    return examiner.examine(payload.toString('latin1', textStart, end), this.#mode, functions);
   }
 
   #runs(command: number, statement: ExaminedStatement, prepared: PreparedStatement | undefined, argument = 0): void {

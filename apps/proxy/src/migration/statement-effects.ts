@@ -1,5 +1,6 @@
 import type { LexerMode } from '@binnacle/mysql-wire/lexer';
 import { sessionEffects, type StatementEffects } from '@binnacle/mysql-wire/session-effects';
+import { statementShape } from './statement-shape.js';
 
 /** What the proxy has to know of a statement, once for all who send it. */
 export interface ExaminedStatement extends StatementEffects {
@@ -42,7 +43,23 @@ const modeKeys = ['', '\u{1}', '\u{2}', '\u{3}'];
 export class StatementExaminer {
   #young = new Map<string, ExaminedStatement>();
   #old = new Map<string, ExaminedStatement>();
+  /** By shape: statements that leave nothing behind whatever values stand in them. */
+  #harmless = new Map<string, ExaminedStatement>();
   #storedFunctions = none;
+
+  /** As `examine`, for the text of a COM_QUERY: most are known by their shape, and never become a string. The `text` may be that of another one with the same shape if it leaves nothing behind. */
+  examineQuery(payload: Buffer, start: number, end: number, mode: LexerMode, storedFunctions = none): ExaminedStatement {
+    if (storedFunctions !== this.#storedFunctions) this.#forget(storedFunctions);
+    const shape = statementShape(payload, start, end);
+    const known = shape === undefined ? undefined : this.#harmless.get(shape);
+    if (known !== undefined) return known;
+    const statement = this.examine(payload.toString('latin1', start, end), mode, storedFunctions);
+    if (shape !== undefined && leavesNothing(statement)) {
+      if (this.#harmless.size >= textsMax) this.#harmless = new Map();
+      this.#harmless.set(shape, statement);
+    }
+    return statement;
+  }
 
   /** @param text one character a byte: all that matters is ASCII in every character set that may be read at all */
   examine(text: string, mode: LexerMode, storedFunctions = none): ExaminedStatement {
@@ -67,7 +84,12 @@ export class StatementExaminer {
     if (same) return;
     this.#young = new Map();
     this.#old = new Map();
+    this.#harmless = new Map();
   }
+}
+
+function leavesNothing({ effects, functions, procedures, setsTrackers, setsCharset }: ExaminedStatement): boolean {
+  return effects.size === 0 && functions.length === 0 && procedures.length === 0 && !setsTrackers && !setsCharset;
 }
 
 /** For a text whose quotes may be read in either way: the union of all that it may mean. */
