@@ -24,7 +24,8 @@ export class CompressedChannel implements ByteChannel {
   #paused = true;
   /** Decompressed and not given yet, because of a pause in the middle of a chunk: at most what one chunk holds. */
   #waiting: Buffer[] = [];
-  #ended = false;
+  /** The peer has ended, and that is to be told behind what waits. */
+  #endWaits = false;
   #error: Error | undefined;
 
   /** @param role who we are on this connection: a backend's client, or a client's server */
@@ -67,8 +68,8 @@ export class CompressedChannel implements ByteChannel {
   }
 
   #innerEnded(): void {
-    this.#ended = true;
     if (this.#waiting.length === 0) this.onEnd();
+    else this.#endWaits = true;
   }
 
   pause(): void {
@@ -79,7 +80,7 @@ export class CompressedChannel implements ByteChannel {
   resume(): void {
     if (!this.#paused) return;
     this.#paused = false;
-    if (this.#waiting.length === 0) return this.#inner.resume();
+    if (this.#waiting.length === 0 && !this.#endWaits) return this.#inner.resume();
     // Never within the call, as with every channel.
     process.nextTick(() => this.#giveWaiting());
   }
@@ -89,7 +90,8 @@ export class CompressedChannel implements ByteChannel {
       const piece = this.#waiting.shift();
       if (piece === undefined) {
         this.#inner.resume();
-        if (this.#ended) this.onEnd();
+        if (this.#endWaits) this.onEnd();
+        this.#endWaits = false;
         return;
       }
       this.#give(piece);

@@ -1,0 +1,147 @@
+import { expect, test } from '@jest/globals';
+import { CompressionDecoder, CompressionEncoder } from '@binnacle/mysql-wire/compression';
+import { framePayload, headerBytes } from '@binnacle/mysql-wire/packet-header';
+import { randomChunks, seededRandom } from '@binnacle/testing/seeded-random';
+import type { ByteChannel } from './byte-channel.js';
+import { CompressedChannel } from './compressed-channel.js';
+
+/** The other channel, by hand: what was written to it, and whether it may speak. */
+class Inner implements ByteChannel {
+  onBytes!: ByteChannel['onBytes'];
+  onDrain!: () => void;
+  onEnd!: () => void;
+  onClosed!: (error?: Error) => void;
+  readonly written: Buffer[] = [];
+  paused = true;
+  closed = false;
+  full = false;
+  ended = false;
+  readonly writesPending = false;
+  readonly [other: string]: unknown;
+  readonly bytesRead = 0;
+  readonly bytesWritten = 0;
+  readonly remoteAddress = '';
+  readonly remotePort = 0;
+  readonly localPort = 0;
+  readonly secure = false;
+
+  write(chunk: Buffer): boolean {
+    this.written.push(Buffer.from(chunk));
+    return !this.full;
+  }
+
+  pause(): void {
+    this.paused = true;
+  }
+
+  resume(): void {
+    this.paused = false;
+  }
+
+  end(): void {
+    this.ended = true;
+  }
+
+  destroy(): void {
+    this.closed = true;
+    process.nextTick(() => this.onClosed());
+  }
+
+  keepAlive(): void {}
+}
+
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Ids of the frames and the plain bytes in them. */
+function opened(frames: readonly Buffer[]): { ids: number[]; plain: Buffer } {
+  const bytes = Buffer.concat(frames);
+  const ids: number[] = [];
+  for (let at = 0; at < bytes.length; at += 7 + bytes.readUIntLE(at, 3)) ids.push(bytes[at + 3]!);
+  return { ids, plain: Buffer.concat(new CompressionDecoder('zlib').push(bytes)) };
+}
+
+test('who pauses in the middle of a chunk gets the rest later, in order, and the end behind it', async () => {
+  const inner = new Inner();
+  const channel = new CompressedChannel(inner, 'zlib', 'server');
+  const got: string[] = [];
+  channel.onBytes = (chunk, start, end) => {
+    got.push(chunk.toString('latin1', start, end));
+    channel.pause();
+    return false;
+  };
+  channel.onEnd = () => void got.push('END');
+  channel.resume();
+  const encoder = new CompressionEncoder('zlib');
+  const chunk = Buffer.concat(['one', 'two'.repeat(100), 'three'].flatMap((text) => encoder.encode(Buffer.from(text))));
+  expect(inner.onBytes(chunk, 0, chunk.length)).toBe(true);
+  inner.onEnd();
+  for (const expected of [['one'], ['one', 'two'.repeat(100)], ['one', 'two'.repeat(100), 'three']]) {
+    expect(got).toEqual(expected);
+    expect(inner.paused).toBe(true);
+    channel.resume();
+    expect(got).toEqual(expected);
+    await turn();
+  }
+  expect(got).toEqual(['one', 'two'.repeat(100), 'three', 'END']);
+  expect(inner.paused).toBe(false);
+});
+
+test('nonsense ends the connection, and why is told once', async () => {
+  const inner = new Inner();
+  const channel = new CompressedChannel(inner, 'zlib', 'server');
+  const ends: (Error | undefined)[] = [];
+  channel.onClosed = (error) => void ends.push(error);
+  channel.resume();
+  inner.onBytes(Buffer.from([5, 0, 0, 0, 100, 0, 0, 1, 2, 3, 4, 5]), 0, 12);
+  await turn();
+  expect(ends).toMatchObject([{ name: 'MalformedPacketError' }]);
+});
+
+test('frames of commands begin with id 0 in whatever pieces they are written, those of a file go on', () => {
+  const packets: [text: string, id: number][] = [['\x03SELECT 1', 0], ['\x19 close', 0], ['\x03' + 'x'.repeat(300), 0]];
+  for (let id = 0; id < 300; id++) packets.push([`line ${id}`, (id + 2) & 0xff]);
+  packets.push(['', (300 + 2) & 0xff], ['\x03SELECT 2', 0]);
+  const bytes = Buffer.concat(packets.map(([text, id]) => framePayload(Buffer.from(text), id)));
+  for (let seed = 1; seed <= 20; seed++) {
+    const inner = new Inner();
+    const channel = new CompressedChannel(inner, 'zlib', 'client');
+    for (const piece of seed === 1 ? [bytes] : randomChunks(bytes, seededRandom(seed), 3 ** (seed % 6))) channel.write(piece);
+    const { ids, plain } = opened(inner.written);
+    expect({ seed, same: plain.equals(bytes) }).toEqual({ seed, same: true });
+    let frame = -1;
+    let begins = 0;
+    for (const id of ids) {
+      if (id === 0 && frame !== 255) begins++;
+      else expect({ seed, id }).toEqual({ seed, id: (frame + 1) & 0xff });
+      frame = id;
+    }
+    expect({ seed, begins }).toEqual({ seed, begins: 4 });
+  }
+});
+
+test('the packets of an answer are numbered from the command, however many frames that took', () => {
+  for (let seed = 1; seed <= 20; seed++) {
+    const random = seededRandom(seed);
+    const inner = new Inner();
+    const channel = new CompressedChannel(inner, 'zlib', 'client');
+    const got: Buffer[] = [];
+    channel.onBytes = (chunk, start, end) => {
+      got.push(Buffer.from(chunk.subarray(start, end)));
+      return false;
+    };
+    channel.resume();
+    const command = framePayload(Buffer.from('\x03' + 'y'.repeat(500)), 0);
+    for (const piece of randomChunks(command, random, 200)) channel.write(piece);
+    const first = (opened(inner.written).ids.at(-1)! + 1) & 0xff;
+    // As servers do: counted on from the command's last frame.
+    const answer = Array.from({ length: 260 }, (_, index) => framePayload(Buffer.from(`row ${index}`), (first + index) & 0xff));
+    const encoder = new CompressionEncoder('zlib');
+    encoder.sequenceId = first;
+    const frames = Buffer.concat(randomChunks(Buffer.concat(answer), random, 100).flatMap((piece) => encoder.encode(piece)));
+    for (const chunk of randomChunks(frames, random, 50)) inner.onBytes(chunk, 0, chunk.length);
+    const plain = Buffer.concat(got);
+    const ids: number[] = [];
+    for (let at = 0; at < plain.length; at += headerBytes + plain.readUIntLE(at, 3)) ids.push(plain[at + 3]!);
+    expect({ seed, ids }).toEqual({ seed, ids: Array.from({ length: 260 }, (_, index) => (index + 1) & 0xff) });
+  }
+});
