@@ -36,7 +36,7 @@ export class Interactions {
 
   constructor(
     private readonly log: Logger,
-    private readonly left: () => void,
+    private readonly suppressed: () => void,
   ) {}
 
   configure({ advance }: Pick<SettingsView, 'advance'>): void {
@@ -89,7 +89,7 @@ export class Interactions {
     }
     if (++this.#lines <= linesPerSecondMax) return true;
     this.#suppressed++;
-    this.left();
+    this.suppressed();
     return false;
   }
 }

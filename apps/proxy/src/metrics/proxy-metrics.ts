@@ -114,7 +114,7 @@ export class ProxyMetrics {
   }
 
   /** A gauge as it is now, by label values; what is not in it is gone. */
-  replace(name: 'backendStatus' | 'ping' | 'score' | 'pendingMigrations' | 'unmovable' | 'reading' | 'namespaceSessions' | 'namespaceWaiting', values: Iterable<readonly [labels: readonly string[], value: number]>): void {
+  replace(name: 'backendStatus' | 'ping' | 'score' | 'pendingMigrations' | 'unmovable' | 'namespaceSessions' | 'namespaceWaiting', values: Iterable<readonly [labels: readonly string[], value: number]>): void {
     this.#family(name).replace(values);
   }
 
