@@ -13,13 +13,17 @@ export interface ProxyProcessOptions {
   readonly backends: readonly string[];
   /** Further lines of the section `[proxy]`, then other sections. */
   readonly toml?: string;
+  /** Of the health checks' root. Default: `root`. */
+  readonly healthPassword?: string;
+  /** The users file: passwords by name. Default: those of the tests. */
+  readonly users?: Readonly<Record<string, string>>;
   /** What comes before `node` in the command line: `['taskset', '-c', '1']`. */
   readonly prefix?: readonly string[];
 }
 
 const secret = 'the-secret-of-this-test';
 
-/** A proxy node as it is built, in a process of its own, in front of servers whose root has the password `root`. Needs a build. */
+/** A proxy node as it is built, in a process of its own, in front of servers of tests. Needs a build. */
 export async function startProxy(options: ProxyProcessOptions): Promise<ProxyProcess> {
   const [port, nodePort] = [await freePort(), await freePort()];
   const proxy = new ProxyProcess(port, nodePort, options);
@@ -40,12 +44,12 @@ export class ProxyProcess {
   readonly #unguard: () => void;
   #output = '';
 
-  constructor(port: number, nodePort: number, { backends, toml = '', prefix = [] }: ProxyProcessOptions) {
+  constructor(port: number, nodePort: number, { backends, toml = '', prefix = [], healthPassword = 'root', users = { root: 'root', model_u: 'model' } }: ProxyProcessOptions) {
     this.port = port;
     this.#nodePort = nodePort;
-    const [file, users] = [join(this.folder, 'proxy.toml'), join(this.folder, 'users.toml')];
-    writeFileSync(users, '[users]\nroot = "root"\nmodel_u = "model"\n', { mode: 0o600 });
-    const lines = [`addr = "127.0.0.1:${port}"`, `backends = ${JSON.stringify(backends)}`, 'health-user = "root"', 'health-password = "root"', `users-file = "${users}"`, 'health-check-interval-ms = 500', toml];
+    const [file, usersFile] = [join(this.folder, 'proxy.toml'), join(this.folder, 'users.toml')];
+    writeFileSync(usersFile, `[users]\n${Object.entries(users).map(([user, password]) => `${user} = ${JSON.stringify(password)}\n`).join('')}`, { mode: 0o600 });
+    const lines = [`addr = "127.0.0.1:${port}"`, `backends = ${JSON.stringify(backends)}`, 'health-user = "root"', `health-password = "${healthPassword}"`, `users-file = "${usersFile}"`, 'health-check-interval-ms = 500', toml];
     writeFileSync(file, `[node]\nport = ${nodePort}\ncluster-secret = "${secret}"\n[proxy]\n${lines.join('\n')}\n`);
     const [command, ...args] = [...prefix, process.execPath, fileURLToPath(new URL('../dist/main.js', import.meta.url)), '--config', file];
     this.#child = spawn(command!, args, { env: { ...process.env, NODE_OPTIONS: '', BINNACLE_DATA_DIR: join(this.folder, 'data'), BINNACLE_LOG_FORMAT: 'json' }, stdio: ['ignore', 'pipe', 'pipe'] });
