@@ -77,7 +77,7 @@ async function cli(port: LoginPort, args: string[], answers = ''): Promise<strin
 }
 
 /** A server that wants one plugin's reply, to several questions, and keeps it. */
-async function asking(plugin: string, tls: boolean, [first, ...further]: readonly string[] = ['']): Promise<{ port: number; replies: string[] }> {
+async function asking(plugin: string, tls: boolean, [first, ...further]: readonly string[] = [''], changePlugin = plugin): Promise<{ port: number; replies: string[] }> {
   const replies: string[] = [];
   const offered = Capability.mysql | Capability.protocol41 | Capability.secureConnection | Capability.pluginAuth | Capability.pluginAuthLenenc | Capability.transactions | Capability.connectWithDatabase;
   const capabilities = (offered | (tls ? Capability.ssl : 0)) >>> 0;
@@ -101,7 +101,12 @@ async function asking(plugin: string, tls: boolean, [first, ...further]: readonl
     packets.write(encodeOk({}, response.capabilities));
     for (;;) {
       packets.sequenceId = 0;
-      if ((await packets.read())[0] === Command.quit) return plain.destroy();
+      payload = await packets.read();
+      if (payload[0] === Command.quit) return plain.destroy();
+      if (payload[0] === Command.changeUser) {
+        packets.write(encodeAuthSwitch({ plugin: changePlugin, data: newScramble() }));
+        replies.push((await packets.read()).toString());
+      }
       packets.write(encodeOk({}, response.capabilities));
     }
   };
@@ -133,6 +138,15 @@ test('a clear password passes over TLS at both ends, never where the client alon
     } else await expect(cli(port, args)).rejects.toThrow(/ERROR 3159 .*'mysql_clear_password' needs TLS between proxy and server too/);
     expect(backend.replies).toEqual(tls ? ['secret\0'] : []);
   }
+});
+
+test('a change of the user that the proxy refuses leaves no server behind that takes the next command for a password', async () => {
+  const backend = await asking(nativePassword, false, ['x'.repeat(20)], clearPassword);
+  const port = await open(backend.port, { client: clientTls()! });
+  const connection = await createConnection({ host: '127.0.0.1', port: port.port, user: 'app', password: 'secret', ssl: { ca: await readFile(caFile) } });
+  await expect(connection.changeUser({ user: 'other', password: 'other' })).rejects.toMatchObject({ errno: 3159 });
+  await expect(connection.ping()).rejects.toThrow();
+  expect(backend.replies.length).toBe(1);
 });
 
 test('the proxy tells a clear password itself only where it knows who hears it', async () => {

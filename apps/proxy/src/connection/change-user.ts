@@ -34,48 +34,75 @@ export async function changeUser(
   payload: Buffer,
   { credentials, timeoutMs }: { readonly credentials: Credentials; readonly timeoutMs: number },
 ): Promise<ChangedUser | undefined> {
-  const asking = new PacketPort(client.channel, 'the client', packetBytesMax);
-  const deciding = new PacketPort(backend.channel, backend.backend.id, packetBytesMax);
   const deadline = new Deadline(timeoutMs, () => new ConnectionLost(`no change of the user within ${timeoutMs} ms`));
-  deadline.watch(asking);
-  deadline.watch(deciding);
-  asking.sequenceId = 1;
+  const change = new Change(client, backend, deadline);
   try {
-    return await change(client, backend, asking, deciding, payload, credentials);
+    return await change.run(payload, credentials);
   } catch (error) {
     if (!(error instanceof MysqlError)) throw error;
-    asking.write(encodeErr(error, error.message));
+    change.refuse(error);
     return undefined;
   } finally {
     deadline.over();
-    // Nobody may speak before the answer is there; and whoever owns the channels next would not hear that a peer has gone.
-    if (deciding.unread.length > 0 || deciding.ended) backend.channel.destroy();
-    if (asking.unread.length > 0 || asking.ended) client.channel.destroy();
-    deciding.release();
-    asking.release();
+    change.release();
   }
 }
 
-async function change(
-  client: LoggedInClient, backend: BackendConnection, asking: PacketPort, deciding: PacketPort, payload: Buffer, credentials: Credentials,
-): Promise<ChangedUser> {
-  const { capabilities } = client.capabilities;
-  if (!has(capabilities, Capability.pluginAuth)) throw oldClient();
-  const wanted = decodeChangeUser(payload, capabilities);
-  const collation = wanted.collation ?? backend.collation;
-  // The client's reply was computed from another server's scramble, or from ours: a plugin that no account has makes the server ask again.
-  const question = { ...wanted, collation, authPlugin: nobodysPlugin, authResponse: Buffer.alloc(0), attributes: wanted.attributes ?? [] };
-  deciding.write(encodeChangeUser(question, backend.capabilities.capabilities));
-  const rounds = new AuthenticationRounds(asking, { packets: deciding, secure: backend.channel.secure, next: () => next(deciding) });
-  const ok = await rounds.run();
-  const { user, database, attributes } = wanted;
-  const credential = await rounds.credential(credentials, backend.backend, user);
-  asking.write(okFor(ok, backend.capabilities, client.capabilities));
-  return { user, database, collation: wanted.collation ?? 0, attributes: attributes ?? [], credential };
-}
+/** The rounds of one COM_CHANGE_USER. */
+class Change {
+  readonly #asking: PacketPort;
+  readonly #deciding: PacketPort;
+  /** The server waits for the client: whatever it is sent next it takes for the reply. */
+  #open = false;
 
-async function next(deciding: PacketPort): Promise<Buffer> {
-  const payload = await deciding.read();
-  if (payload[0] === errHeader) throw errorOf(payload);
-  return payload;
+  constructor(
+    private readonly client: LoggedInClient,
+    private readonly backend: BackendConnection,
+    deadline: Deadline,
+  ) {
+    this.#asking = new PacketPort(client.channel, 'the client', packetBytesMax);
+    this.#asking.sequenceId = 1;
+    this.#deciding = new PacketPort(backend.channel, backend.backend.id, packetBytesMax);
+    deadline.watch(this.#asking);
+    deadline.watch(this.#deciding);
+  }
+
+  async run(payload: Buffer, credentials: Credentials): Promise<ChangedUser> {
+    const { client, backend } = this;
+    const { capabilities } = client.capabilities;
+    if (!has(capabilities, Capability.pluginAuth)) throw oldClient();
+    const wanted = decodeChangeUser(payload, capabilities);
+    const collation = wanted.collation ?? backend.collation;
+    // The client's reply was computed from another server's scramble, or from ours: a plugin that no account has makes the server ask again.
+    const question = { ...wanted, collation, authPlugin: nobodysPlugin, authResponse: Buffer.alloc(0), attributes: wanted.attributes ?? [] };
+    this.#open = true;
+    this.#deciding.write(encodeChangeUser(question, backend.capabilities.capabilities));
+    const rounds = new AuthenticationRounds(this.#asking, { packets: this.#deciding, secure: backend.channel.secure, next: () => this.#next() });
+    const ok = await rounds.run();
+    const { user, database, attributes } = wanted;
+    const credential = await rounds.credential(credentials, backend.backend, user);
+    this.#asking.write(okFor(ok, backend.capabilities, client.capabilities));
+    return { user, database, collation: wanted.collation ?? 0, attributes: attributes ?? [], credential };
+  }
+
+  async #next(): Promise<Buffer> {
+    const payload = await this.#deciding.read();
+    if (payload[0] !== errHeader) return payload;
+    this.#open = false;
+    throw errorOf(payload);
+  }
+
+  /** By the server, or by the proxy in the middle of its rounds. */
+  refuse(error: MysqlError): void {
+    if (this.#open) this.backend.channel.destroy();
+    this.#asking.write(encodeErr(error, error.message));
+  }
+
+  release(): void {
+    // Nobody may speak before the answer is there; and whoever owns the channels next would not hear that a peer has gone.
+    if (this.#deciding.unread.length > 0 || this.#deciding.ended) this.backend.channel.destroy();
+    if (this.#asking.unread.length > 0 || this.#asking.ended) this.client.channel.destroy();
+    this.#deciding.release();
+    this.#asking.release();
+  }
 }
