@@ -174,7 +174,7 @@ export class CommandAdmission {
     const payload = Buffer.concat([Buffer.from([Command.query, ...attributes]), Buffer.from(killText(kill, backendThreadId))]);
     this.#killing = kill.what === 'connection' ? kill.id : 0;
     session.forwards(Command.query);
-    session.commandPassed(Command.query, payload, 0, payload.length, false);
+    session.witness.commandPasses(Command.query, payload, 0, payload.length, false);
     session.toBackend(framePayload(payload, 0));
     return Verdict.drop;
   }

@@ -127,7 +127,7 @@ export class CommandForwarder {
     if (this.#needed === 0) {
       if (!this.#decided(session.admission.admit(command, undefined, 0, 0))) return false;
     } else this.#stage = Stage.gathering;
-    const captured = Math.max(this.#needed, session.bytesWanted(command));
+    const captured = Math.max(this.#needed, session.witness.bytesWanted(command));
     this.#captured = captured > 0;
     if (this.#captured) tracker.capture(captured);
     this.#beginsAt(scanner.packetStart);
@@ -169,8 +169,8 @@ export class CommandForwarder {
 
   #passed(): void {
     const { command, scanner } = this.tracker;
-    if (this.#captured) this.session.commandPassed(command, scanner.payload, scanner.payloadStart, scanner.payloadEnd, scanner.payloadCut);
-    else this.session.commandPassed(command, nothing, 0, 0, true);
+    if (this.#captured) this.session.witness.commandPasses(command, scanner.payload, scanner.payloadStart, scanner.payloadEnd, scanner.payloadCut);
+    else this.session.witness.commandPasses(command, nothing, 0, 0, true);
   }
 
   #decideWhole(): boolean {
@@ -207,7 +207,7 @@ export class CommandForwarder {
     const bytesEnd = bytes === this.#gathered ? bytes.length : this.tracker.scanner.offset;
     if (session.statementIds.differ && hasStatementId(command) && bytesEnd - payloadStart >= statementIdBytes) {
       const clientId = statementIdOf(bytes, payloadStart, bytesEnd);
-      replaceStatementId(bytes, payloadStart, session.statementIds.backendId(clientId, session.preparing));
+      replaceStatementId(bytes, payloadStart, session.statementIds.backendId(clientId, session.witness.preparing > 0));
       if (command === Command.stmtClose) session.statementIds.closed(clientId);
     }
     if (bytes === this.#gathered) session.toBackend(bytes);

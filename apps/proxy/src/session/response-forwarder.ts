@@ -64,7 +64,7 @@ export class ResponseForwarder {
       const event = tracker.next();
       if (event === ResponseEvent.none) break;
       if (event === ResponseEvent.prepared) {
-        const clientId = session.statementPrepared(tracker);
+        const clientId = session.witness.prepared(tracker);
         const { payload, payloadStart } = tracker.scanner;
         if (clientId !== tracker.statementId) replaceStatementId(bytes, payload === chunk ? payloadStart + shift : headerBytes, clientId);
       } else this.#on(event, command);
@@ -87,7 +87,7 @@ export class ResponseForwarder {
       const event = translator.next();
       if (event === ResponseEvent.none) break;
       if (event === ResponseEvent.prepared) {
-        const clientId = session.statementPrepared(tracker);
+        const clientId = session.witness.prepared(tracker);
         if (clientId !== tracker.statementId) translator.replaceStatementId(clientId);
       } else this.#on(event, command);
     }
@@ -103,8 +103,8 @@ export class ResponseForwarder {
     const { session, tracker } = this;
     if (event === ResponseEvent.complete) {
       this.#completed = true;
-      session.responseEnded(command, tracker);
-    } else if (event === ResponseEvent.result) session.resultEnded(tracker);
+      session.witness.responseEnded(command, tracker);
+    } else if (event === ResponseEvent.result) session.witness.resultEnded(tracker);
     else if (event === ResponseEvent.infile) session.fileWanted();
     else if (event === ResponseEvent.unsolicited) session.announced(tracker.errorCode);
   }

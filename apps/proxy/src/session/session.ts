@@ -1,28 +1,23 @@
 import { Command } from '@binnacle/mysql-wire/command';
 import { encodeErr, type ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
-import { lexerMode } from '@binnacle/mysql-wire/lexer';
 import { MalformedPacketError } from '@binnacle/mysql-wire/malformed-packet-error';
-import { decodeOk } from '@binnacle/mysql-wire/ok-packet';
 import { framePayload } from '@binnacle/mysql-wire/packet-header';
-import { queryTextStart } from '@binnacle/mysql-wire/query-text';
-import type { ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
 import type { BackendConnection } from '../connection/backend-connection.js';
 import type { LoggedInClient } from '../connection/client-connection.js';
 import type { Credential } from '../connection/credentials.js';
 import type { ChangedUser } from '../connection/change-user.js';
 import { closeSoon, leave } from '../connection/nobody.js';
-import { statementCharactersMax, type SessionMeter } from '../metrics/session-meter.js';
 import { moveBlocker, type MoveBlocker } from '../migration/move-blocker.js';
 import type { MovableSession } from '../migration/movable-session.js';
-import { SessionState } from '../migration/session-state.js';
+import type { SessionState } from '../migration/session-state.js';
 import type { Lease } from '../tenants/namespace.js';
 import { CommandAdmission } from './command-admission.js';
 import { CommandForwarder } from './command-forwarder.js';
-import { isRetryable } from './read-retry.js';
 import { ResponseForwarder } from './response-forwarder.js';
 import type { SessionHost, SessionStart } from './session-host.js';
 import { StatementIds } from './statement-ids.js';
+import { Witness } from './witness.js';
 
 export type SessionPhase = 'idle' | 'busy' | 'moving' | 'closing';
 
@@ -45,10 +40,10 @@ export class Session implements MovableSession {
   readonly namespace: string;
   readonly startedAtMs: number;
   readonly state: SessionState;
-  readonly meter: SessionMeter | undefined;
   readonly statementIds = new StatementIds();
   readonly commands: CommandForwarder;
   readonly admission: CommandAdmission;
+  readonly witness: Witness;
   responses: ResponseForwarder;
   client: LoggedInClient;
   backend: BackendConnection;
@@ -57,7 +52,6 @@ export class Session implements MovableSession {
 
   readonly #host: SessionHost;
   readonly #lease: Lease | undefined;
-  readonly #tracked: boolean;
   #closing = false;
   /** Bits of `Pause`. */
   #paused: number = Pause.exclusive;
@@ -66,15 +60,8 @@ export class Session implements MovableSession {
   #exclusive = true;
   #holder: Holder | undefined;
   #clientEnded = false;
-  #quitting = false;
   /** Code of an error that the backend sent although nobody had asked. */
   #announced = 0;
-  /** COM_STMT_PREPAREs and COM_RESET_CONNECTIONs without their answers. */
-  #preparing = 0;
-  #resetting = 0;
-  #metersStatement = false;
-  /** The only command under way, if nothing of its answer has come and it may be sent again. */
-  #read: Buffer | undefined;
 
   constructor(start: SessionStart, host: SessionHost) {
     this.id = start.id;
@@ -84,11 +71,10 @@ export class Session implements MovableSession {
     this.client = start.client;
     this.backend = start.backend;
     this.credential = start.credential;
-    this.meter = start.meter;
-    this.#tracked = start.tracked;
     this.#lease = start.lease;
     this.#host = host;
     this.commands = new CommandForwarder(this);
+    this.witness = new Witness(this, host, start.state, start.tracked, start.meter);
     this.admission = new CommandAdmission(this, host, start.lease);
     this.responses = new ResponseForwarder(this, start.client, start.backend);
   }
@@ -98,7 +84,7 @@ export class Session implements MovableSession {
     const { rest, channel } = this.client;
     this.#attachClient();
     if (channel.closed) return this.close();
-    if (this.#tracked && !this.state.armed) this.exclusively(() => this.#host.arm(this));
+    if (this.witness.tracked && !this.state.armed) this.exclusively(() => this.#host.arm(this));
     else this.#endExclusive();
     if (rest.length > 0 && !this.#closing) this.#onClientBytes(Buffer.from(rest), 0, rest.length);
   }
@@ -108,7 +94,7 @@ export class Session implements MovableSession {
   }
 
   get database(): string {
-    return this.#tracked ? this.state.database : this.client.database;
+    return this.witness.tracked ? this.state.database : this.client.database;
   }
 
   get phase(): SessionPhase {
@@ -119,7 +105,7 @@ export class Session implements MovableSession {
 
   /** Empty: it can move. */
   why(): MoveBlocker[] {
-    const blockers = this.#tracked ? this.state.blockers() : [];
+    const blockers = this.witness.tracked ? this.state.blockers() : [];
     if (this.credential === undefined && this.backend.kind !== 'tidb') blockers.push(moveBlocker('credential'));
     return blockers;
   }
@@ -157,9 +143,9 @@ export class Session implements MovableSession {
     this.backend = next;
     this.statementIds.moved(statements);
     this.responses = new ResponseForwarder(this, this.client, next);
-    this.meter?.use(next.backend.id);
+    this.witness.meter?.use(next.backend.id);
     this.#announced = 0;
-    if (this.#read !== undefined) this.#readAgain(this.#read);
+    if (this.witness.read !== undefined) this.#readAgain(this.witness.read);
     this.#endExclusive();
   }
 
@@ -226,7 +212,7 @@ export class Session implements MovableSession {
   #settle(): void {
     if (this.#closing || this.#exclusive) return;
     if (this.#atBoundary) {
-      if (this.#tracked && this.state.needsArming) return this.exclusively(() => this.#host.arm(this));
+      if (this.witness.tracked && this.state.needsArming) return this.exclusively(() => this.#host.arm(this));
       if (this.#holder?.when() === true) return this.#held(this.#holder);
       if (this.#clientEnded && !this.commands.stopped) return this.close();
     }
@@ -269,7 +255,7 @@ export class Session implements MovableSession {
 
   /** Whether a command may begin now. If not, `proceed` follows. */
   mayBegin(): boolean {
-    if (this.#closing || this.#exclusive || this.#resetting > 0 || this.responses.tracker.full) return false;
+    if (this.#closing || this.#exclusive || this.witness.resetting > 0 || this.responses.tracker.full) return false;
     if (this.#holder === undefined) return true;
     // Commands one behind the other would never leave a boundary for who waits for one.
     if (!this.responses.tracker.idle) return false;
@@ -278,49 +264,16 @@ export class Session implements MovableSession {
     return false;
   }
 
-  /** How many bytes of a command that was admitted are to be seen by `commandPassed`. */
-  bytesWanted(command: number): number {
-    const tracked = this.#tracked ? SessionState.commandBytesMax(command) : 0;
-    return this.#metersStatement ? Math.max(tracked, command === Command.query ? statementCharactersMax : 5) : tracked;
-  }
-
   /** A command is about to go to the backend. */
   forwards(command: number): void {
     this.commandsTotal++;
-    this.#read = undefined;
     this.responses.tracker.expect(command);
-    if (this.meter !== undefined) this.#metersStatement = this.meter.commandForwarded(command, performance.now());
-    if (command === Command.stmtPrepare) this.#preparing++;
-    else if (command === Command.resetConnection && this.#tracked) this.#resetting++;
-    else if (command === Command.quit) this.#quitting = true;
-  }
-
-  /** A command's last byte is here and goes on behind this; `payload` as far as it was wanted. */
-  commandPassed(command: number, payload: Buffer, start: number, end: number, cut: boolean): void {
-    if (this.#tracked) {
-      if (this.#host.retriesReads) this.#read = this.#readOf(command, payload, start, end, cut);
-      this.state.onCommand(command, payload, start, end, cut);
-    }
-    if (this.#metersStatement) this.#meterStatement(command, payload, start, end);
-  }
-
-  #readOf(command: number, payload: Buffer, start: number, end: number, cut: boolean): Buffer | undefined {
-    if (command !== Command.query || cut || this.responses.tracker.commandsPending > 1) return undefined;
-    return isRetryable(this.state, payload, start, end) ? Buffer.from(payload.subarray(start, end)) : undefined;
-  }
-
-  #meterStatement(command: number, payload: Buffer, start: number, end: number): void {
-    this.#metersStatement = false;
-    if (command !== Command.query) {
-      if (end - start >= 5) this.meter?.prepared(payload.readUInt32LE(start + 1));
-      return;
-    }
-    const textStart = queryTextStart(payload, this.backend.capabilities.capabilities, start, end);
-    this.meter?.statement(payload.toString('utf8', textStart, Math.min(end, textStart + statementCharactersMax)), lexerMode(this.state.sqlMode));
+    this.witness.commandBegins(command);
   }
 
   toBackend(bytes: Buffer): void {
-    if (this.meter !== undefined) this.meter.bytesWritten += bytes.length;
+    const { meter } = this.witness;
+    if (meter !== undefined) meter.bytesWritten += bytes.length;
     if (!this.backend.channel.write(bytes)) this.#pauseClient(Pause.backendFull);
   }
 
@@ -350,11 +303,7 @@ export class Session implements MovableSession {
     this.client = { ...this.client, user, database, collation, attributes };
     this.credential = credential;
     this.statementIds.clear();
-    if (this.#tracked) this.state.onUserChanged(database, collation, this.backend.statusFlags);
-  }
-
-  get preparing(): boolean {
-    return this.#preparing > 0;
+    if (this.witness.tracked) this.state.onUserChanged(database, collation, this.backend.statusFlags);
   }
 
   #pauseClient(why: number): void {
@@ -371,12 +320,7 @@ export class Session implements MovableSession {
   // ---- What the backend sends.
 
   readonly #onBackendBytes = (chunk: Buffer, start: number, end: number): boolean => {
-    const { meter } = this;
-    if (meter !== undefined) {
-      meter.bytesRead += end - start;
-      if (meter.awaitsFirstByte) meter.firstByte(performance.now());
-    }
-    this.#read = undefined;
+    this.witness.bytesCome(end - start);
     try {
       return this.responses.receive(chunk, start, end);
     } catch (error) {
@@ -398,13 +342,6 @@ export class Session implements MovableSession {
     this.backend.channel.pause();
   }
 
-  /** A statement was prepared: gives the id that the client is told. */
-  statementPrepared({ statementId, parameterCount, columnCount }: ResponseTracker): number {
-    const clientId = this.statementIds.prepared(statementId);
-    if (this.#tracked) this.state.onPrepared(clientId, parameterCount, columnCount);
-    return clientId;
-  }
-
   fileWanted(): void {
     const { commands, responses } = this;
     if (responses.tracker.commandsPending > 1 || !commands.empty || !commands.atBoundary) {
@@ -418,35 +355,6 @@ export class Session implements MovableSession {
     this.#announced = errorCode;
   }
 
-  resultEnded(tracker: ResponseTracker): void {
-    if (this.#tracked && tracker.sessionChanged) this.#changed(tracker);
-  }
-
-  responseEnded(command: number, tracker: ResponseTracker): void {
-    if (this.#tracked) {
-      if (tracker.sessionChanged) this.#changed(tracker);
-      this.state.onResult(tracker.errorCode, Math.max(0, tracker.statusFlags), tracker.warnings, tracker.affectedRows, tracker.insertId);
-      if (command === Command.resetConnection) this.#resetting--;
-    }
-    if (command === Command.stmtPrepare) {
-      this.#preparing--;
-      if (tracker.errorCode !== 0) this.statementIds.prepareFailed();
-    } else if (command === Command.resetConnection && tracker.errorCode === 0) this.statementIds.clear();
-    this.admission.ended(tracker.errorCode);
-    if (this.meter !== undefined) this.#meterResponse(this.meter, command, tracker);
-  }
-
-  #meterResponse(meter: SessionMeter, command: number, tracker: ResponseTracker): void {
-    meter.commandDone(command, performance.now());
-    meter.traffic(tracker.scanner.packets, this.commands.tracker.scanner.packets);
-  }
-
-  #changed(tracker: ResponseTracker): void {
-    const { payload, payloadStart, payloadEnd, payloadCut } = tracker.scanner;
-    if (payloadCut) this.state.onUnreadOk();
-    else this.state.onOk(decodeOk(payload, this.backend.capabilities.capabilities, payloadStart, payloadEnd));
-  }
-
   /** At least one response has ended, and all bytes so far are on their way to the client. */
   responsesEnded(): void {
     if (this.commands.stopped || this.#holder !== undefined || this.#clientEnded || this.state.needsArming) this.#settle();
@@ -456,13 +364,13 @@ export class Session implements MovableSession {
 
   #lost(error: Error | undefined): void {
     if (this.#closing) return;
-    if (this.#quitting) return this.close();
-    if (!this.#atBoundary && this.#read === undefined) return this.close(lost);
+    if (this.witness.quitting) return this.close();
+    if (!this.#atBoundary && this.witness.read === undefined) return this.close(lost);
     // Where the server has said why, nothing is to be added.
-    const failed = this.#read !== undefined ? lost : this.#announced === 0 ? gone : undefined;
-    if (this.#clientEnded || !this.#tracked) return this.close(failed);
+    const failed = this.witness.read !== undefined ? lost : this.#announced === 0 ? gone : undefined;
+    if (this.#clientEnded || !this.witness.tracked) return this.close(failed);
     // A read that is to be sent again has left nothing where it was.
-    if (this.#read !== undefined) this.state.onResult(0, this.state.statusFlags, 0, 0);
+    if (this.witness.read !== undefined) this.state.onResult(0, this.state.statusFlags, 0, 0);
     this.#beginExclusive();
     this.backend.channel.destroy();
     this.#host.recover(this, { errorCode: this.#announced, error }).then(
@@ -494,7 +402,7 @@ export class Session implements MovableSession {
       this.#holder = undefined;
     }
     this.#lease?.close();
-    if (atRest && !this.#quitting) this.backend.close();
+    if (atRest && !this.witness.quitting) this.backend.close();
     else {
       if (!this.#exclusive) leave(this.backend.channel);
       this.backend.channel.destroy();

@@ -1,0 +1,116 @@
+import { Command } from '@binnacle/mysql-wire/command';
+import { lexerMode } from '@binnacle/mysql-wire/lexer';
+import { decodeOk } from '@binnacle/mysql-wire/ok-packet';
+import { queryTextStart } from '@binnacle/mysql-wire/query-text';
+import type { ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
+import { statementCharactersMax, type SessionMeter } from '../metrics/session-meter.js';
+import { SessionState } from '../migration/session-state.js';
+import { isRetryable } from './read-retry.js';
+import type { SessionHost } from './session-host.js';
+import type { Session } from './session.js';
+
+const statementIdBytes = 5;
+
+/** Tells those who have to know what passes: what the session holds (`SessionState`), what it costs (`SessionMeter`). Who did not ask costs nothing. */
+export class Witness {
+  /** COM_STMT_PREPAREs and COM_RESET_CONNECTIONs without their answers. */
+  preparing = 0;
+  resetting = 0;
+  /** COM_QUIT has passed. */
+  quitting = false;
+  /** The only command under way, if it may be sent again; for as long as nothing of its answer has come. */
+  read: Buffer | undefined;
+  #metersStatement = false;
+
+  constructor(
+    private readonly session: Session,
+    private readonly host: SessionHost,
+    readonly state: SessionState,
+    /** Whether the state is told anything at all. */
+    readonly tracked: boolean,
+    readonly meter: SessionMeter | undefined,
+  ) {}
+
+  /** A command was admitted, and its bytes are about to go. */
+  commandBegins(command: number): void {
+    this.read = undefined;
+    if (this.meter !== undefined) this.#metersStatement = this.meter.commandForwarded(command, performance.now());
+    if (command === Command.stmtPrepare) this.preparing++;
+    else if (command === Command.resetConnection && this.tracked) this.resetting++;
+    else if (command === Command.quit) this.quitting = true;
+  }
+
+  /** How many bytes of the command that begins are to be seen by `commandPasses`. */
+  bytesWanted(command: number): number {
+    const tracked = this.tracked ? SessionState.commandBytesMax(command) : 0;
+    return this.#metersStatement ? Math.max(tracked, command === Command.query ? statementCharactersMax : statementIdBytes) : tracked;
+  }
+
+  /** A command's last byte is here and goes on behind this; `payload` as far as it was wanted. */
+  commandPasses(command: number, payload: Buffer, start: number, end: number, cut: boolean): void {
+    if (this.tracked) {
+      if (this.host.retriesReads) this.read = this.#readOf(command, payload, start, end, cut);
+      this.state.onCommand(command, payload, start, end, cut);
+    }
+    if (this.#metersStatement) this.#meterStatement(command, payload, start, end);
+  }
+
+  #readOf(command: number, payload: Buffer, start: number, end: number, cut: boolean): Buffer | undefined {
+    if (command !== Command.query || cut || this.session.responses.tracker.commandsPending > 1) return undefined;
+    return isRetryable(this.state, payload, start, end) ? Buffer.from(payload.subarray(start, end)) : undefined;
+  }
+
+  #meterStatement(command: number, payload: Buffer, start: number, end: number): void {
+    this.#metersStatement = false;
+    if (command !== Command.query) {
+      if (end - start >= statementIdBytes) this.meter?.prepared(payload.readUInt32LE(start + 1));
+      return;
+    }
+    const textStart = queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end);
+    this.meter?.statement(payload.toString('utf8', textStart, Math.min(end, textStart + statementCharactersMax)), lexerMode(this.state.sqlMode));
+  }
+
+  /** Bytes of an answer are here. */
+  bytesCome(bytes: number): void {
+    this.read = undefined;
+    const { meter } = this;
+    if (meter === undefined) return;
+    meter.bytesRead += bytes;
+    if (meter.awaitsFirstByte) meter.firstByte(performance.now());
+  }
+
+  /** A statement was prepared: gives the id that the client is told. */
+  prepared({ statementId, parameterCount, columnCount }: ResponseTracker): number {
+    const clientId = this.session.statementIds.prepared(statementId);
+    if (this.tracked) this.state.onPrepared(clientId, parameterCount, columnCount);
+    return clientId;
+  }
+
+  resultEnded(tracker: ResponseTracker): void {
+    if (this.tracked && tracker.sessionChanged) this.#changed(tracker);
+  }
+
+  responseEnded(command: number, tracker: ResponseTracker): void {
+    const { errorCode, warnings, affectedRows, insertId } = tracker;
+    if (this.tracked) {
+      if (tracker.sessionChanged) this.#changed(tracker);
+      this.state.onResult(errorCode, Math.max(0, tracker.statusFlags), warnings, affectedRows, insertId);
+      if (command === Command.resetConnection) this.resetting--;
+    }
+    const { statementIds, admission, commands } = this.session;
+    if (command === Command.stmtPrepare) {
+      this.preparing--;
+      if (errorCode !== 0) statementIds.prepareFailed();
+    } else if (command === Command.resetConnection && errorCode === 0) statementIds.clear();
+    admission.ended(errorCode);
+    if (this.meter === undefined) return;
+    this.meter.commandDone(command, performance.now());
+    this.meter.traffic(tracker.scanner.packets, commands.tracker.scanner.packets);
+  }
+
+  #changed(tracker: ResponseTracker): void {
+    const { payload, payloadStart, payloadEnd, payloadCut } = tracker.scanner;
+    if (payloadCut) this.state.onUnreadOk();
+    else this.state.onOk(decodeOk(payload, this.session.backend.capabilities.capabilities, payloadStart, payloadEnd));
+  }
+}
