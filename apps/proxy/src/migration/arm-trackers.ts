@@ -17,12 +17,13 @@ const arming =
  */
 export async function armTrackers(backend: BackendConnection, state: SessionState, timeoutMs: number): Promise<void> {
   state.needsArming = false;
-  if (backend.kind === 'tidb') return;
+  if (backend.kind === 'tidb') return state.onArmed();
   try {
     const { ok } = await backend.query(arming, timeoutMs);
     if (ok !== undefined) state.onOk(ok);
     state.onArmed();
   } catch (error) {
     if (!(error instanceof MysqlError)) throw error;
+    state.untrackable = true;
   }
 }

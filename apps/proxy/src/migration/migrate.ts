@@ -9,7 +9,7 @@ import { readPosition, waitFor } from './causality.js';
 import type { MovableSession } from './movable-session.js';
 import { moveBlocker, moveBlockers, type MoveBlocker } from './move-blocker.js';
 import { MoveRefused } from './move-refused.js';
-import { leaveCounts, readGround, rebuild, type Ground } from './rebuild.js';
+import { leaveCounts, makeGround, rebuild, type Ground } from './rebuild.js';
 import { readFacts, readSnapshot, type SessionFacts } from './session-snapshot.js';
 import type { StoredCode, StoredCodeSurveys } from './stored-code.js';
 import { migrateOnTidb } from './tidb-migration.js';
@@ -60,7 +60,7 @@ export async function migrate(session: MovableSession, target: Backend, deps: Mi
   let next: BackendConnection | undefined;
   try {
     next = await dialTarget(session, session.credential!, target, deps);
-    const ground = await readGround(next, deps.timeouts.answerMs);
+    const ground = await makeGround(next, deps.timeouts.answerMs);
     await checkStoredCode(session, next, ground, deps);
     await holdAtRest(session, deps);
     return await moveHeld(session, next, ground, deps);
@@ -127,9 +127,9 @@ async function moveHeld(session: MovableSession, next: BackendConnection, ground
     if (blockers.length > 0) throw new MoveRefused(blockers[0]!.code, blockers[0]!.text);
     facts = await readFacts(backend, state.held.doubtfulLocks, answerMs);
     if (facts.locks.length > 0) throw new MoveRefused('advisory-lock', `${moveBlockers['advisory-lock']}: ${facts.locks.join(', ')}`);
-    const snapshot = await readSnapshot(backend, facts, answerMs);
+    const position = await readPosition(backend, next.backend.group, answerMs);
+    const [snapshot] = await both(readSnapshot(backend, facts, answerMs), waitFor(next, position, causalityMs));
     if (snapshot.variables.values.get('session_track_system_variables') !== '*') throw new MoveRefused('not-tracked', moveBlockers['not-tracked']);
-    await waitFor(next, await readPosition(backend, next.backend.group, answerMs), causalityMs);
     const { statements, diagnosticsLost } = await rebuild(next, ground, snapshot, state, next.serverVersion === backend.serverVersion, answerMs);
     if (backend.channel.closed) throw new ConnectionLost(`${backend.backend.id} closed the connection`);
     state.onMoved(next.statusFlags, diagnosticsLost);
@@ -142,6 +142,12 @@ async function moveHeld(session: MovableSession, next: BackendConnection, ground
     session.resume();
     return result;
   }
+}
+
+/** Two servers at once. Whatever comes of one, the other has answered before anything else is asked. */
+async function both<A, B>(one: Promise<A>, other: Promise<B>): Promise<[A, B]> {
+  await Promise.allSettled([one, other]);
+  return Promise.all([one, other]);
 }
 
 /** An ERR says nothing of the transaction that it may have left open; a ping's OK does. */

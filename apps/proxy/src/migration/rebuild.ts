@@ -23,13 +23,14 @@ const setLast = new Set(['autocommit']);
 /** FOUND_ROWS is made anew by counting so many rows at most: some milliseconds. */
 const foundRowsMax = 20_000;
 
-/** A new login as it is before anything is done to it: may be read long before the session is held. */
+/** A new login, made to read UTF-8 and ordinary SQL, as it is before anything else is done to it: it may be made long before the session is held. */
 export interface Ground {
   readonly variables: SessionVariables;
   readonly facts: SessionFacts;
 }
 
-export async function readGround(connection: BackendConnection, timeoutMs: number): Promise<Ground> {
+export async function makeGround(connection: BackendConnection, timeoutMs: number): Promise<Ground> {
+  await connection.query("SET NAMES utf8mb4, SESSION sql_mode=''", timeoutMs);
   return { variables: await readVariables(connection, timeoutMs), facts: await readFacts(connection, [], timeoutMs) };
 }
 
@@ -40,18 +41,16 @@ export async function readGround(connection: BackendConnection, timeoutMs: numbe
 export async function rebuild(connection: BackendConnection, ground: Ground, from: SessionSnapshot, state: SessionState, sameVersion: boolean, timeoutMs: number): Promise<Rebuilt> {
   if (ground.facts.account !== from.facts.account) throw new MoveRefused('account', `the user is ${text(ground.facts.account)} there, not ${text(from.facts.account)}`);
   const query = (sql: string): Promise<QueryResult> => connection.query(sql, timeoutMs);
-  await query("SET NAMES utf8mb4, SESSION sql_mode=''");
   for (const statement of userVariableStatements(from.userVariables)) await query(statement);
   if (from.facts.role !== ground.facts.role) await query(setRole(connection, from.facts.role));
-  await useDatabase(connection, Buffer.from(from.facts.database, 'hex'), Buffer.from(ground.facts.database, 'hex'), timeoutMs);
-  const setByClient = state.setByClient;
-  // What the two statements above have changed is to be set back where it was not the session's own.
-  const now = withNames(ground.variables, await charsetsNow(connection, timeoutMs));
-  const left = await setVariables(connection, from.variables, now, { sameVersion, setByClient, later: setLast, timeoutMs });
+  const moves = await useDatabase(connection, Buffer.from(from.facts.database, 'hex'), Buffer.from(ground.facts.database, 'hex'), timeoutMs);
+  // A schema brings variables of its own.
+  const now = moves ? await readVariables(connection, timeoutMs) : ground.variables;
+  const left = await setVariables(connection, from.variables, now, { sameVersion, setByClient: state.setByClient, later: setLast, timeoutMs });
   const statements = await prepareStatements(connection, state, from, timeoutMs);
   if (state.multiStatements !== undefined) await connection.command(Buffer.from([Command.setOption, state.multiStatements ? 0 : 1, 0]), timeoutMs);
   const autocommit = from.variables.values.get('autocommit');
-  if (autocommit !== ground.variables.values.get('autocommit')) await query(`SET SESSION autocommit=${autocommit === 'ON' ? 1 : 0}`);
+  if (autocommit !== now.values.get('autocommit')) await query(`SET SESSION autocommit=${autocommit === 'ON' ? 1 : 0}`);
   await verify(connection, from, left, timeoutMs);
   // It changes nothing but what LAST_INSERT_ID() says, unlike the variable `insert_id`.
   if (from.facts.lastInsertId !== '0') await query(`SELECT LAST_INSERT_ID(${from.facts.lastInsertId}) LIMIT 1`);
@@ -60,20 +59,6 @@ export async function rebuild(connection: BackendConnection, ground: Ground, fro
 
 const text = (hex: string): string => Buffer.from(hex, 'hex').toString();
 
-/** SET NAMES and sql_mode change these on the way. */
-const changedOnTheWay = ['character_set_client', 'character_set_connection', 'character_set_results', 'collation_connection', 'sql_mode', 'character_set_database', 'collation_database'];
-
-async function charsetsNow(connection: BackendConnection, timeoutMs: number): Promise<(string | null)[]> {
-  const { rows } = await connection.query(`SELECT ${changedOnTheWay.map((name) => `@@session.${name}`).join(', ')} LIMIT 1`, timeoutMs);
-  return rows[0]!.map((value) => value?.toString('latin1') ?? null);
-}
-
-function withNames({ values, types }: SessionVariables, changed: readonly (string | null)[]): SessionVariables {
-  const now = new Map(values);
-  changedOnTheWay.forEach((name, index) => now.set(name, changed[index]!));
-  return { values: now, types };
-}
-
 function setRole(connection: BackendConnection, role: string): string {
   const name = text(role);
   if (role === '' || name === 'NONE') return 'SET ROLE NONE';
@@ -81,10 +66,12 @@ function setRole(connection: BackendConnection, role: string): string {
   return connection.kind === 'mariadb' ? `SET ROLE \`${name.replaceAll('`', '``')}\`` : `SET ROLE ${name}`;
 }
 
-async function useDatabase(connection: BackendConnection, wanted: Buffer, now: Buffer, timeoutMs: number): Promise<void> {
-  if (wanted.equals(now)) return;
+/** False: it is there already. */
+async function useDatabase(connection: BackendConnection, wanted: Buffer, now: Buffer, timeoutMs: number): Promise<boolean> {
+  if (wanted.equals(now)) return false;
   if (wanted.length === 0) throw new MoveRefused('not-equal', 'the session has no schema any more, and a new one cannot be without');
   await connection.command(Buffer.concat([Buffer.from([Command.initDb]), wanted]), timeoutMs);
+  return true;
 }
 
 async function prepareStatements(connection: BackendConnection, state: SessionState, from: SessionSnapshot, timeoutMs: number): Promise<Map<number, number>> {

@@ -5,8 +5,9 @@ import { waitFor } from './causality.js';
 import { checkStoredCode, dialTarget, failure, type MigrationDeps } from './migrate.js';
 import type { MovableSession } from './movable-session.js';
 import { MoveRefused } from './move-refused.js';
-import { readGround, rebuild } from './rebuild.js';
+import { makeGround, rebuild } from './rebuild.js';
 import type { SessionSnapshot } from './session-snapshot.js';
+import { readVariables } from './session-variables.js';
 
 export interface ReconnectDeps extends MigrationDeps {
   /** Best first, without the one that is gone. */
@@ -69,10 +70,11 @@ async function restore(session: MovableSession, next: BackendConnection, deps: R
   const { state, backend } = session;
   const { answerMs, causalityMs } = deps.timeouts;
   if (state.setNames !== undefined) await next.query(Buffer.from(state.setNames, 'latin1'), answerMs);
-  const ground = await readGround(next, answerMs);
+  const known = await readVariables(next, answerMs);
+  const ground = await makeGround(next, answerMs);
   await checkStoredCode(session, next, ground, deps, true);
   await seesOwnWrites(session, next, answerMs, causalityMs);
-  const values = new Map(ground.variables.values);
+  const values = new Map(known.values);
   for (const [name, value] of state.setByClient) {
     if (!values.has(name) && !/^(?:pseudo|session_track)/.test(name)) continue;
     values.set(name, value);

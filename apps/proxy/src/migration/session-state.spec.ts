@@ -74,7 +74,7 @@ test('a reset ends everything, and the trackers have to be armed again', () => {
   state.onResult(0, 2, 0, 0, 0);
   expect(state.needsArming).toBe(true);
   expect(state.atRest).toBe(false);
-  expect(state.blockers().map(({ code }) => code)).toEqual(['not-tracked']);
+  expect(state.blockers().map(({ code }) => code)).toEqual(['busy']);
   state.needsArming = false;
   state.onArmed();
   expect([state.blockers(), state.atRest]).toEqual([[], true]);

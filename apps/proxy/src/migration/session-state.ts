@@ -76,8 +76,9 @@ export class SessionState {
   readonly prepared = new PreparedStatements();
   readonly held = new HeldNames();
   needsArming = false;
-  /** The server reports changes. */
+  /** The server reports changes; as long as it does not, it is about to, unless it cannot. */
   armed = false;
+  untrackable = false;
   /** System variables that were reported as changed since the trackers are armed, with their values. */
   readonly setByClient = new Map<string, string>();
   /** What only the server knows, and nobody any more when it is gone: `readable` things of a live one. */
@@ -438,7 +439,7 @@ export class SessionState {
 
   /** Cheap enough for every command boundary: no transaction, cursor, lock or other known obstacle. For `Session.hold`. */
   get atRest(): boolean {
-    if ((this.statusFlags & StatusFlag.inTransaction) !== 0 || this.#sent !== this.#answered || this.needsArming) return false;
+    if ((this.statusFlags & StatusFlag.inTransaction) !== 0 || this.#sent !== this.#answered || this.needsArming || !this.armed) return false;
     if (this.prepared.cursors > 0 || this.prepared.longData > 0) return false;
     if (this.options.kind === 'tidb') return true;
     const leaves = this.#leaves && Date.now() - this.#leftAtMs < diagnosticsKeptMs;
@@ -475,7 +476,7 @@ export class SessionState {
     if (this.#leaves && nowMs - this.#leftAtMs < diagnosticsKeptMs) add('diagnostics');
     if (this.#pendingCharacteristics && (this.statusFlags & StatusFlag.inTransaction) === 0) add('pending-transaction');
     if (this.#lockedTables && this.#blocked?.has('table-lock') !== true) add('table-lock');
-    if (!this.armed) add('not-tracked');
+    if (!this.armed) add(this.untrackable ? 'not-tracked' : 'busy', this.untrackable ? 'it has no such variables' : '');
     if (this.#unsafeCharset || this.#wideResults) add('unsafe-charset');
     if (this.#histories !== undefined) add('history', [...this.#histories].join(', '));
     for (const [kind, names] of this.held.held()) add(kind, names.join(', '));
