@@ -1,4 +1,5 @@
-import { constants, deflateSync, inflateSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { constants, deflateSync, inflate, inflateSync, zstdCompressSync, zstdDecompress, zstdDecompressSync, type ZlibOptions, type ZstdOptions } from 'node:zlib';
 import { Capability, has } from './capabilities.js';
 import { MalformedPacketError } from './malformed-packet-error.js';
 import { payloadBytesMax } from './packet-header.js';
@@ -18,6 +19,16 @@ export function agreedCompression(capabilities: number): CompressionAlgorithm | 
   return has(capabilities, Capability.zstdCompression) ? 'zstd' : undefined;
 }
 
+/** One frame as it came. */
+export interface CompressedFrame {
+  readonly body: Buffer;
+  /** How many bytes are in it; 0: the body is not compressed. */
+  readonly plainBytes: number;
+}
+
+const inflateLater: (body: Buffer, options: ZlibOptions) => Promise<Buffer> = promisify(inflate);
+const zstdLater: (body: Buffer, options: ZstdOptions) => Promise<Buffer> = promisify(zstdDecompress);
+
 /** Turns the frames of one direction into the plain bytes inside, in which packets may begin and end anywhere. */
 export class CompressionDecoder {
   /** Of the frame that came last; what is sent back continues from it. -1 before the first. */
@@ -36,17 +47,22 @@ export class CompressionDecoder {
     return this.#length === 0;
   }
 
+  /** As `frames`, opened: each frame's plain bytes, a view of the chunk where it lay in it whole and was not compressed. */
+  push(chunk: Buffer): Buffer[] {
+    return this.frames(chunk).map((frame) => this.open(frame));
+  }
+
   /**
-   * The plain bytes of every frame that is complete with this chunk, which may be used again afterwards unless it is among what is given back:
-   * a view of it where a frame lay in it whole and was not compressed.
+   * The frames that are complete with this chunk, empty ones left out. It may be used again afterwards unless a frame that lay in it whole is among them:
+   * that one is a view of it.
    * @throws MalformedPacketError
    */
-  push(chunk: Buffer): Buffer[] {
-    const plain: Buffer[] = [];
+  frames(chunk: Buffer): CompressedFrame[] {
+    const frames: CompressedFrame[] = [];
     for (let offset = 0; offset < chunk.length; ) {
       const whole = this.#length === 0 ? this.#frameBytes(chunk, offset, chunk.length) : Infinity;
       if (chunk.length - offset >= whole && chunk.length - offset >= frameHeaderBytes) {
-        this.#open(chunk.subarray(offset, offset + whole), plain);
+        this.#ended(chunk.subarray(offset, offset + whole), frames);
         offset += whole;
         continue;
       }
@@ -54,9 +70,37 @@ export class CompressionDecoder {
       const taken = Math.min(this.#frameBytes(this.#pending, 0, this.#length) - this.#length, chunk.length - offset);
       this.#keep(chunk, offset, taken);
       offset += taken;
-      if (this.#length >= frameHeaderBytes && this.#length === this.#frameBytes(this.#pending, 0, this.#length)) this.#openPending(plain);
+      if (this.#length >= frameHeaderBytes && this.#length === this.#frameBytes(this.#pending, 0, this.#length)) this.#pendingEnded(frames);
     }
-    return plain;
+    return frames;
+  }
+
+  /**
+   * At once: some 5 ms for a megabyte.
+   * @throws MalformedPacketError
+   */
+  open({ body, plainBytes }: CompressedFrame): Buffer {
+    if (plainBytes === 0) return body;
+    let opened: Buffer;
+    try {
+      opened = this.algorithm === 'zlib' ? inflateSync(body, { maxOutputLength: plainBytes }) : zstdDecompressSync(body, { maxOutputLength: plainBytes });
+    } catch {
+      throw this.#cannotOpen(plainBytes);
+    }
+    return checked(opened, plainBytes);
+  }
+
+  /** As `open`, on another thread. */
+  async openLater({ body, plainBytes }: CompressedFrame): Promise<Buffer> {
+    if (plainBytes === 0) return body;
+    const opened = await (this.algorithm === 'zlib' ? inflateLater : zstdLater)(body, { maxOutputLength: plainBytes }).catch(() => {
+      throw this.#cannotOpen(plainBytes);
+    });
+    return checked(opened, plainBytes);
+  }
+
+  #cannotOpen(plainBytes: number): MalformedPacketError {
+    return new MalformedPacketError('compressed frame', frameHeaderBytes, `${plainBytes} bytes in ${this.algorithm}`);
   }
 
   /** Of the frame whose first bytes are there; of its header alone as long as that is not complete. */
@@ -78,29 +122,23 @@ export class CompressionDecoder {
     this.#length = needed;
   }
 
-  #openPending(plain: Buffer[]): void {
-    this.#open(Buffer.from(this.#pending.subarray(0, this.#length)), plain);
+  #pendingEnded(frames: CompressedFrame[]): void {
+    this.#ended(Buffer.from(this.#pending.subarray(0, this.#length)), frames);
     this.#length = 0;
     if (this.#pending.length > scratchKeptBytesMax) this.#pending = Buffer.allocUnsafe(0);
   }
 
-  #open(frame: Buffer, plain: Buffer[]): void {
-    const plainBytes = frame.readUIntLE(4, 3);
-    const body = frame.subarray(frameHeaderBytes);
+  #ended(frame: Buffer, frames: CompressedFrame[]): void {
     this.sequenceId = frame[3]!;
-    if (plainBytes === 0) {
-      if (body.length > 0) plain.push(body);
-      return;
-    }
-    let opened: Buffer;
-    try {
-      opened = this.algorithm === 'zlib' ? inflateSync(body, { maxOutputLength: plainBytes }) : zstdDecompressSync(body, { maxOutputLength: plainBytes });
-    } catch {
-      throw new MalformedPacketError('compressed frame', frameHeaderBytes, `${plainBytes} bytes in ${this.algorithm}`);
-    }
-    if (opened.length !== plainBytes) throw new MalformedPacketError('compressed frame', 4, `the plain length ${opened.length}, not ${plainBytes},`);
-    plain.push(opened);
+    const body = frame.subarray(frameHeaderBytes);
+    const plainBytes = frame.readUIntLE(4, 3);
+    if (body.length > 0 || plainBytes > 0) frames.push({ body, plainBytes });
   }
+}
+
+function checked(opened: Buffer, plainBytes: number): Buffer {
+  if (opened.length !== plainBytes) throw new MalformedPacketError('compressed frame', 4, `the plain length ${opened.length}, not ${plainBytes},`);
+  return opened;
 }
 
 /** Wraps plain bytes of one direction into frames. */

@@ -2,6 +2,7 @@ import { expect, test } from '@jest/globals';
 import { CompressionDecoder, CompressionEncoder } from '@binnacle/mysql-wire/compression';
 import { framePayload, headerBytes } from '@binnacle/mysql-wire/packet-header';
 import { randomChunks, seededRandom } from '@binnacle/testing/seeded-random';
+import { waitUntil } from '@binnacle/testing/wait-until';
 import type { ByteChannel } from './byte-channel.js';
 import { CompressedChannel } from './compressed-channel.js';
 
@@ -86,6 +87,31 @@ test('who pauses in the middle of a chunk gets the rest later, in order, and the
   expect(inner.paused).toBe(false);
 });
 
+test('a large frame is opened while others go on, and what came behind it stays behind it', async () => {
+  const inner = new Inner();
+  const channel = new CompressedChannel(inner, 'zlib', 'server');
+  const got: number[] = [];
+  channel.onBytes = (_chunk, start, end) => {
+    got.push(end - start);
+    return false;
+  };
+  channel.onEnd = () => void got.push(-1);
+  channel.resume();
+  const encoder = new CompressionEncoder('zlib');
+  const chunk = Buffer.concat(['before', 'x'.repeat(16_000_000), 'behind'].flatMap((text) => encoder.encode(Buffer.from(text))));
+  expect(inner.onBytes(chunk, 0, chunk.length)).toBe(true);
+  expect([got, inner.paused]).toEqual([[6], true]);
+  inner.onEnd();
+  await waitUntil(() => got.at(-1) === -1, { what: 'the end' });
+  expect([got, inner.paused]).toEqual([[6, 16_000_000, 6, -1], false]);
+
+  const closed = new Promise<Error | undefined>((resolve) => (channel.onClosed = resolve));
+  const broken = Buffer.from(encoder.encode(Buffer.from('y'.repeat(1_000_000))).reduce((all, part) => Buffer.concat([all, part]), Buffer.alloc(0)));
+  broken.fill(0xff, 20, 60);
+  inner.onBytes(broken, 0, broken.length);
+  expect(await closed).toMatchObject({ name: 'MalformedPacketError' });
+});
+
 test('nonsense ends the connection, and why is told once', async () => {
   const inner = new Inner();
   const channel = new CompressedChannel(inner, 'zlib', 'server');
@@ -102,25 +128,20 @@ test('frames of commands begin with id 0 in whatever pieces they are written, th
   for (let id = 0; id < 300; id++) packets.push([`line ${id}`, (id + 2) & 0xff]);
   packets.push(['', (300 + 2) & 0xff], ['\x03SELECT 2', 0]);
   const bytes = Buffer.concat(packets.map(([text, id]) => framePayload(Buffer.from(text), id)));
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 1; seed <= 12; seed++) {
     const inner = new Inner();
     const channel = new CompressedChannel(inner, 'zlib', 'client');
     for (const piece of seed === 1 ? [bytes] : randomChunks(bytes, seededRandom(seed), 3 ** (seed % 6))) channel.write(piece);
     const { ids, plain } = opened(inner.written);
     expect({ seed, same: plain.equals(bytes) }).toEqual({ seed, same: true });
-    let frame = -1;
-    let begins = 0;
-    for (const id of ids) {
-      if (id === 0 && frame !== 255) begins++;
-      else expect({ seed, id }).toEqual({ seed, id: (frame + 1) & 0xff });
-      frame = id;
-    }
-    expect({ seed, begins }).toEqual({ seed, begins: 4 });
+    const begins = ids.filter((id, index) => id === 0 && ids[index - 1] !== 255).length;
+    const gaps = ids.filter((id, index) => id !== 0 && id !== ids[index - 1]! + 1).length;
+    expect({ seed, begins, gaps }).toEqual({ seed, begins: 4, gaps: 0 });
   }
 });
 
 test('the packets of an answer are numbered from the command, however many frames that took', () => {
-  for (let seed = 1; seed <= 20; seed++) {
+  for (let seed = 1; seed <= 12; seed++) {
     const random = seededRandom(seed);
     const inner = new Inner();
     const channel = new CompressedChannel(inner, 'zlib', 'client');

@@ -1,10 +1,12 @@
-import { CompressionDecoder, CompressionEncoder, type CompressionAlgorithm } from '@binnacle/mysql-wire/compression';
+import { CompressionDecoder, CompressionEncoder, type CompressedFrame, type CompressionAlgorithm } from '@binnacle/mysql-wire/compression';
 import { headerBytes } from '@binnacle/mysql-wire/packet-header';
 import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { HeaderWalk } from './header-walk.js';
 
 const ignore = (): void => {};
 const nothing = Buffer.alloc(0);
+/** Opening this much takes a millisecond or two of everybody's time. */
+const openedAtOnceBytesMax = 262_144;
 
 /**
  * The compressed protocol over another channel, from behind the login on. Frames have sequence ids of their own: those of a command begin with 0, an
@@ -22,8 +24,10 @@ export class CompressedChannel implements ByteChannel {
   /** Only of who sends commands. */
   readonly #commands: CommandFrames | undefined;
   #paused = true;
-  /** Decompressed and not given yet, because of a pause in the middle of a chunk: at most what one chunk holds. */
-  #waiting: Buffer[] = [];
+  /** Not opened and given yet, because of a pause in the middle of a chunk or of a large frame: at most what one chunk completed. */
+  #waiting: CompressedFrame[] = [];
+  /** The first of those that wait is on its way through another thread. */
+  #opening = false;
   /** The peer has ended, and that is to be told behind what waits. */
   #endWaits = false;
   #error: Error | undefined;
@@ -41,30 +45,44 @@ export class CompressedChannel implements ByteChannel {
   }
 
   #received(chunk: Buffer): boolean {
-    let plain: Buffer[];
+    let frames: CompressedFrame[];
     try {
-      plain = this.#decoder.push(chunk);
+      frames = this.#decoder.frames(chunk);
     } catch (error) {
-      this.#error = error as Error;
-      this.#inner.destroy();
+      this.#fail(error as Error);
       return false;
     }
     if (this.#decoder.sequenceId >= 0) this.#encoder.sequenceId = (this.#decoder.sequenceId + 1) & 0xff;
     let taken = false;
-    for (let i = 0; i < plain.length; i++) {
-      if (this.#paused) {
+    for (let i = 0; i < frames.length; i++) {
+      if (this.#paused || frames[i]!.plainBytes > openedAtOnceBytesMax) {
         // What waits may be views of the chunk.
-        this.#waiting = plain.slice(i);
+        this.#waiting = frames.slice(i);
+        this.#inner.pause();
+        this.#giveWaiting();
         return true;
       }
-      if (this.#give(plain[i]!)) taken = true;
+      if (this.#give(frames[i]!)) taken = true;
     }
     return taken;
   }
 
-  #give(piece: Buffer): boolean {
+  #give(frame: CompressedFrame): boolean {
+    if (this.closed) return false;
+    let piece: Buffer;
+    try {
+      piece = this.#decoder.open(frame);
+    } catch (error) {
+      this.#fail(error as Error);
+      return false;
+    }
     this.#commands?.renumber(piece);
     return this.onBytes(piece, 0, piece.length);
+  }
+
+  #fail(error: Error): void {
+    this.#error ??= error;
+    this.#inner.destroy();
   }
 
   #innerEnded(): void {
@@ -86,16 +104,31 @@ export class CompressedChannel implements ByteChannel {
   }
 
   #giveWaiting(): void {
-    while (!this.#paused && !this.closed) {
-      const piece = this.#waiting.shift();
-      if (piece === undefined) {
+    while (!this.#paused && !this.#opening && !this.closed) {
+      const frame = this.#waiting[0];
+      if (frame === undefined) {
         this.#inner.resume();
         if (this.#endWaits) this.onEnd();
         this.#endWaits = false;
         return;
       }
-      this.#give(piece);
+      if (frame.plainBytes > openedAtOnceBytesMax) return this.#openLater(frame);
+      this.#waiting.shift();
+      this.#give(frame);
     }
+  }
+
+  /** Megabytes take their time: on another thread, while this channel waits. */
+  #openLater(frame: CompressedFrame): void {
+    this.#opening = true;
+    this.#decoder.openLater(frame).then(
+      (body) => {
+        this.#opening = false;
+        this.#waiting[0] = { body, plainBytes: 0 };
+        this.#giveWaiting();
+      },
+      (error: Error) => this.#fail(error),
+    );
   }
 
   write(chunk: Buffer): boolean {
