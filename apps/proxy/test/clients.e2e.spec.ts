@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
+import { waitUntil } from '@binnacle/testing/wait-until';
 import { createConnection as createMariadbConnection } from 'mariadb';
 import { mysqlCli, ProxyNode } from './proxy-node.js';
 
@@ -29,7 +30,7 @@ describe('clients through a proxy node', () => {
     expect(session).toMatchObject({ id: client.threadId, node: 'n0', worker: 0, user: 'root', namespace: 'default', backend: `127.0.0.1:${server.port}`, phase: 'idle', database: 'test' });
     expect(client.threadId).toBeGreaterThanOrEqual(2 ** 31);
     await client.end();
-    expect((await proxy.ask('GET', `/api/v1/sessions/${session!.id}`)).status).toBe(404);
+    await waitUntil(async () => (await proxy.ask('GET', `/api/v1/sessions/${session!.id}`)).status === 404, { what: 'it is gone' });
   });
 
   test('the mariadb client runs a batch and streams', async () => {
@@ -49,7 +50,7 @@ describe('clients through a proxy node', () => {
     const ended = new Promise<Error>((resolve) => client.on('error', resolve));
     expect(await proxy.ask('DELETE', `/api/v1/sessions/${client.threadId}`)).toMatchObject({ status: 200, body: { closed: true } });
     await ended;
-    expect((await proxy.ask('DELETE', `/api/v1/sessions/${client.threadId}`)).status).toBe(404);
+    await waitUntil(async () => (await proxy.ask('DELETE', `/api/v1/sessions/${client.threadId}`)).status === 404, { what: 'it is gone' });
   });
 
   test('is not asked nonsense', async () => {

@@ -30,6 +30,7 @@ describe('two proxy nodes of one cluster', () => {
   test('each lists the sessions of both, or of the one that is named, and ends those of the other', async () => {
     const [first, second] = [await nodes[0].connect(), await nodes[1].connect()];
     for (const client of [first, second]) client.on('error', () => {});
+    await waitUntil(async () => (await nodes[0].sessions()).length === 2, { what: 'both are listed' });
     for (const node of nodes) {
       const listed = await node.sessions();
       expect(listed.map((session) => [session.id, session.node]).sort()).toEqual([[first.threadId, 'p1'], [second.threadId, 'p2']].sort());
@@ -41,7 +42,7 @@ describe('two proxy nodes of one cluster', () => {
     expect((await nodes[0].migrate(second.threadId)).body).toMatchObject({ node: 'p2', result: 'refused', why: [{ code: 'no-target' }] });
     expect((await nodes[0].ask('DELETE', `/api/v1/sessions/${second.threadId}`)).status).toBe(200);
     await expect(second.query('SELECT 1')).rejects.toThrow();
-    expect((await nodes[1].sessions()).length).toBe(1);
+    await waitUntil(async () => (await nodes[1].sessions()).length === 1, { what: 'it is gone' });
     await first.end();
   }, 30_000);
 

@@ -39,12 +39,18 @@ export interface SessionOpeningParts {
 /** From an accepted socket to a session: greeting, namespace, backend, login. */
 export class SessionOpening {
   #logins = 0;
+  /** Given out, and not yet of a session. */
+  readonly #ids = new Set<number>();
 
   constructor(private readonly parts: SessionOpeningParts) {}
 
   /** Clients in their login. */
   get logins(): number {
     return this.#logins;
+  }
+
+  hasId(id: number): boolean {
+    return this.#ids.has(id);
   }
 
   /** Never rejects. */
@@ -76,8 +82,18 @@ export class SessionOpening {
       return 'get backend fail';
     }
     const id = parts.newId();
-    const timeoutMs = parts.settings().proxy.loginTimeoutMs;
-    const client = await acceptClient(channel, { ...parts.clientOptions(channel), connectionId: id, greeting, timeoutMs });
+    this.#ids.add(id);
+    try {
+      const timeoutMs = parts.settings().proxy.loginTimeoutMs;
+      const client = await acceptClient(channel, { ...parts.clientOptions(channel), connectionId: id, greeting, timeoutMs });
+      return await this.#admit(client, id, timeoutMs, openedAtMs);
+    } finally {
+      this.#ids.delete(id);
+    }
+  }
+
+  async #admit(client: ClientConnection, id: number, timeoutMs: number, openedAtMs: number): Promise<DisconnectionType | undefined> {
+    const { parts } = this;
     const lease = parts.tenants.match(client).admit(client.user);
     if (!('namespace' in lease)) {
       client.refuse(lease);
@@ -113,7 +129,11 @@ export class SessionOpening {
         return await login(client, backend, { ...this.parts.loginOptions(client), timeoutMs: leftMs() });
       } catch (error) {
         router.sessionsChanged(backend.id, -1);
-        if (!(error instanceof LoginError)) throw error;
+        if (!(error instanceof LoginError)) {
+          log.error({ err: error, backend: backend.id }, 'a login failed, and not by its client or server');
+          client.refuse({ ...Errors.unknown, message: 'The proxy could not log in at the backend' });
+          return 'proxy error';
+        }
         log.debug({ err: error, backend: backend.id, user: client.user, client: client.address }, 'a login failed');
         last = error;
         if (!error.retryable) return error.error.code === Errors.accessDenied.code ? 'auth fail' : 'backend handshake fail';

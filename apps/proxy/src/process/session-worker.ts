@@ -103,7 +103,7 @@ export class SessionWorker {
       router: this.#router,
       tenants: this.#tenants,
       settings: current,
-      newId: () => newSessionId(setup.number, setup.workersTotal, (id) => this.#sessions.has(id)),
+      newId: () => newSessionId(setup.number, setup.workersTotal, (id) => this.#sessions.has(id) || this.#opening.hasId(id)),
       refusal: () => this.#refusal(),
       clientOptions: (channel) => this.#dial.from(channel),
       loginOptions: (client) => ({ ...this.#dial.to(client), credentials: this.#credentials }),
