@@ -38,6 +38,8 @@ describe('two proxy nodes of one cluster', () => {
       expect((await node.session(first.threadId)).node).toBe('p1');
     }
     expect((await nodes[0].ask('GET', '/api/v1/sessions?node=p9')).status).toBe(404);
+    // Workers count their sessions ten times a second.
+    await waitUntil(async () => (await nodes[0].ask('GET', '/api/v1/backends')).body.backends?.[0]?.sessions === 2, { what: 'both are counted' });
     expect((await nodes[0].ask('GET', '/api/v1/backends')).body.backends).toMatchObject([{ sessions: 2, nodes: { p1: 1, p2: 1 } }]);
     expect((await nodes[0].migrate(second.threadId)).body).toMatchObject({ node: 'p2', result: 'refused', why: [{ code: 'no-target' }] });
     expect((await nodes[0].ask('DELETE', `/api/v1/sessions/${second.threadId}`)).status).toBe(200);
