@@ -35,13 +35,14 @@ try {
   const loginsMs: number[] = [];
   let refused = 0;
   for (let i = 0; i < migrations; i++) {
-    const to = addresses[(i + 1) % 2]!;
+    const { body: session } = await proxy.api('GET', `/api/v1/sessions/${client.threadId}`);
+    const to = addresses.find((address) => address !== session['backend'])!;
     const { status, body } = await proxy.api('POST', `/api/v1/sessions/${client.threadId}/migrate`, { to });
     if (status === 200) pausesMs.push(Number(body['pauseMs']));
     else if ((refused += 1) === 1) console.log(JSON.stringify(body));
     await client.send(Command.query, 'SELECT @a');
     const startedAtMs = performance.now();
-    const direct = await WireClient.login({ ...login, port: cluster.nodes[(i + 1) % 2]!.port });
+    const direct = await WireClient.login({ ...login, port: Number(to.split(':')[1]) });
     loginsMs.push(performance.now() - startedAtMs);
     direct.close();
   }

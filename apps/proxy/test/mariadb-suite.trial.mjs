@@ -18,11 +18,14 @@ const minutes = Number(process.argv[3] ?? 25);
 const wanted = process.argv[2]?.split(',') ?? plainTests();
 const folder = mkdtempSync(join(tmpdir(), 'binnacle-suite-'));
 
-/** Of the suite main, those without an options file; the runner itself leaves out what needs a restart. */
+/** What stops the server, or another one, cannot run against a server that is there. */
+const needsItsOwnServer = /shutdown|restart|kill_mysqld|kill_and|start_mysqld|have_debug|have_binlog|have_log_bin|master-slave|have_ssl|big_test|MYSQLD_LAST_CMD|MYSQL_DUMP|MYSQL_UPGRADE|MYSQL_INSTALL|MYSQL_CHECK|max_statement_time|MYSQLD_CMD/;
+
+/** Of the suite main, those without an options file. */
 function plainTests() {
   const files = readdirSync(join(suite, 'main'));
   const special = new Set(files.filter((file) => /\.(opt|cnf|combinations|sh|slave-mi)$/.test(file)).map((file) => file.replace(/(-(master|slave|client))?\.\w+$|-slave-mi$/, '')));
-  return files.filter((file) => file.endsWith('.test')).map((file) => file.slice(0, -'.test'.length)).filter((name) => !special.has(name)).map((name) => `main.${name}`);
+  return files.filter((file) => file.endsWith('.test')).map((file) => file.slice(0, -'.test'.length)).filter((name) => !special.has(name) && !needsItsOwnServer.test(readFileSync(join(suite, 'main', `${name}.test`), 'latin1'))).map((name) => `main.${name}`);
 }
 
 const serverArgs = [

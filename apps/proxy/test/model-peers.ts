@@ -24,6 +24,6 @@ export async function startModelPeers(): Promise<ModelPeers & { stop(): Promise<
 }
 
 /** Migrations that succeeded, of all that were asked for. */
-export function movedShare({ moved, refused }: ModelResult): number {
-  return moved / (moved + [...refused.values()].reduce((sum, count) => sum + count, 0));
+export function movedShare({ moved, refusals }: ModelResult): number {
+  return moved / (moved + refusals);
 }

@@ -28,7 +28,8 @@ export interface ModelPeers {
 export interface ModelResult {
   readonly steps: number;
   readonly moved: number;
-  /** Refusals by the codes of what kept the session. */
+  readonly refusals: number;
+  /** How many of them each code was a reason of. */
   readonly refused: ReadonlyMap<string, number>;
   /** How long clients were held while their session moved, in ms. */
   readonly pausesMs: readonly number[];
@@ -88,6 +89,7 @@ class ModelRun {
   readonly #refused = new Map<string, number>();
   readonly #pausesMs: number[] = [];
   #moved = 0;
+  #refusals = 0;
   #asked = 0;
 
   constructor(peers: ModelPeers, sessions: readonly TwoClients[]) {
@@ -115,7 +117,7 @@ class ModelRun {
       progress(step);
     }
     await Promise.all(moving.values());
-    return { steps: step, moved: this.#moved, refused: this.#refused, pausesMs: this.#pausesMs, difference };
+    return { steps: step, moved: this.#moved, refusals: this.#refusals, refused: this.#refused, pausesMs: this.#pausesMs, difference };
   }
 
   /** To the backend where it is not. What says that it cannot is mostly believed: an order would wait for what may pass. */
@@ -131,8 +133,8 @@ class ModelRun {
       return;
     }
     const why = (body['why'] as { code: string }[] | undefined)?.map(({ code }) => code) ?? [];
-    const reason = why.length > 0 ? why.join('+') : `${status} ${String(body['result'] ?? JSON.stringify(body))}`;
-    this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
+    this.#refusals += 1;
+    for (const reason of new Set(why.length > 0 ? why : [`${status} ${String(body['result'] ?? JSON.stringify(body))}`])) this.#refused.set(reason, (this.#refused.get(reason) ?? 0) + 1);
   }
 
   async #act(session: TwoClients, action: ModelStep, step: number): Promise<ModelDifference | undefined> {
