@@ -25,8 +25,6 @@ const requirements = [
   { package: 'mariadb-server', found: () => onPath('mariadbd') && onPath('mariadb-install-db') },
   { package: 'mariadb-client', found: () => onPath('mariadb') },
   { package: 'galera-4', found: () => fs.existsSync('/usr/lib/galera/libgalera_smm.so') },
-  // Galera copies a joining server's files with it.
-  { package: 'rsync', found: () => onPath('rsync') },
   { package: 'radosgw', found: () => onPath('radosgw') && onPath('radosgw-admin') },
 ];
 
