@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { Command } from '@binnacle/mysql-wire/command';
 import { framePayload } from '@binnacle/mysql-wire/packet-header';
+import { createConnection, type ConnectionOptions, type FieldPacket } from 'mysql2';
+import type { Session } from '../session/session.js';
 import { answers, connect, execute, MovingSessions, prepare, timeoutMs, u32 } from '../../test/moving-sessions.js';
 
 let moving: MovingSessions;
@@ -84,4 +86,19 @@ test('prepared statements keep their ids, texts, schemas, parameter types and or
   const again = await prepare(client, 'SELECT 1');
   expect([insert, variable, quoted, elsewhere]).not.toContain(again);
   client.close();
+});
+
+test.each([[224, undefined], [45, 'SET NAMES utf8mb4 COLLATE utf8mb4_bin'], [8, 'SET NAMES utf8mb4'], [45, 'SET NAMES latin1']])('what clients are told of columns is the same after a move: login in %d, %s', async (collation, setNames) => {
+  const columnCollation = async (port: number, session?: () => Session): Promise<unknown> => {
+    const client = createConnection({ host: '127.0.0.1', port, user: 'root', password: 'root', charsetNumber: collation } as ConnectionOptions);
+    const asked = (text: string): Promise<FieldPacket[]> => new Promise((resolve, reject) => client.query(text, (error, _rows, fields) => (error ? reject(error) : resolve(fields))));
+    await asked(setNames ?? 'DO 1');
+    if (session !== undefined) expect(await moving.move(session())).toMatchObject({ result: 'moved' });
+    const [field] = await asked("SELECT SCHEMA(), 'text'");
+    client.destroy();
+    return (field as unknown as { characterSet: number }).characterSet;
+  };
+  const direct = await columnCollation(moving.source.port);
+  expect(direct).toEqual(expect.any(Number));
+  expect(await columnCollation(moving.port, () => [...moving.relay.sessions.values()].at(-1)!)).toBe(direct);
 });

@@ -23,15 +23,35 @@ const setLast = new Set(['autocommit']);
 /** FOUND_ROWS is made anew by counting so many rows at most: some milliseconds. */
 const foundRowsMax = 20_000;
 
-/** A new login, made to read UTF-8 and ordinary SQL, as it is before anything else is done to it: it may be made long before the session is held. */
+/** A new login as it was before anything was done to it; now it reads UTF-8 and ordinary SQL. It may be made long before the session is held. */
 export interface Ground {
   readonly variables: SessionVariables;
   readonly facts: SessionFacts;
 }
 
 export async function makeGround(connection: BackendConnection, timeoutMs: number): Promise<Ground> {
+  const ground = { variables: await readVariables(connection, timeoutMs), facts: await readFacts(connection, [], timeoutMs) };
   await connection.query("SET NAMES utf8mb4, SESSION sql_mode=''", timeoutMs);
-  return { variables: await readVariables(connection, timeoutMs), facts: await readFacts(connection, [], timeoutMs) };
+  return ground;
+}
+
+const charsetNames = ['character_set_client', 'character_set_connection', 'character_set_results', 'collation_connection'];
+
+/**
+ * Makes the character sets those that the session's come from, its login's or those of its SET NAMES: what clients are told of columns depends on the collation of `character_set_results`, which no
+ * variable shows and only these two set. Gives all variables as they are then.
+ */
+export async function layCharsets(connection: BackendConnection, { variables }: Ground, state: SessionState, timeoutMs: number): Promise<SessionVariables> {
+  const { values, types } = variables;
+  const now = new Map(values).set('sql_mode', '');
+  if (state.setNames === undefined && !state.serversCharset && values.get('character_set_results') === values.get('character_set_client')) {
+    await connection.query(`SET NAMES ${values.get('character_set_client')} COLLATE ${values.get('collation_connection')}`, timeoutMs);
+    return { values: now, types };
+  }
+  if (state.setNames !== undefined) await connection.query(Buffer.from(state.setNames, 'latin1'), timeoutMs);
+  const { rows } = await connection.query(`SELECT ${charsetNames.map((name) => `@@session.${name}`).join(', ')} LIMIT 1`, timeoutMs);
+  charsetNames.forEach((name, index) => now.set(name, rows[0]![index]?.toString('latin1') ?? null));
+  return { values: now, types };
 }
 
 /**
@@ -43,9 +63,8 @@ export async function rebuild(connection: BackendConnection, ground: Ground, fro
   const query = (sql: string): Promise<QueryResult> => connection.query(sql, timeoutMs);
   for (const statement of userVariableStatements(from.userVariables)) await query(statement);
   if (from.facts.role !== ground.facts.role) await query(setRole(connection, from.facts.role));
-  const moves = await useDatabase(connection, Buffer.from(from.facts.database, 'hex'), Buffer.from(ground.facts.database, 'hex'), timeoutMs);
-  // A schema brings variables of its own.
-  const now = moves ? await readVariables(connection, timeoutMs) : ground.variables;
+  await useDatabase(connection, Buffer.from(from.facts.database, 'hex'), Buffer.from(ground.facts.database, 'hex'), timeoutMs);
+  const now = await layCharsets(connection, ground, state, timeoutMs);
   const left = await setVariables(connection, from.variables, now, { sameVersion, setByClient: state.setByClient, later: setLast, timeoutMs });
   const statements = await prepareStatements(connection, state, from, timeoutMs);
   if (state.multiStatements !== undefined) await connection.command(Buffer.from([Command.setOption, state.multiStatements ? 0 : 1, 0]), timeoutMs);
@@ -66,12 +85,10 @@ function setRole(connection: BackendConnection, role: string): string {
   return connection.kind === 'mariadb' ? `SET ROLE \`${name.replaceAll('`', '``')}\`` : `SET ROLE ${name}`;
 }
 
-/** False: it is there already. */
-async function useDatabase(connection: BackendConnection, wanted: Buffer, now: Buffer, timeoutMs: number): Promise<boolean> {
-  if (wanted.equals(now)) return false;
+async function useDatabase(connection: BackendConnection, wanted: Buffer, now: Buffer, timeoutMs: number): Promise<void> {
+  if (wanted.equals(now)) return;
   if (wanted.length === 0) throw new MoveRefused('not-equal', 'the session has no schema any more, and a new one cannot be without');
   await connection.command(Buffer.concat([Buffer.from([Command.initDb]), wanted]), timeoutMs);
-  return true;
 }
 
 async function prepareStatements(connection: BackendConnection, state: SessionState, from: SessionSnapshot, timeoutMs: number): Promise<Map<number, number>> {

@@ -5,9 +5,8 @@ import { waitFor } from './causality.js';
 import { checkStoredCode, dialTarget, failure, type MigrationDeps } from './migrate.js';
 import type { MovableSession } from './movable-session.js';
 import { MoveRefused } from './move-refused.js';
-import { makeGround, rebuild } from './rebuild.js';
+import { layCharsets, makeGround, rebuild } from './rebuild.js';
 import type { SessionSnapshot } from './session-snapshot.js';
-import { readVariables } from './session-variables.js';
 
 export interface ReconnectDeps extends MigrationDeps {
   /** Best first, without the one that is gone. */
@@ -69,9 +68,8 @@ async function unmovable(session: MovableSession, errorCode: number, deps: Recon
 async function restore(session: MovableSession, next: BackendConnection, deps: ReconnectDeps): Promise<void> {
   const { state, backend } = session;
   const { answerMs, causalityMs } = deps.timeouts;
-  if (state.setNames !== undefined) await next.query(Buffer.from(state.setNames, 'latin1'), answerMs);
-  const known = await readVariables(next, answerMs);
   const ground = await makeGround(next, answerMs);
+  const known = await layCharsets(next, ground, state, answerMs);
   await checkStoredCode(session, next, ground, deps, true);
   await seesOwnWrites(session, next, answerMs, causalityMs);
   const values = new Map(known.values);

@@ -11,6 +11,7 @@ import { asksForInsertId, asksForLast } from './forgotten.js';
 import { HeldNames } from './held-names.js';
 import { moveBlocker, type MoveBlocker, type MoveBlockerCode } from './move-blocker.js';
 import { PreparedStatements, type PreparedStatement, type PreparedWithin } from './prepared-statements.js';
+import { explained, histories, setNames, wideCharsets } from './reported-changes.js';
 import { examineInEveryMode, type ExaminedStatement, type StatementExaminer } from './statement-effects.js';
 
 /** What a session's state depends on and what does not change during it. */
@@ -38,13 +39,6 @@ const executeBytesMax = 4_096;
 const otherBytesMax = 1_024;
 /** After this time without a further statement nobody is expected to ask for warnings and row counts of the last one. */
 const diagnosticsKeptMs = 10_000;
-/** Result sets are in these, and a part of each character may be a quote or a zero byte. */
-const wideCharsets = new Set(['ucs2', 'utf16', 'utf16le', 'utf32']);
-const histories = new Set(['profiling', 'optimizer_trace', 'sql_auto_is_null']);
-/** Of these effects servers report "something changed" and no more. */
-const explained = ['user-variable', 'text-prepare', 'temporary-table', 'role', 'unreplayable-variable', 'one-shot-transaction', 'not-understood', 'table-lock'] as const;
-
-const setNames = /^\s*set\s+names\s+'?\w+'?(?:\s+collate\s+'?\w+'?)?\s*;?\s*$/i;
 
 /** What a command under way will mean once its result is here. */
 interface Waiting {
@@ -83,8 +77,9 @@ export class SessionState {
   readonly setByClient = new Map<string, string>();
   /** What only the server knows, and nobody any more when it is gone: `readable` things of a live one. */
   readonly onServerOnly = new Set<'user variables' | 'a role' | 'collations'>();
-  /** The SET NAMES that the character sets come from; undefined: the login's. */
+  /** The SET NAMES that the character sets come from; undefined: the login's, or with `serversCharset` the server's own after a reset. */
   setNames: string | undefined;
+  serversCharset = false;
   /** An id was generated: LAST_INSERT_ID() says something. */
   insertIdLeft = false;
   /** GTID of the last own write, where MariaDB reports it. */
@@ -245,11 +240,6 @@ export class SessionState {
     return (this.#within = { database, sqlMode, charsets: this.#charsets });
   }
 
-  /** Whether a statement prepared so would be understood in the same way now. */
-  charsetsAreThoseOf(within: PreparedWithin): boolean {
-    return within.charsets === this.#charsets;
-  }
-
   onOk(ok: OkPacket): void {
     for (const change of ok.changes) {
       if (change.kind === 'systemVariable') {
@@ -353,7 +343,10 @@ export class SessionState {
       this.prepared.setCursor(prepared, false);
       this.prepared.setLongData(prepared, false);
     } else if (command === Command.setOption && errorCode === 0) this.multiStatements = argument === 0;
-    else if (command === Command.resetConnection && errorCode === 0) this.#reset();
+    else if (command === Command.resetConnection && errorCode === 0) {
+      this.#reset();
+      this.serversCharset = true;
+    }
   }
 
   #happened(statement: ExaminedStatement, failed: boolean): void {
@@ -420,6 +413,7 @@ export class SessionState {
     this.statusFlags = statusFlags;
     this.statusDoubtful = false;
     this.#reset();
+    this.serversCharset = collation === 0;
   }
 
   /** COM_PING after an error says what the error did not. */
@@ -481,14 +475,13 @@ export class SessionState {
     if (this.#histories !== undefined) add('history', [...this.#histories].join(', '));
     for (const [kind, names] of this.held.held()) add(kind, names.join(', '));
     for (const [code, detail] of this.#blocked ?? []) add(code, detail);
-    for (const prepared of this.prepared) this.#statementBlockers(prepared, add);
+    for (const { clientId, typesUnknown, within } of this.prepared) {
+      if (typesUnknown) add('parameter-types', `statement ${clientId}`);
+      if (within.charsets !== this.#charsets) add('statements', `statement ${clientId} was prepared in another character set`);
+    }
     return blockers;
   }
 
-  #statementBlockers(prepared: PreparedStatement, add: (code: MoveBlockerCode, detail: string) => void): void {
-    if (prepared.typesUnknown) add('parameter-types', `statement ${prepared.clientId}`);
-    if (!this.charsetsAreThoseOf(prepared.within)) add('statements', `statement ${prepared.clientId} was prepared in another character set`);
-  }
 }
 
 /** A row count of 1 can be left by a statement that changes nothing, on MariaDB. */
