@@ -160,6 +160,28 @@ for (const [phase, client, said, expected] of [
   }
 }
 
+test('a command that is refused while it comes has one answer, and then the end', async () => {
+  const { bare, fromSession, atServer } = await session();
+  const refusal = packets([err(1153, '08S01', 'too large')]);
+  bare.client.write(query('x'.repeat(1_000)).subarray(0, 500));
+  await waitUntil(() => atServer.bytes.length === 500);
+  bare.server.end(refusal);
+  await fromSession.end();
+  expect(fromSession.bytes).toEqual(refusal);
+});
+
+test('more commands without waiting than a server would take are all answered in the end', async () => {
+  const { bare, fromSession, atServer } = await session();
+  const commands = 3_000;
+  const ping = command(Command.ping);
+  bare.server.on('data', (chunk: Buffer) => {
+    for (let i = 0; i < chunk.length / ping.length; i++) bare.server.write(packets([ok(2)]));
+  });
+  bare.client.write(Buffer.concat(Array.from({ length: commands }, () => ping)));
+  await fromSession.exactly(Buffer.concat(Array.from({ length: commands }, () => packets([ok(2)]))));
+  expect(atServer.bytes).toHaveLength(commands * ping.length);
+});
+
 test('a backend that is gone while a file is sent: an error with the id that the client waits for', async () => {
   const { bare, fromSession, atServer } = await session();
   bare.client.write(query('LOAD DATA LOCAL'));

@@ -365,7 +365,8 @@ export class Session implements MovableSession {
   #lost(error: Error | undefined): void {
     if (this.#closing) return;
     if (this.witness.quitting) return this.close();
-    if (!this.#atBoundary && this.witness.read === undefined) return this.close(lost);
+    // A command that was refused while it came has its answer already.
+    if (!this.#atBoundary && this.witness.read === undefined) return this.close(this.responses.tracker.idle ? undefined : lost);
     // Where the server has said why, nothing is to be added.
     const failed = this.witness.read !== undefined ? lost : this.#announced === 0 ? gone : undefined;
     if (this.#clientEnded || !this.witness.tracked) return this.close(failed);
