@@ -23,7 +23,7 @@ export function answerLines(command: number, payloads: readonly Buffer[], capabi
   };
   while (at < payloads.length) {
     const payload = payloads[at++]!;
-    if (payload[0] === 0xff) lines.push(`error ${withoutIds(errorText(payload))}`);
+    if (payload[0] === 0xff) lines.push(`error ${errorText(payload)}`);
     else if (command === Command.stmtPrepare && lines.length === 0) {
       const [columns, parameters] = [payload.readUInt16LE(5), payload.readUInt16LE(7)];
       lines.push(`prepared columns=${columns} parameters=${parameters} warnings=${payload.readUInt16LE(10)}`);
@@ -41,12 +41,12 @@ export function answerLines(command: number, payloads: readonly Buffer[], capabi
       }
     }
   }
-  return lines;
+  return lines.map(withoutIds);
 }
 
-/** Errors about a prepared statement name it as the server does, and so servers differ. */
-function withoutIds(text: string): string {
-  return text.replace(/(prepared statement handler|The statement) \(\d+\)/, '$1');
+/** Errors about a prepared statement name it as the server does, and so servers differ: also in the rows of SHOW ERRORS, which have their length before them. */
+function withoutIds(line: string): string {
+  return line.replace(/(?:\\x..|.)?(Unknown prepared statement handler|The statement) \(\d+\)/, '$1');
 }
 
 function isEnd(payload: Buffer): boolean {
