@@ -13,6 +13,8 @@ export interface HeldSession {
   leavingFor: MoveReason | undefined;
   /** Not to be ordered away before this, on the monotonic clock: it could not move a moment ago. */
   restUntilMs: number;
+  /** The backend it counts for: a session that ends while it moves must not count for one it never came to. */
+  countedOn: string;
   /** What its end will count as. */
   endType: DisconnectionType;
 }
@@ -38,7 +40,7 @@ export class HeldSessions {
   }
 
   add(session: Session, role: BackendRole): HeldSession {
-    const held: HeldSession = { session, role, leavingTo: undefined, leavingFor: undefined, restUntilMs: 0, endType: 'success' };
+    const held: HeldSession = { session, role, leavingTo: undefined, leavingFor: undefined, restUntilMs: 0, countedOn: session.backend.backend.id, endType: 'success' };
     this.#byId.set(session.id, held);
     return held;
   }

@@ -4,6 +4,7 @@ import { type MoveOrder, type MoveReason, retryAfterMs } from '../balance/orders
 import type { Router } from '../balance/router.js';
 import type { MoveResult } from '../migration/migrate.js';
 import type { HeldSession, HeldSessions } from './held-sessions.js';
+import { SomeAtATime } from './some-at-a-time.js';
 import type { MoveOutcome } from './worker-protocol.js';
 
 /** Moves under way in one worker: each is a login and a replay on the new backend, which logs in so many at a time anyway. */
@@ -22,8 +23,7 @@ export interface SessionMoverParts {
 
 /** Carries out in one worker what the balancer ordered, or a person asked for: picks sessions, some at a time, and lets those rest that could not move. */
 export class SessionMover {
-  readonly #waiting: (() => void)[] = [];
-  #running = 0;
+  readonly #moves = new SomeAtATime(movesMax);
 
   constructor(private readonly parts: SessionMoverParts) {}
 
@@ -81,9 +81,7 @@ export class SessionMover {
   #queue(held: HeldSession, target: Backend, reason: MoveReason): void {
     held.leavingTo = target.id;
     held.leavingFor = reason;
-    const start = (): void => void this.#run(held, target, reason);
-    if (this.#running < movesMax) start();
-    else this.#waiting.push(start);
+    void this.#moves.run(() => this.#run(held, target, reason));
   }
 
   async #run(held: HeldSession, target: Backend, reason: MoveReason): Promise<MoveOutcome> {
@@ -93,15 +91,12 @@ export class SessionMover {
     const from = session.backend.backend.id;
     held.leavingTo = target.id;
     held.leavingFor = reason;
-    this.#running++;
     const attempt = sessions.has(session.id) ? await this.parts.attempt(held, target) : gone;
-    this.#running--;
     held.leavingTo = undefined;
     if (attempt.result !== 'moved') held.restUntilMs = clock.monotonicMs() + retryAfterMs;
     const outcome: MoveOutcome = { sessionId: session.id, from, to: target.id, reason, ...attempt };
     measured(outcome, clock.monotonicMs() - startMs);
     report(outcome);
-    if (this.#running < movesMax) this.#waiting.shift()?.();
     return outcome;
   }
 }

@@ -93,7 +93,7 @@ export class SessionWorker {
       settings: current,
       metrics,
       role: (session) => this.#sessions.get(session.id)?.role ?? 'writer',
-      moved: (from, to) => this.#countMove(from, to),
+      moved: (session) => this.#countMove(session.id),
       ending: (session, type) => this.#sessions.ending(session.id, type),
       closed: (session) => this.#closed(session),
     });
@@ -224,14 +224,19 @@ export class SessionWorker {
   #moved(outcome: MoveOutcome, ms: number): void {
     const { metrics } = this.parts;
     metrics.moved(outcome, ms);
-    if (outcome.result === 'moved') this.#countMove(outcome.from, outcome.to);
+    if (outcome.result === 'moved') this.#countMove(outcome.sessionId);
   }
 
-  #countMove(from: string, to: string): void {
-    for (const [backend, by] of [[from, -1], [to, 1]] as const) {
+  /** It is on another backend than it was. */
+  #countMove(id: number): void {
+    const held = this.#sessions.get(id);
+    if (held === undefined) return;
+    const to = held.session.backend.backend.id;
+    for (const [backend, by] of [[held.countedOn, -1], [to, 1]] as const) {
       this.#router.sessionsChanged(backend, by);
       this.parts.metrics.sessionsOn(backend, by);
     }
+    held.countedOn = to;
   }
 
   #closed(session: Session): void {
@@ -239,9 +244,8 @@ export class SessionWorker {
     const held = this.#sessions.get(session.id);
     if (held === undefined) return;
     this.#sessions.remove(session.id);
-    const backend = session.backend.backend.id;
-    this.#router.sessionsChanged(backend, -1);
-    metrics.sessionsOn(backend, -1);
+    this.#router.sessionsChanged(held.countedOn, -1);
+    metrics.sessionsOn(held.countedOn, -1);
     metrics.connectionClosed(held.endType, clock.nowMs() - session.startedAtMs);
   }
 

@@ -17,6 +17,7 @@ import type { Session } from '../session/session.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 import type { DialSettings } from './dial-settings.js';
 import type { HeldSession } from './held-sessions.js';
+import { SomeAtATime } from './some-at-a-time.js';
 import type { FoundSession } from './worker-protocol.js';
 import type { WorkerUplink } from './workers.js';
 
@@ -30,7 +31,7 @@ export interface WorkerHostParts {
   readonly metrics: ProxyMetrics;
   role(session: Session): BackendRole;
   /** A session has changed its backend without an order. */
-  moved(from: string, to: string): void;
+  moved(session: Session): void;
   ending(session: Session, type: DisconnectionType): void;
   closed(session: Session): void;
 }
@@ -43,8 +44,11 @@ const causalityMsMax = 1_000;
 /** Whether the server is there is asked while a client waits. */
 const greetsMsMax = 1_000;
 
+const reconnectsMax = 32;
+
 /** What sessions ask of their worker. */
 export class WorkerHost implements SessionHost {
+  readonly #reconnects = new SomeAtATime(reconnectsMax);
   readonly #surveys = new StoredCodeSurveys(() => performance.now());
 
   constructor(private readonly parts: WorkerHostParts) {}
@@ -62,25 +66,31 @@ export class WorkerHost implements SessionHost {
     return migrate(session, to, this.#migration(role));
   }
 
-  async recover(session: Session, { errorCode }: Loss): Promise<boolean> {
-    const { uplink, settings, log, moved, role } = this.parts;
+  recover(session: Session, { errorCode }: Loss): Promise<boolean> {
+    const { uplink, settings, ending } = this.parts;
+    uplink.report({ kind: 'backend-failed', backend: session.backend.backend.id, text: 'a session lost its connection' });
+    ending(session, 'backend network break');
+    if (!settings().proxy.reconnectIdle) return Promise.resolve(false);
+    // A server that dies leaves all its sessions at once, and the others have logins enough from new clients then.
+    return this.#reconnects.run(() => this.#reconnect(session, errorCode));
+  }
+
+  async #reconnect(session: Session, errorCode: number): Promise<boolean> {
+    const { log, moved, role, metrics, ending } = this.parts;
+    if (session.phase === 'closing') return false;
     const from = session.backend.backend;
-    uplink.report({ kind: 'backend-failed', backend: from.id, text: 'a session lost its connection' });
-    this.parts.ending(session, 'backend network break');
-    if (!settings().proxy.reconnectIdle) return false;
     const { result, why } = await reconnect(session, errorCode, {
       ...this.#migration(role(session)),
       targets: ({ backend }) => this.#others(backend.backend, role(session)),
       greets: (backend) => this.#greets(backend),
     });
     const to = session.backend.backend;
-    log.info({ session: session.id, from: from.id, to: to.id, result, why: why.map(({ code }) => code) }, `a session lost its backend: ${result}`);
-    this.parts.metrics.reconnected(result);
-    if (result === 'reconnected') {
-      moved(from.id, to.id);
-      this.parts.ending(session, 'success');
-    }
-    return result === 'reconnected';
+    log.debug({ session: session.id, from: from.id, to: to.id, result, why: why.map(({ code }) => code) }, `a session lost its backend: ${result}`);
+    metrics.reconnected(result);
+    if (result !== 'reconnected') return false;
+    moved(session);
+    ending(session, 'success');
+    return true;
   }
 
   /** Best first. */

@@ -1,0 +1,22 @@
+import { expect, test } from '@jest/globals';
+import { SomeAtATime } from './some-at-a-time.js';
+
+test('never runs more than that, in the order it came, and goes on behind what fails', async () => {
+  const some = new SomeAtATime(3);
+  const started: number[] = [];
+  let running = 0;
+  const results = await Promise.allSettled(
+    Array.from({ length: 20 }, (_, number) =>
+      some.run(async () => {
+        started.push(number);
+        expect(++running).toBeLessThanOrEqual(3);
+        await new Promise((resolve) => setImmediate(resolve));
+        running--;
+        if (number % 5 === 0) throw new Error('failed');
+        return number;
+      }),
+    ),
+  );
+  expect(started).toEqual(Array.from({ length: 20 }, (_, number) => number));
+  expect(results.filter(({ status }) => status === 'rejected')).toHaveLength(4);
+});
