@@ -34,7 +34,7 @@ test('every backend restarts under load, and no client notices or loses a transa
   const proxy = await startProxy({ backends: cluster.nodes.map(({ port }) => `127.0.0.1:${port}`) });
   const connections: Connection[] = [];
   try {
-    await cluster.nodes[0]!.sql(`CREATE TABLE test.accounts (id INT PRIMARY KEY, n INT); INSERT INTO test.accounts SELECT seq, 0 FROM seq_1_to_${clients}`);
+    await cluster.nodes[0]!.sql(`CREATE TABLE test.accounts (id INT PRIMARY KEY, n INT); INSERT INTO test.accounts SELECT seq, 0 FROM test.seq_1_to_${clients}`);
     for (let i = 0; i < clients; i++) connections.push(await createConnection({ host: '127.0.0.1', port: proxy.port, user: 'root', password: 'root', database: 'test' }));
     const workers = connections.map((connection, index) => new Worker(connection, index + 1));
     const running = Promise.all(workers.map((worker) => worker.run()));
