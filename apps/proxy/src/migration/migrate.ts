@@ -162,8 +162,7 @@ async function knowStatus({ state, backend }: MovableSession, timeoutMs: number)
 async function leaveAsItWas({ state, backend }: MovableSession, facts: SessionFacts | undefined, timeoutMs: number): Promise<void> {
   if (facts === undefined || backend.channel.closed) return;
   if (state.held.locksDoubtful) state.held.locksAre(facts.locks);
-  const left = !state.diagnosticsLost && (await leaveCounts(backend, facts, timeoutMs).catch(() => false));
-  if (!left) state.forgets = true;
+  state.diagnostics.lost(!(await leaveCounts(backend, facts, timeoutMs).catch(() => false)));
 }
 
 export function failure(error: unknown, pauseMs: number): MoveResult {

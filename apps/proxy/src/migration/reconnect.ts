@@ -84,7 +84,7 @@ async function restore(session: MovableSession, next: BackendConnection, deps: R
   const snapshot: SessionSnapshot = { facts, variables: { values, types: ground.variables.types }, userVariables: [] };
   const { statements } = await rebuild(next, ground, snapshot, state, next.serverVersion === backend.serverVersion, answerMs);
   state.onMoved(next.statusFlags, true);
-  state.forgetsInsertId = state.insertIdLeft;
+  state.diagnostics.forgetsInsertId = state.insertIdLeft;
   session.swap(next, statements);
 }
 

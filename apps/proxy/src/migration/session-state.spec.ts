@@ -114,3 +114,15 @@ test('ordinary statements leave nothing to wait for and nothing behind', () => {
   for (const text of ['SELECT a FROM t WHERE b = 1', 'BEGIN', "UPDATE t SET a = 'x'", 'COMMIT', 'SHOW TABLES']) expect(runs(state, text)).toEqual([]);
   expect(state.atRest).toBe(true);
 });
+
+test('warnings stay until a statement uses a table, and asking for them ends nothing', () => {
+  const state = armedState();
+  const warns = (text: string, warnings: number): boolean => {
+    sends(state, text);
+    state.onResult(0, 2, warnings, 0, 0);
+    return state.blockers().some(({ code }) => code === 'diagnostics');
+  };
+  expect(warns('SELECT 1/0', 1)).toBe(true);
+  for (const text of ['SHOW WARNINGS', 'SELECT 1', 'DO 1', 'BEGIN', 'SELECT 1 FROM DUAL', "SELECT ' from t'", 'SELECT TRIM(BOTH FROM a)']) expect([text, warns(text, 0)]).toEqual([text, true]);
+  expect(warns('SELECT a FROM t', 0)).toBe(false);
+});

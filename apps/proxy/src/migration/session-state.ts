@@ -7,7 +7,7 @@ import type { OkPacket } from '@binnacle/mysql-wire/ok-packet';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import { forReplication, harmless } from './command-classes.js';
-import { asksForInsertId, asksForLast } from './forgotten.js';
+import { Diagnostics } from './diagnostics.js';
 import { HeldNames } from './held-names.js';
 import { moveBlocker, type MoveBlocker, type MoveBlockerCode } from './move-blocker.js';
 import { PreparedStatements, type PreparedStatement, type PreparedWithin } from './prepared-statements.js';
@@ -37,8 +37,6 @@ export interface SessionStateOptions {
 const textBytesMax = 65_536;
 const executeBytesMax = 4_096;
 const otherBytesMax = 1_024;
-/** After this time without a further statement nobody is expected to ask for warnings and row counts of the last one. */
-const diagnosticsKeptMs = 10_000;
 
 /** What a command under way will mean once its result is here. */
 interface Waiting {
@@ -84,9 +82,7 @@ export class SessionState {
   insertIdLeft = false;
   /** GTID of the last own write, where MariaDB reports it. */
   lastGtid = '';
-  forgets = false;
-  /** A reconnection has lost what LAST_INSERT_ID() says: until an insert has an id again. */
-  forgetsInsertId = false;
+  readonly diagnostics = new Diagnostics();
   /** Statements were sent that may have run triggers, views or defaults. */
   usedTables = false;
   /** The last result was an error: the status flags are older than it. */
@@ -112,8 +108,7 @@ export class SessionState {
   #changed = false;
   #otherwiseReported = false;
   #leavesRowCount = false;
-  #leaves = false;
-  #leftAtMs = 0;
+  #clearsWarnings = false;
   #histories: Set<string> | undefined;
 
   constructor(options: SessionStateOptions) {
@@ -132,7 +127,8 @@ export class SessionState {
 
   onCommand(command: number, payload: Buffer, start: number, end: number, cut: boolean): void {
     if (isAnswered(command)) this.#sent++;
-    this.forgets = this.forgetsInsertId;
+    this.diagnostics.commandSent();
+    this.#clearsWarnings = false;
     switch (command) {
       case Command.query:
       case Command.stmtPrepare:
@@ -166,6 +162,7 @@ export class SessionState {
       return;
     }
     this.#leavesRowCount = statement?.leavesRowCount ?? true;
+    this.#clearsWarnings = statement?.clearsWarnings ?? false;
     if (statement !== undefined) this.#runs(command, statement, undefined);
   }
 
@@ -211,6 +208,7 @@ export class SessionState {
     else this.prepared.executed(prepared, payload, start, end, cut, has(this.options.capabilities, Capability.queryAttributes));
     const cursorFlags = command === Command.stmtExecute && end - start > 5 ? payload[start + 5]! & 7 : 0;
     this.#leavesRowCount = prepared.statement.leavesRowCount;
+    this.#clearsWarnings = prepared.statement.clearsWarnings;
     this.#runs(command, prepared.statement, prepared, cursorFlags !== 0 || prepared.cursor ? 1 : 0);
   }
 
@@ -296,13 +294,11 @@ export class SessionState {
     this.#answered++;
     if (insertId !== 0 && this.#leavesRowCount) {
       this.insertIdLeft = true;
-      if (insertId > 0) this.forgetsInsertId = false;
+      if (insertId > 0) this.diagnostics.forgetsInsertId = false;
     }
     if (statusFlags >= 0) this.statusFlags = statusFlags;
     this.statusDoubtful = errorCode !== 0;
-    const lasting = warnings !== 0 || errorCode !== 0 || (this.#leavesRowCount && !(affectedRows <= restorableRowsMax));
-    if (lasting) this.#leftAtMs = Date.now();
-    this.#leaves = lasting;
+    this.diagnostics.result(warnings !== 0 || errorCode !== 0, this.#leavesRowCount && !(affectedRows <= restorableRowsMax), this.#clearsWarnings);
     let explains = this.#otherwiseReported;
     while (this.#waiting.length > 0 && this.#waiting[0]!.at <= this.#answered) {
       const waiting = this.#waiting.shift()!;
@@ -390,7 +386,7 @@ export class SessionState {
     this.#pendingCharacteristics = false;
     this.#lockedTables = false;
     this.#changed = false;
-    this.#leaves = false;
+    this.diagnostics.clear();
     this.#wideResults = false;
     this.#unsafeCharset = !isLexerSafeCollation(this.#collation);
     this.#charsets++;
@@ -399,7 +395,6 @@ export class SessionState {
     this.onServerOnly.clear();
     this.setNames = undefined;
     this.insertIdLeft = false;
-    this.forgetsInsertId = false;
     this.armed = false;
     this.setByClient.clear();
     this.needsArming = true;
@@ -422,13 +417,12 @@ export class SessionState {
     this.statusDoubtful = false;
   }
 
-  /** All of it is on another backend now. @param forgets see there */
-  onMoved(statusFlags: number, forgets: boolean): void {
+  /** All of it is on another backend now. @param countsLost of rows */
+  onMoved(statusFlags: number, countsLost: boolean): void {
     this.statusIs(statusFlags);
-    this.forgets = forgets;
+    this.diagnostics.lost(countsLost);
     this.usedTables = false;
     this.held.clear();
-    this.#leaves = false;
   }
 
   /** Cheap enough for every command boundary: no transaction, cursor, lock or other known obstacle. For `Session.hold`. */
@@ -436,25 +430,20 @@ export class SessionState {
     if ((this.statusFlags & StatusFlag.inTransaction) !== 0 || this.#sent !== this.#answered || this.needsArming || !this.armed) return false;
     if (this.prepared.cursors > 0 || this.prepared.longData > 0) return false;
     if (this.options.kind === 'tidb') return true;
-    const leaves = this.#leaves && Date.now() - this.#leftAtMs < diagnosticsKeptMs;
-    return !leaves && !this.#pendingCharacteristics && !this.#lockedTables && this.#blocked === undefined;
+    return !this.diagnostics.keep(Date.now()) && !this.#pendingCharacteristics && !this.#lockedTables && this.#blocked === undefined;
   }
 
-  /** What the last statement left can be made anew: if not, a move has to forget it. */
-  get diagnosticsLost(): boolean {
-    return this.#leaves;
+  /** A move has lost something that the session may ask for. */
+  get forgets(): boolean {
+    return this.diagnostics.forgets;
   }
 
   /** Whether a command asks for what a move has lost. */
   asksForgotten(payload: Buffer, start: number, end: number): boolean {
     const command = payload[start];
-    if (command === Command.query) return this.#asks(payload.toString('latin1', start + 1, end));
+    if (command === Command.query) return this.diagnostics.asks(payload.toString('latin1', start + 1, end));
     if (command !== Command.stmtExecute || end - start < 5) return false;
-    return this.#asks(this.prepared.get(payload.readUInt32LE(start + 1))?.statement.text ?? '');
-  }
-
-  #asks(text: string): boolean {
-    return asksForLast(text) || (this.forgetsInsertId && asksForInsertId(text));
+    return this.diagnostics.asks(this.prepared.get(payload.readUInt32LE(start + 1))?.statement.text ?? '');
   }
 
   /** Empty: it can move, as far as the session itself is concerned. */
@@ -467,7 +456,7 @@ export class SessionState {
     if (this.prepared.longData > 0) add('long-data');
     if (this.prepared.overflowed) add('statements');
     if (this.options.kind === 'tidb') return blockers;
-    if (this.#leaves && nowMs - this.#leftAtMs < diagnosticsKeptMs) add('diagnostics');
+    if (this.diagnostics.keep(nowMs)) add('diagnostics');
     if (this.#pendingCharacteristics && (this.statusFlags & StatusFlag.inTransaction) === 0) add('pending-transaction');
     if (this.#lockedTables && this.#blocked?.has('table-lock') !== true) add('table-lock');
     if (!this.armed) add(this.untrackable ? 'not-tracked' : 'busy', this.untrackable ? 'it has no such variables' : '');

@@ -10,6 +10,8 @@ export interface ExaminedStatement extends StatementEffects {
   readonly ordinary: boolean;
   /** ROW_COUNT() may be above 0 afterwards. */
   readonly leavesRowCount: boolean;
+  /** It uses a table for sure, which ends the warnings of earlier statements. */
+  readonly clearsWarnings: boolean;
   /** It may run triggers, views and defaults of tables. */
   readonly usesTables: boolean;
   /** It sets what the server reports of changes. */
@@ -33,6 +35,7 @@ const sequence = /next|previous|lastval/i;
 /** These leave 0 or -1 as ROW_COUNT. */
 const leavesNoRowCount = /^[\s(]*(?:select|set|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe|do)\b/i;
 const usesNoTable = /^\s*(?:set\b(?![^]*\()|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe)\b/i;
+const clears = /^\s*(?:(?:insert|update|delete|replace)\b|select\s[^('"]*\bfrom\s+(?!dual\b)[\w`])/i;
 const into = /\binto\b/i;
 /** Anything behind a semicolon. */
 const several = /;\s*\S/;
@@ -99,6 +102,7 @@ export function examineInEveryMode(examiner: StatementExaminer, text: string, st
   return {
     ...all[0]!,
     ordinary: all.every(({ ordinary }) => ordinary),
+    clearsWarnings: all.every(({ clearsWarnings }) => clearsWarnings),
     effects: new Set(all.flatMap(({ effects }) => [...effects])),
     functions: [...new Set(all.flatMap(({ functions }) => functions))],
     procedures: [...new Set(all.flatMap(({ procedures }) => procedures))],
@@ -108,6 +112,7 @@ export function examineInEveryMode(examiner: StatementExaminer, text: string, st
 function examined(text: string, mode: LexerMode, storedFunctions: ReadonlySet<string>): ExaminedStatement {
   const leavesRowCount = !leavesNoRowCount.test(text) || into.test(text) || several.test(text);
   const usesTables = !usesNoTable.test(text) || several.test(text);
+  const clearsWarnings = clears.test(text) && !several.test(text);
   const setsTrackers = /session_track/i.test(text) && /\bset\b/i.test(text);
   const setsCharset = /^\s*set\b/i.test(text) && /\b(?:names|charset|character|\w*character_set_\w+|\w*collation_\w+)/i.test(text);
   const found =
@@ -115,5 +120,5 @@ function examined(text: string, mode: LexerMode, storedFunctions: ReadonlySet<st
       ? { effects: noEffects, functions: [], procedures: [] }
       : sessionEffects(text, mode, storedFunctions);
   const ordinary = !leavesRowCount && !setsTrackers && !setsCharset && found.effects.size === 0 && found.functions.length === 0 && found.procedures.length === 0;
-  return { text, ordinary, leavesRowCount, usesTables, setsTrackers, setsCharset, effects: found.effects, functions: found.functions, procedures: found.procedures };
+  return { text, ordinary, leavesRowCount, clearsWarnings, usesTables, setsTrackers, setsCharset, effects: found.effects, functions: found.functions, procedures: found.procedures };
 }
