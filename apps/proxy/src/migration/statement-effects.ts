@@ -35,7 +35,10 @@ const sequence = /next|previous|lastval/i;
 /** These leave 0 or -1 as ROW_COUNT. */
 const leavesNoRowCount = /^[\s(]*(?:select|set|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe|do)\b/i;
 const usesNoTable = /^\s*(?:set\b(?![^]*\()|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe)\b/i;
-const clears = /^\s*(?:(?:insert|update|delete|replace)\b|select\s[^('"]*\bfrom\s+(?!dual\b)[\w`])/i;
+const changesTable = /^\s*(?:(?:insert|update|delete|replace|truncate)\b|(?:create|alter|drop)\s+(?:or\s+replace\s+)?(?:temporary\s+)?table\b)/i;
+const readsTable = /^\s*(?:select\b[^]*\bfrom\s+(?!dual\b)[\w`]|show\s+(?:databases|tables)\b)/i;
+/** FROM means something else in these. */
+const fromWithin = /\b(?:extract|trim|substring|substr|mid|position)\s*\(/i;
 const into = /\binto\b/i;
 /** Anything behind a semicolon. */
 const several = /;\s*\S/;
@@ -109,10 +112,16 @@ export function examineInEveryMode(examiner: StatementExaminer, text: string, st
   };
 }
 
+function usesTableForSure(text: string): boolean {
+  if (several.test(text)) return false;
+  if (changesTable.test(text)) return true;
+  return !/["\\]|\/\*|--|#/.test(text) && readsTable.test(text.replace(/'[^']*'/g, "''")) && !fromWithin.test(text);
+}
+
 function examined(text: string, mode: LexerMode, storedFunctions: ReadonlySet<string>): ExaminedStatement {
   const leavesRowCount = !leavesNoRowCount.test(text) || into.test(text) || several.test(text);
   const usesTables = !usesNoTable.test(text) || several.test(text);
-  const clearsWarnings = clears.test(text) && !several.test(text);
+  const clearsWarnings = usesTableForSure(text);
   const setsTrackers = /session_track/i.test(text) && /\bset\b/i.test(text);
   const setsCharset = /^\s*set\b/i.test(text) && /\b(?:names|charset|character|\w*character_set_\w+|\w*collation_\w+)/i.test(text);
   const found =
