@@ -100,6 +100,30 @@ describe('sessions on two servers in Galera', () => {
     await waitUntil(async () => !(await sleeps()).includes('1'), { what: 'the server has stopped it', timeoutMs: 10_000 });
   }, 30_000);
 
+  test('when a server is killed, idle sessions of which all is known go on elsewhere, and one in a transaction is told', async () => {
+    const clients = await Promise.all(Array.from({ length: 8 }, () => proxy.connect()));
+    for (const client of clients) client.on('error', () => {});
+    const places = await Promise.all(clients.map(async (client) => (await proxy.session(client.threadId)).backend));
+    const dead = places[0] as string;
+    const node = cluster.nodes.find(({ port }) => dead === `127.0.0.1:${port}`)!;
+    await clients[0]!.query('BEGIN');
+    await clients[0]!.query('INSERT INTO t (n) VALUES (1)');
+    await node.kill9();
+    try {
+      const lost = await clients[0]!.query('COMMIT').then(() => 'committed', () => 'error');
+      expect(lost).toBe('error');
+      // Until the survivor has missed the killed node, it answers nobody.
+      const answers = await Promise.all(clients.slice(1).map((client) => client.query('SELECT 1 AS one').then(([rows]) => rows, (error: Error) => error.message)));
+      expect(answers).toEqual(answers.map(() => [{ one: 1 }]));
+      expect((await proxy.sessions(`?backend=${dead}`)).length).toBe(0);
+    } finally {
+      await node.restart();
+      await proxy.healthy(2);
+      for (const client of clients) client.destroy();
+    }
+    await waitUntil(async () => (await proxy.sessions()).length === 0, { what: 'nobody is left' });
+  }, 90_000);
+
   test("Ctrl-C at the mysql command line reaches the right backend, also after a migration", async () => {
     const args = ['--no-defaults', '--host=127.0.0.1', `--port=${proxy.port}`, '--user=root', '--password=root', '--unbuffered', '--force', '--sigint-ignore=0', 'test'];
     const child = spawn('mariadb', args, { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -117,7 +141,7 @@ describe('sessions on two servers in Galera', () => {
         await waitUntil(async () => (await proxy.session(session!.id)).phase === 'idle', { what: `it was woken, round ${round}: ${output}`, timeoutMs: 10_000 });
         // An error may still be asked about; after this there is none.
         child.stdin.write('SELECT 1;\n');
-        await waitUntil(async () => (await proxy.session(session!.id)).movable, { what: 'nothing keeps it' });
+        await waitUntil(async () => (await proxy.session(session!.id)).movable, { what: 'nothing keeps it', timeoutMs: 20_000 });
       }
     } finally {
       child.kill('SIGKILL');

@@ -10,7 +10,7 @@ import { MysqlError } from '../connection/mysql-error.js';
 import type { DisconnectionType, ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { armTrackers } from '../migration/arm-trackers.js';
 import { migrate, type MigrationDeps, type MoveResult } from '../migration/migrate.js';
-import { reconnect } from '../migration/reconnect.js';
+import { reconnect, type ReconnectDeps } from '../migration/reconnect.js';
 import { StoredCodeSurveys } from '../migration/stored-code.js';
 import type { Loss, SessionHost } from '../session/session-host.js';
 import type { Session } from '../session/session.js';
@@ -45,6 +45,9 @@ const causalityMsMax = 1_000;
 const greetsMsMax = 1_000;
 
 const reconnectsMax = 32;
+/** The client is idle, or waits for its first answer; longer than this it should not. */
+const reconnectMsMax = 10_000;
+const reconnectAgainMs = 500;
 
 /** What sessions ask of their worker. */
 export class WorkerHost implements SessionHost {
@@ -77,13 +80,22 @@ export class WorkerHost implements SessionHost {
 
   async #reconnect(session: Session, errorCode: number): Promise<boolean> {
     const { log, moved, role, metrics, ending } = this.parts;
-    if (session.phase === 'closing') return false;
+    const isClosing = (): boolean => session.phase === 'closing';
+    if (isClosing()) return false;
     const from = session.backend.backend;
-    const { result, why } = await reconnect(session, errorCode, {
+    const deps: ReconnectDeps = {
       ...this.#migration(role(session)),
       targets: ({ backend }) => this.#others(backend.backend, role(session)),
       greets: (backend) => this.#greets(backend),
-    });
+    };
+    // A cluster that has lost a server may serve nobody until it has noticed.
+    const untilMs = performance.now() + reconnectMsMax;
+    let reconnection = await reconnect(session, errorCode, deps);
+    while (reconnection.result === 'failed' && !isClosing() && performance.now() < untilMs) {
+      await new Promise((resolve) => setTimeout(resolve, reconnectAgainMs));
+      reconnection = await reconnect(session, errorCode, deps);
+    }
+    const { result, why } = reconnection;
     const to = session.backend.backend;
     log.debug({ session: session.id, from: from.id, to: to.id, result, why: why.map(({ code }) => code) }, `a session lost its backend: ${result}`);
     metrics.reconnected(result);
