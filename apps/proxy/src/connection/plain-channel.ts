@@ -1,6 +1,6 @@
 import { Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
-import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { giveBack, largeAreScarce, largeBytes, lost, takeLarge, takeSmall } from './read-buffers.js';
+import { ignore, SocketChannel } from './socket-channel.js';
 
 /** Properties of a socket that Node has no public name for: its handle, and the server that counts it. */
 interface SocketInside {
@@ -44,51 +44,19 @@ function onRead(this: ChannelSocket, bytes: number, buffer: Buffer): boolean {
   return true;
 }
 
-function onDrain(this: ChannelSocket): void {
-  this.channel.onDrain();
-}
-
-function onEnd(this: ChannelSocket): void {
-  this.channel.onEnd();
-}
-
-function onError(this: ChannelSocket, error: Error): void {
-  this.channel.failed(error);
-}
-
-function onClose(this: ChannelSocket): void {
-  this.channel.socketClosed();
-}
-
-const ignore = (): void => {};
-
 /**
  * A bare TCP socket. Reads into a buffer of its own that is used again and again as long as what it held was written on at once: a small one until
  * it was filled, then a large one.
  */
-export class PlainChannel implements ByteChannel {
-  onBytes: (chunk: Buffer, start: number, end: number) => boolean = () => false;
-  onDrain: () => void = ignore;
-  onEnd: () => void = ignore;
-  onClosed: (error?: Error) => void = ignore;
+export class PlainChannel extends SocketChannel {
   readonly secure = false;
-  /** For who puts TLS on top: nobody may use the channel from then on. */
-  readonly socket: Socket;
-
   #buffer: Buffer;
-  #error: Error | undefined;
-  #gone = false;
   #remoteAddress: string | undefined;
   #remotePort: number | undefined;
 
   private constructor(buffer: Buffer, socket: ChannelSocket) {
+    super(socket);
     this.#buffer = buffer;
-    this.socket = socket;
-    socket.channel = this;
-    socket.on('drain', onDrain);
-    socket.on('end', onEnd);
-    socket.on('error', onError);
-    socket.on('close', onClose);
   }
 
   /**
@@ -145,52 +113,9 @@ export class PlainChannel implements ByteChannel {
     return (this.#buffer = wantsLarge ? takeLarge() : takeSmall());
   }
 
-  failed(error: Error): void {
-    this.#error ??= error;
-  }
-
-  socketClosed(): void {
-    this.#gone = true;
+  override socketClosed(): void {
     giveBack(this.#buffer);
-    this.onClosed(this.#error);
-  }
-
-  write(chunk: Buffer): boolean {
-    return this.socket.destroyed || this.socket.writableEnded || this.socket.write(chunk);
-  }
-
-  get writesPending(): boolean {
-    return this.socket.writableLength !== 0;
-  }
-
-  get full(): boolean {
-    return this.socket.writableNeedDrain;
-  }
-
-  pause(): void {
-    this.socket.pause();
-  }
-
-  resume(): void {
-    this.socket.resume();
-  }
-
-  end(last?: Buffer): void {
-    if (this.socket.destroyed || this.socket.writableEnded) return;
-    if (last === undefined) this.socket.end();
-    else this.socket.end(last);
-  }
-
-  destroy(): void {
-    this.socket.destroy();
-  }
-
-  keepAlive({ enabled, idleMs, intvlMs, cnt }: Keepalive): void {
-    this.socket.setKeepAlive({ enable: enabled, initialDelay: idleMs, ...(intvlMs > 0 && { interval: intvlMs }), ...(cnt > 0 && { count: cnt }) });
-  }
-
-  get closed(): boolean {
-    return this.#gone || this.socket.destroyed;
+    super.socketClosed();
   }
 
   get bytesRead(): number {
