@@ -62,12 +62,14 @@ export function splitAddress(text: string): { host: string; port: number } | und
   return { host: bracketed ?? plain ?? '', port };
 }
 
+/** As `splitAddress`, of one that can be dialled: with a host and a port. */
+export function peerAddress(text: string): { host: string; port: number } | undefined {
+  const address = splitAddress(text);
+  return address !== undefined && address.host !== '' && address.port > 0 ? address : undefined;
+}
+
 export const isAddress = (value: unknown): boolean => typeof value === 'string' && splitAddress(value) !== undefined;
-/** One that can be dialled: with a host and a port. */
-export const isPeer = (value: unknown): boolean => {
-  const address = typeof value === 'string' ? splitAddress(value) : undefined;
-  return address !== undefined && address.host !== '' && address.port > 0;
-};
+export const isPeer = (value: unknown): boolean => typeof value === 'string' && peerAddress(value) !== undefined;
 export const isListOf = (holds: (value: unknown) => boolean) => (value: unknown): boolean => Array.isArray(value) && value.length <= 1_024 && value.every(holds);
 
 export function isTable(value: unknown): value is Record<string, unknown> {

@@ -32,10 +32,7 @@ export function addressOf(host: string, port: number): string {
   return isIPv6(host) ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** `host:port`, `[::1]:3306`. Undefined if it is not that. */
-export function parseAddress(text: string): { host: string; port: number } | undefined {
-  const [, bracketed, bare, digits] = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? bare;
-  const port = Number(digits);
-  return host === undefined || port < 1 || port > 65_535 ? undefined : { host, port };
+/** In the order of their addresses, so that the same servers are the same list. */
+export function inOrder(found: Iterable<Discovered>): Discovered[] {
+  return [...found].toSorted((a, b) => (addressOf(a.host, a.port) < addressOf(b.host, b.port) ? -1 : 1));
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { Agent, request, type Dispatcher } from 'undici';
-import { addressOf, type Discovered, type Discovery } from './discovery.js';
+import { addressOf, inOrder, type Discovered, type Discovery } from './discovery.js';
 import { limitedText } from './limited-text.js';
 
 export interface KubernetesDiscoveryOptions {
@@ -230,5 +230,5 @@ export function backendsOf(slices: readonly EndpointSlice[], port: string, clust
       });
     }
   }
-  return [...found.values()].toSorted((a, b) => (addressOf(a.host, a.port) < addressOf(b.host, b.port) ? -1 : 1));
+  return inOrder(found.values());
 }

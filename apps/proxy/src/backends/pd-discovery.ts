@@ -1,7 +1,8 @@
 import { isIP } from 'node:net';
 import type { Clock } from '@binnacle/cluster-state/clock';
+import { peerAddress } from '@binnacle/node-kit/value-forms';
 import { request, type Dispatcher } from 'undici';
-import { addressOf, parseAddress, type Discovered } from './discovery.js';
+import { inOrder, type Discovered } from './discovery.js';
 import { limitedText } from './limited-text.js';
 import { PolledDiscovery, type Finding } from './polled-discovery.js';
 
@@ -91,7 +92,7 @@ export function readTopology(answer: unknown, cluster: string): Discovered[] {
   }
   const found: Discovered[] = [];
   for (const [text, info] of infos) {
-    const address = alive.has(text) ? parseAddress(text) : undefined;
+    const address = alive.has(text) ? peerAddress(text) : undefined;
     if (address === undefined || found.length === backendsMax) continue;
     const statusPort = Number(info.status_port);
     const host = typeof info.ip === 'string' && info.ip !== '' && info.ip !== '0.0.0.0' ? info.ip : address.host;
@@ -104,7 +105,7 @@ export function readTopology(answer: unknown, cluster: string): Discovered[] {
       ...(Number.isInteger(statusPort) && statusPort > 0 && statusPort <= 65_535 && { status: { host, port: statusPort } }),
     });
   }
-  return found.toSorted((a, b) => (addressOf(a.host, a.port) < addressOf(b.host, b.port) ? -1 : 1));
+  return inOrder(found);
 }
 
 function parseInfo(value: string): Topology | undefined {

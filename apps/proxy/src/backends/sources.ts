@@ -1,8 +1,9 @@
 import { isIP } from 'node:net';
 import type { Clock } from '@binnacle/cluster-state/clock';
+import { peerAddress } from '@binnacle/node-kit/value-forms';
 import type { Dispatcher } from 'undici';
 import type { SettingsView } from '../settings/proxy-settings.js';
-import { addressOf, parseAddress, type Discovered, type Discovery } from './discovery.js';
+import { addressOf, type Discovered, type Discovery } from './discovery.js';
 import { DnsDiscovery } from './dns-discovery.js';
 import { inCluster, KubernetesDiscovery } from './kubernetes-discovery.js';
 import { PdDiscovery } from './pd-discovery.js';
@@ -31,7 +32,7 @@ export function staticBackends(proxy: SettingsView['proxy'], namespaces: readonl
   const fixed = proxy.backendClusters.flatMap(({ name, backends, nsServers }) => backends.filter((text) => !isLookedUp(text, nsServers)).map((text) => ({ text, cluster: name })));
   const own = namespaces.flatMap(({ cluster, instances }) => instances.map((text) => ({ text, cluster })));
   return [...proxy.backends.map((text) => ({ text, cluster: defaultCluster })), ...fixed, ...own].flatMap(({ text, cluster }) => {
-    const address = parseAddress(text);
+    const address = peerAddress(text);
     return address === undefined ? [] : [{ ...address, cluster, names: [address.host] }];
   });
 }
@@ -45,7 +46,7 @@ export function discoveriesOf(proxy: SettingsView['proxy'], deps: SourceDeps): M
     ...proxy.backendClusters.flatMap(({ name, backends, nsServers }) => backends.filter((text) => isLookedUp(text, nsServers)).map((text) => ({ text, cluster: name, nsServers }))),
   ];
   for (const { text, cluster, nsServers } of names) {
-    const address = parseAddress(text);
+    const address = peerAddress(text);
     if (address === undefined) continue;
     const options = { name: address.host, port: address.port, cluster, nsServers, intervalMs: dnsIntervalMs, clock, keepMs };
     made.set(`dns ${cluster} ${text} ${nsServers.join(',')}`, () => new DnsDiscovery(options));
@@ -67,7 +68,7 @@ export function discoveriesOf(proxy: SettingsView['proxy'], deps: SourceDeps): M
 
 /** With DNS servers of its own, the names of a cluster are asked there. */
 function isLookedUp(text: string, nsServers: readonly string[]): boolean {
-  return nsServers.length > 0 && isIP(parseAddress(text)?.host ?? '') === 0;
+  return nsServers.length > 0 && isIP(peerAddress(text)?.host ?? '') === 0;
 }
 
 /** What several sources say of the same address, put together: it is in the clusters of all of them. */
