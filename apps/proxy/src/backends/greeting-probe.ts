@@ -1,23 +1,27 @@
 import { Capability } from '@binnacle/mysql-wire/capabilities';
 import { authMoreDataHeader, authSwitchHeader } from '@binnacle/mysql-wire/auth-packets';
-import { decodeErr, errHeader } from '@binnacle/mysql-wire/err-packet';
+import { errHeader } from '@binnacle/mysql-wire/err-packet';
 import { decodeHandshake, encodeHandshakeResponse, type Handshake } from '@binnacle/mysql-wire/handshake';
-import { encodeProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
+import { encodeProxyHeader, type ProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
 import { kindOf } from '../connection/backend-connection.js';
 import { Deadline } from '../connection/deadline.js';
-import { ConnectionLost, MysqlError } from '../connection/mysql-error.js';
+import { ConnectionLost } from '../connection/mysql-error.js';
 import { closeSoon } from '../connection/nobody.js';
 import { PacketPort } from '../connection/packet-port.js';
 import { PlainChannel } from '../connection/plain-channel.js';
+import { errorOf } from '../connection/result-reader.js';
 import type { BackendGreeting } from './backend.js';
 
 export interface ProbeOptions {
   readonly host: string;
   readonly port: number;
   readonly timeoutMs: number;
-  /** The server wants a PROXY header first: it gets one that says "the proxy itself". */
+  /** The server wants a PROXY header first. */
   readonly proxyHeader: boolean;
 }
+
+/** Says "the proxy itself". */
+export const ownProxyHeader: ProxyHeader = { proxied: false, source: undefined, destination: undefined, tlvs: [] };
 
 /** A user that nobody has: see `probeGreeting`. */
 const nobody = 'binnacle-check';
@@ -35,16 +39,15 @@ const quit = Buffer.from([1]);
  * TiDB counts nothing, and would log every refused login: there the probe just leaves.
  */
 export async function probeGreeting(options: ProbeOptions): Promise<BackendGreeting> {
-  const late = (): Error => new ConnectionLost(`no greeting within ${options.timeoutMs} ms`);
-  const deadline = new Deadline(options.timeoutMs, late);
+  const deadline = new Deadline(options.timeoutMs, () => new ConnectionLost(`no greeting within ${options.timeoutMs} ms`));
   try {
     const channel = await PlainChannel.dial({ host: options.host, port: options.port, timeoutMs: deadline.leftMs });
     const port = new PacketPort(channel, 'the server', greetingBytesMax);
     deadline.watch(port);
     try {
-      if (options.proxyHeader) channel.write(encodeProxyHeader({ proxied: false, source: undefined, destination: undefined, tlvs: [] }));
+      if (options.proxyHeader) channel.write(encodeProxyHeader(ownProxyHeader));
       const payload = await port.read();
-      if (payload[0] === errHeader) throw serverError(payload);
+      if (payload[0] === errHeader) throw errorOf(payload);
       const handshake = decodeHandshake(payload);
       if (kindOf(handshake.serverVersion) !== 'tidb') await failToLogIn(port, handshake);
       const { serverVersion, capabilities, mariadbCapabilities, collation } = handshake;
@@ -89,9 +92,4 @@ async function failToLogIn(port: PacketPort, handshake: Handshake): Promise<void
 function sayGoodbye(port: PacketPort): void {
   port.sequenceId = 0;
   port.write(quit);
-}
-
-function serverError(payload: Buffer): MysqlError {
-  const { code, sqlState, message } = decodeErr(payload);
-  return new MysqlError({ code, sqlState }, message);
 }

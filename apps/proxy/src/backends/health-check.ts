@@ -1,13 +1,14 @@
 import { Capability } from '@binnacle/mysql-wire/capabilities';
+import { utf8mb4GeneralCi } from '@binnacle/mysql-wire/charset';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { Dispatcher } from 'undici';
 import { dialBackend, kindOf, type BackendConnection } from '../connection/backend-connection.js';
 import type { BackendTls } from '../connection/greeted-backend.js';
 import { ConnectionLost, MysqlError } from '../connection/mysql-error.js';
 import type { Backend, BackendGreeting } from './backend.js';
-import { probeGreeting } from './greeting-probe.js';
+import { ownProxyHeader, probeGreeting } from './greeting-probe.js';
 import { readFacts, readStoredFunctions, type ServerFacts } from './server-facts.js';
-import { readStatus } from './status-port.js';
+import { checkStatus } from './status-port.js';
 
 export interface CheckOptions {
   /** For each of the steps: the status port, the greeting, the login, the questions. */
@@ -42,9 +43,7 @@ export interface Checked {
   readonly notice: string;
 }
 
-const localProxyHeader = { proxied: false, source: undefined, destination: undefined, tlvs: [] } as const;
 const wantedCapabilities = { capabilities: Capability.transactions | Capability.multiResults, mariadbCapabilities: 0 };
-const utf8Collation = 45;
 
 /**
  * Whether sessions can be served there. Rejects with what speaks against it. One check has a deadline of its own for each step, so all of it takes at most
@@ -53,7 +52,7 @@ const utf8Collation = 45;
 export async function checkHealth(backend: Backend, status: { host: string; port: number } | undefined, known: Known, options: CheckOptions): Promise<Checked> {
   const { timeoutMs } = options;
   // While TiDB shuts down gracefully, its SQL port goes on taking logins: only the status port says so.
-  if (status !== undefined) await readStatus({ ...status, timeoutMs, ...(options.statusTls !== undefined && { tls: options.statusTls }) });
+  if (status !== undefined) await checkStatus({ ...status, timeoutMs, ...(options.statusTls !== undefined && { tls: options.statusTls }) });
   const startMs = performance.now();
   const greet = (): Promise<BackendGreeting> =>
     probeGreeting({ host: backend.host, port: backend.port, timeoutMs, proxyHeader: options.proxyHeader });
@@ -102,12 +101,12 @@ function logIn(backend: Backend, options: CheckOptions): Promise<BackendConnecti
   const login = {
     user: options.healthUser,
     database: '',
-    collation: utf8Collation,
+    collation: utf8mb4GeneralCi,
     attributes: [['program_name', 'binnacle-health']] as const,
     capabilities: wantedCapabilities,
     credential: { kind: 'password', password: options.healthPassword } as const,
     tls: options.tls,
-    ...(options.proxyHeader && { proxyHeader: localProxyHeader }),
+    ...(options.proxyHeader && { proxyHeader: ownProxyHeader }),
   };
   return dialBackend(backend, login, options.timeoutMs);
 }
