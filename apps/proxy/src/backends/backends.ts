@@ -3,7 +3,7 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import { Listeners } from '@binnacle/cluster-state/listeners';
 import type { Logger } from 'pino';
 import { Agent } from 'undici';
-import type { CloseOrder, SessionCount } from '../balance/orders.js';
+import { totalSessions, type CloseOrder, type SessionCount } from '../balance/orders.js';
 import type { BackendTls } from '../connection/greeted-backend.js';
 import type { ProxySettings } from '../settings/proxy-settings.js';
 import { areSame, BackendChecker, type CheckerDeps, type CheckerOptions, type CheckerState } from './backend-checker.js';
@@ -308,10 +308,6 @@ export class Backends {
   }
 
   #sessions(): Map<string, number> {
-    const sessions = new Map<string, number>();
-    for (const count of this.#deps.counts()) {
-      sessions.set(count.backend, (sessions.get(count.backend) ?? 0) + count.sessions - count.leaving + count.arriving);
-    }
-    return sessions;
+    return totalSessions(this.#deps.counts());
   }
 }

@@ -3,7 +3,7 @@ import type { RoutingPolicy } from '../backends/backend.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 
 /** What counts before what: everything; the own zone before load; or nothing but the number of sessions. */
-export type BalancePolicy = 'resource' | 'location' | 'connection';
+type BalancePolicy = 'resource' | 'location' | 'connection';
 
 /** Section [balance] and what else decides where sessions go. Speeds are sessions a second; 0: the factor's own. */
 export interface BalanceSettings {

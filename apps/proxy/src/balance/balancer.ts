@@ -1,6 +1,6 @@
 import { clustersOf, mayMove, playsRole, type Backend, type BackendRole, type RoutingView } from '../backends/backend.js';
 import type { BalanceSettings } from './balance-settings.js';
-import type { MoveOrder, MoveReason, SessionCount } from './orders.js';
+import { totalSessions, type MoveOrder, type MoveReason, type SessionCount } from './orders.js';
 import { isUsable, memoryRisk, Scoring, type Factor } from './scores.js';
 
 /** For so long an order counts as not yet seen in the workers' counts. */
@@ -263,10 +263,4 @@ function grouped(backends: readonly Backend[], by: (backend: Backend) => string)
     else group.push(backend);
   }
   return groups.values();
-}
-
-function totalSessions(counts: readonly SessionCount[]): Map<string, number> {
-  const totals = new Map<string, number>();
-  for (const { backend, sessions, leaving, arriving } of counts) totals.set(backend, (totals.get(backend) ?? 0) + sessions - leaving + arriving);
-  return totals;
 }

@@ -14,6 +14,13 @@ export interface SessionCount {
   readonly resting: number;
 }
 
+/** Of all roles, by backend: those on their way there included and those on their way out not. */
+export function totalSessions(counts: readonly SessionCount[]): Map<string, number> {
+  const totals = new Map<string, number>();
+  for (const { backend, sessions, leaving, arriving } of counts) totals.set(backend, (totals.get(backend) ?? 0) + sessions - leaving + arriving);
+  return totals;
+}
+
 /** A session whose move failed is not tried again before this. */
 export const retryAfterMs = 3_000;
 

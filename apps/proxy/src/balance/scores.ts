@@ -25,7 +25,7 @@ const cpuPerSessionMin = 0.001;
 const idleUsage = 0.1;
 
 /** Those switched on, the most important first; `conn` is always the last. */
-export function factorsOf(settings: BalanceSettings): readonly Factor[] {
+function factorsOf(settings: BalanceSettings): readonly Factor[] {
   return orders[settings.policy].filter((factor) => {
     if (factor === 'label') return settings.labelName !== '' && settings.labels[settings.labelName] !== undefined;
     if (factor === 'location') return settings.location.enabled && settings.labels.zone !== undefined;
