@@ -243,10 +243,8 @@ export class SecurityConfig {
   requireBackendTls = false;
 }
 
-const speed = { ...dynamic };
-
 export class StatusFactorConfig {
-  @Key('Sessions moved a second, from one backend, for this reason. 0: the built-in speed.', speed)
+  @Key('Sessions moved a second, from one backend, for this reason. 0: the built-in speed.', dynamic)
   @IsNumber()
   @Min(0)
   @Max(1_000_000)

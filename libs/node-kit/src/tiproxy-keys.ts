@@ -36,10 +36,6 @@ const encoder: Treatment = (value) => ({
 });
 
 const notByHttp = 'the HTTP API knows API keys and client certificates, see gateway.api-key';
-const oneLog = 'the log goes to standard output';
-const noVirtualIp = 'addresses that move between machines are left to keepalived, a load balancer or Kubernetes';
-const certificates = 'certificates are not made here: give files';
-const noWrongNamespace = 'a session that fits no namespace is in the namespace default';
 
 /** By full name, or by the section whose every key it is for. */
 const treatments: Readonly<Record<string, Treatment>> = {
@@ -57,15 +53,15 @@ const treatments: Readonly<Record<string, Treatment>> = {
   'proxy.public-endpoints': ignored('traffic is not metered for bills here'),
   'balance.routing-rule': ignored('namespaces choose by client network and port'),
   'log.encoder': encoder,
-  'log.log-file': ignored(oneLog),
-  'advance.ignore-wrong-namespace': ignored(noWrongNamespace),
+  'log.log-file': ignored('the log goes to standard output'),
+  'advance.ignore-wrong-namespace': ignored('a session that fits no namespace is in the namespace default'),
   'security.encryption': ignored('traffic is not captured here'),
   'security.server-http-tls.cert': standsFor('gateway.tls-cert-file'),
   'security.server-http-tls.key': standsFor('gateway.tls-key-file'),
   'security.server-http-tls.ca': standsFor('gateway.tls-ca-file'),
   'security.server-http-tls.min-tls-version': ignored('the HTTP API speaks TLS 1.2 and 1.3'),
   'security.server-http-tls.skip-ca': ignored('with an authority, clients must show a certificate'),
-  ha: ignored(noVirtualIp),
+  ha: ignored('addresses that move between machines are left to keepalived, a load balancer or Kubernetes'),
   metering: ignored('traffic is not metered for bills here'),
   metrics: ignored('metrics are fetched from /metrics, not pushed'),
 };
@@ -73,13 +69,12 @@ const treatments: Readonly<Record<string, Treatment>> = {
 /** Sections that hold nothing but such keys, and so are none of ours. */
 const sections: ReadonlySet<string> = new Set(['api', 'ha', 'metering', 'metrics', 'log.log-file', 'security.encryption', 'security.server-http-tls']);
 const certificateKeys = /^security\.(server-tls|server-http-tls|cluster-tls|sql-tls)\.(auto-certs|rsa-key-size|autocert-expire-duration)$/;
-
 const userTimeouts = /^proxy\.(frontend|backend-healthy|backend-unhealthy)-keepalive\.timeout$/;
 
 /** `section` for a table whose keys are to be asked for one by one; undefined for a name that TiProxy does not know either. */
 export function foreignKey(name: string, value: unknown): ForeignKey | 'section' | undefined {
   if (isTable(value) && [...sections].some((section) => name === section || name.startsWith(`${section}.`))) return 'section';
-  if (certificateKeys.test(name)) return ignored(certificates)(value);
+  if (certificateKeys.test(name)) return ignored('certificates are not made here: give files')(value);
   if (userTimeouts.test(name)) return ignored('Node.js leaves it to the system how long sent bytes may stay unacknowledged')(value);
   for (let known = name; known !== ''; known = known.slice(0, Math.max(0, known.lastIndexOf('.')))) {
     const treatment = Object.hasOwn(treatments, known) ? treatments[known] : undefined;

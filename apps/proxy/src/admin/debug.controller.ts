@@ -2,10 +2,8 @@ import { crc32 } from 'node:zlib';
 import { Controller, Delete, Get, Header, HttpCode, Post, Put, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { ProxySettings } from '../settings/proxy-settings.js';
+import { done, json } from './done.js';
 import { ProxyOperations } from './proxy-operations.js';
-
-const json = 'application/json; charset=utf-8';
-const done = '""';
 
 /** What load balancers in front of the SQL port ask, and people who want it to look ill; in TiProxy's forms. */
 @Controller('api')

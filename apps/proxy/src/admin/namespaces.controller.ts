@@ -4,10 +4,7 @@ import { Controller, Delete, Get, Header, HttpCode, Param, Post, Put, Query, Req
 import type { FastifyRequest } from 'fastify';
 import type { NamespaceBody } from '../tenants/namespace-body.js';
 import { Namespaces } from '../tenants/namespaces.js';
-
-const json = 'application/json; charset=utf-8';
-/** TiProxy answers what succeeds with an empty JSON text. */
-const done = '""';
+import { done, json } from './done.js';
 
 /** `/api/admin/namespace`, in TiProxy's forms. */
 @Controller('api/admin/namespace')

@@ -1,5 +1,5 @@
 /** What an idle socket reads into. Most statements and answers of OLTP fit; two of these are a good part of what an idle session weighs. */
-export const smallBytes = 2_048;
+const smallBytes = 2_048;
 /** What a socket reads into once it was given more than a small buffer holds: as much as a kernel commonly hands out at once. */
 export const largeBytes = 65_536;
 

@@ -58,7 +58,7 @@ export type FamilyName = keyof typeof families;
 export const seriesKey = (values: readonly string[]): string => values.join('\0');
 
 /** Series of one family by label values: a number, or a histogram as `histogram.ts` keeps it. */
-export type SeriesValues = Readonly<Record<string, number | readonly number[]>>;
+type SeriesValues = Readonly<Record<string, number | readonly number[]>>;
 
 /** All that a process has measured: plain data. */
 export type MetricsSnapshot = Readonly<Partial<Record<FamilyName, SeriesValues>>>;

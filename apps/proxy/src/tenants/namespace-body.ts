@@ -4,7 +4,7 @@ import { isNetwork, isPeer, isTable } from '@binnacle/node-kit/value-forms';
 import { plainToInstance, Type } from 'class-transformer';
 import { ArrayMaxSize, ArrayUnique, IsArray, IsIn, IsInt, IsNumber, IsObject, IsString, Matches, Max, MaxLength, Min, ValidateBy, ValidateNested, validateSync, type ValidationError } from 'class-validator';
 import type { BackendRole } from '../backends/backend.js';
-import type { NamespaceView } from './namespace-document.js';
+import { noLimits, type NamespaceView } from './namespace-document.js';
 
 /*
  * A namespace as TiProxy's API has it, with the same names, and what we add: more than one user, networks, ports, a role, limits, statements
@@ -49,8 +49,8 @@ class LimitsBody {
   @IsNumber() @Min(0) @Max(countMax) 'queries-per-second' = 0;
   @IsInt() @Min(0) @Max(countMax) 'queries-burst' = 0;
   @IsInt() @Min(0) @Max(countMax) 'concurrent-queries' = 0;
-  @IsInt() @Min(0) @Max(100_000) 'queue-max' = 100;
-  @IsInt() @Min(0) @Max(60_000) 'queue-wait-ms' = 1_000;
+  @IsInt() @Min(0) @Max(100_000) 'queue-max' = noLimits.queueMax;
+  @IsInt() @Min(0) @Max(60_000) 'queue-wait-ms' = noLimits.queueWaitMs;
 }
 
 export class NamespaceBody {
@@ -98,7 +98,7 @@ function complaint(error: ValidationError, path: string): string {
 }
 
 /** The cluster that a namespace with instances of its own makes. */
-export const ownCluster = (namespace: string): string => `namespace:${namespace}`;
+const ownCluster = (namespace: string): string => `namespace:${namespace}`;
 
 /** What is in effect of a namespace. */
 export function namespaceView({ namespace, frontend, backend, limits, 'refuse-digests': refuseDigests }: NamespaceBody): NamespaceView {

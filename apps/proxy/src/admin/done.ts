@@ -1,0 +1,4 @@
+export const json = 'application/json; charset=utf-8';
+
+/** TiProxy answers what succeeds with an empty JSON text. */
+export const done = '""';
