@@ -5,8 +5,8 @@ import type { ExaminedStatement } from './statement-effects.js';
 export interface PreparedWithin {
   readonly database: string;
   readonly sqlMode: string;
-  /** Grows with every change of a character set or collation of the session, whose values are not all reported. */
-  readonly charsets: number;
+  /** Equal where character sets and collations are, which are not all reported. */
+  readonly charsets: string;
 }
 
 /** A statement of COM_STMT_PREPARE. */

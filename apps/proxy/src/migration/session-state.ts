@@ -101,7 +101,9 @@ export class SessionState {
   #collation: number;
   #unsafeCharset = false;
   #wideResults = false;
-  #charsets = 0;
+  /** The SET NAMES that they come from, or a name that never comes again. */
+  #charsets = '';
+  #charsetChanges = 0;
   #within: PreparedWithin | undefined;
   #pendingCharacteristics = false;
   #lockedTables = false;
@@ -274,12 +276,12 @@ export class SessionState {
       this.sqlMode = value;
       this.#mode = lexerMode(value);
     } else if (name === 'character_set_client') {
-      this.#charsets++;
+      this.#charsetsChange();
       this.#unsafeCharset = !isLexerSafeCharset(value);
       // Statements behind this one were read as if it were another.
       if (this.#unsafeCharset && this.#sent - this.#answered > 1) this.#block('not-read', 'its character set allows no reading');
     } else if (name === 'character_set_results') this.#wideResults = wideCharsets.has(value.toLowerCase());
-    else if (name === 'character_set_connection' || name === 'collation_connection') this.#charsets++;
+    else if (name === 'character_set_connection' || name === 'collation_connection') this.#charsetsChange();
     else if (histories.has(name)) {
       if (/^(?:on|1|enabled=on.*)$/i.test(value)) (this.#histories ??= new Set()).add(name);
     }
@@ -315,12 +317,17 @@ export class SessionState {
     this.#otherwiseReported = false;
   }
 
+  #charsetsChange(): void {
+    this.#charsets = `${++this.#charsetChanges}`;
+  }
+
   /** Of character sets not everything is reported; SET NAMES says it. */
   #setsNames({ text, setsCharset }: ExaminedStatement, failed: boolean): void {
     if (!setsCharset) return;
     if (setNames.test(text)) {
       if (!failed) {
         this.setNames = text;
+        this.#charsets = text.toLowerCase();
         this.onServerOnly.delete('collations');
       }
     } else this.onServerOnly.add('collations');
@@ -389,7 +396,7 @@ export class SessionState {
     this.diagnostics.clear();
     this.#wideResults = false;
     this.#unsafeCharset = !isLexerSafeCollation(this.#collation);
-    this.#charsets++;
+    this.#charsetsChange();
     this.usedTables = false;
     this.multiStatements = undefined;
     this.onServerOnly.clear();
