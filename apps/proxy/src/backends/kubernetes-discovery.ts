@@ -1,7 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { Agent, request, type Dispatcher } from 'undici';
-import { addressOf, inOrder, type Discovered, type Discovery } from './discovery.js';
+import { addressOf, inOrder, type Discovered } from './discovery.js';
+import { FoundBackends } from './found-backends.js';
 import { limitedText } from './limited-text.js';
 
 export interface KubernetesDiscoveryOptions {
@@ -62,20 +63,17 @@ interface WatchEvent {
 class Expired extends Error {}
 
 /** The endpoints of one service: listed once, then watched, and the watch taken up again where it was. */
-export class KubernetesDiscovery implements Discovery {
-  readonly what: string;
+export class KubernetesDiscovery extends FoundBackends {
   readonly #options: KubernetesDiscoveryOptions;
   readonly #slices = new Map<string, EndpointSlice>();
-  #found: readonly Discovered[] = [];
-  #problem = '';
-  #looked = false;
+  #listed = false;
   #version = '';
   readonly #stopped = new AbortController();
   #agent: Agent | undefined;
 
   constructor(options: KubernetesDiscoveryOptions) {
+    super(`Kubernetes service ${options.namespace}/${options.service}`);
     this.#options = options;
-    this.what = `Kubernetes service ${options.namespace}/${options.service}`;
   }
 
   start(changed: () => void): void {
@@ -85,18 +83,6 @@ export class KubernetesDiscovery implements Discovery {
   stop(): void {
     this.#stopped.abort();
     void this.#agent?.destroy();
-  }
-
-  current(): readonly Discovered[] {
-    return this.#found;
-  }
-
-  problem(): string {
-    return this.#problem;
-  }
-
-  looked(): boolean {
-    return this.#looked;
   }
 
   async #follow(changed: () => void): Promise<void> {
@@ -136,7 +122,7 @@ export class KubernetesDiscovery implements Discovery {
     this.#slices.clear();
     for (const slice of slices) this.#slices.set(slice.metadata?.name ?? '', slice);
     this.#version = version;
-    this.#looked = true;
+    this.#listed = true;
   }
 
   /** Returns when the API server ends the watch, which it does every few minutes. */
@@ -185,11 +171,8 @@ export class KubernetesDiscovery implements Discovery {
   }
 
   #update(problem: string, changed: () => void): void {
-    const found = backendsOf([...this.#slices.values()], this.#options.port, this.#options.cluster);
-    const same = problem === this.#problem && JSON.stringify(found) === JSON.stringify(this.#found);
-    this.#problem = problem;
-    this.#found = found;
-    if (!same || found.length === 0) changed();
+    const found = this.#listed ? backendsOf([...this.#slices.values()], this.#options.port, this.#options.cluster) : undefined;
+    if (this.learn(found, problem)) changed();
   }
 
   #wait(ms: number): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
-import type { Discovered, Discovery } from './discovery.js';
+import type { Discovered } from './discovery.js';
+import { FoundBackends } from './found-backends.js';
 
 export interface Finding {
   /** Absent: what was found last counts. */
@@ -9,18 +10,14 @@ export interface Finding {
 }
 
 /** Looks, waits, looks again. */
-export abstract class PolledDiscovery implements Discovery {
-  readonly what: string;
+export abstract class PolledDiscovery extends FoundBackends {
   readonly #clock: Clock;
   readonly #intervalMs: number;
-  #found: readonly Discovered[] = [];
-  #problem = '';
-  #looked = false;
   #running = false;
   #cancel: () => void = () => {};
 
   protected constructor(what: string, clock: Clock, intervalMs: number) {
-    this.what = what;
+    super(what);
     this.#clock = clock;
     this.#intervalMs = intervalMs;
   }
@@ -38,28 +35,10 @@ export abstract class PolledDiscovery implements Discovery {
     this.#cancel();
   }
 
-  current(): readonly Discovered[] {
-    return this.#found;
-  }
-
-  problem(): string {
-    return this.#problem;
-  }
-
-  looked(): boolean {
-    return this.#looked;
-  }
-
   async #lookAgain(changed: () => void): Promise<void> {
     const { found, problem } = await this.look();
     if (!this.#running) return;
-    const differs = problem !== this.#problem || (found !== undefined && (!this.#looked || JSON.stringify(found) !== JSON.stringify(this.#found)));
-    this.#problem = problem;
-    if (found !== undefined) {
-      this.#found = found;
-      this.#looked = true;
-    }
-    if (differs) changed();
+    if (this.learn(found, problem)) changed();
     this.#cancel = this.#clock.after(this.#intervalMs, () => void this.#lookAgain(changed));
   }
 }
