@@ -11,7 +11,7 @@ import { readFacts, readStoredFunctions, type ServerFacts } from './server-facts
 import { checkStatus } from './status-port.js';
 
 export interface CheckOptions {
-  /** For each of the steps: the status port, the greeting, the login, the questions. */
+  /** For each of the steps: the status port, the greeting, the login, the questions, the stored functions. */
   readonly timeoutMs: number;
   readonly healthUser: string;
   readonly healthPassword: string;
@@ -46,8 +46,8 @@ export interface Checked {
 const wantedCapabilities = { capabilities: Capability.transactions | Capability.multiResults, mariadbCapabilities: 0 };
 
 /**
- * Whether sessions can be served there. Rejects with what speaks against it. One check has a deadline of its own for each step, so all of it takes at most
- * four times `timeoutMs`; it is refused or answered much earlier as a rule.
+ * Whether sessions can be served there. Rejects with what speaks against it. Each step has a deadline of its own, so all of it takes at most
+ * six times `timeoutMs`: with a second greeting where the version has changed, and with the stored functions.
  */
 export async function checkHealth(backend: Backend, status: { host: string; port: number } | undefined, known: Known, options: CheckOptions): Promise<Checked> {
   const { timeoutMs } = options;

@@ -27,7 +27,7 @@ const functionsMax = 10_000;
 const noUuid = '00000000-0000-0000-0000-000000000000';
 
 /**
- * Three or four queries that cost a server little: SHOW GLOBAL STATUS, which walks over all connections, is for Galera only. Rejects with what the
+ * Three to five queries that cost a server little: SHOW GLOBAL STATUS, which walks over all connections, is for Galera only. Rejects with what the
  * connection rejects with, except where the user lacks a privilege: then that is not known.
  */
 export async function readFacts(connection: BackendConnection, timeoutMs: number): Promise<ServerFacts> {

@@ -39,7 +39,7 @@ export function isUsable(backend: Backend): boolean {
   return backend.healthy && !backend.draining;
 }
 
-/** The risk that it runs out of memory: 0, 1 or 2. Only the difference between 0 and 2 moves sessions. */
+/** The risk that it runs out of memory: 0, 1 or 2, and whether within minutes. Only the difference between 0 and 2 moves sessions. */
 export function memoryRisk(memory: BackendLoad['memory']): { risk: number; soon: boolean } {
   if (memory === undefined) return { risk: 0, soon: false };
   if (memory.secondsToFull < 60) return { risk: 2, soon: true };

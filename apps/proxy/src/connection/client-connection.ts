@@ -131,7 +131,7 @@ export class ClientConnection {
   }
 }
 
-/** Says an error to a client that has greeted us, and closes. An error that a server said before its greeting has no SQLSTATE, and gets the one it has elsewhere. */
+/** Says an error to a client that has been greeted, and closes. An error that a server said before its greeting has no SQLSTATE, and gets the one it has elsewhere. */
 export function refuse(packets: PacketPort, { code, sqlState, message }: ErrPacket): void {
   const state = sqlState !== '' ? sqlState : (Object.values(Errors).find((known) => known.code === code)?.sqlState ?? Errors.unknown.sqlState);
   packets.finish(encodeErr({ code, sqlState: state }, message));
