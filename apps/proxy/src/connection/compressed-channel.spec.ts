@@ -112,6 +112,30 @@ test('a large frame is opened while others go on, and what came behind it stays 
   expect(await closed).toMatchObject({ name: 'MalformedPacketError' });
 });
 
+test('the parts of a packet over 16 MB follow each other, whatever ids the client gave them', async () => {
+  const inner = new Inner();
+  const channel = new CompressedChannel(inner, 'zlib', 'server');
+  const got: Buffer[] = [];
+  channel.onBytes = (chunk, start, end) => {
+    got.push(Buffer.from(chunk.subarray(start, end)));
+    return false;
+  };
+  channel.resume();
+  const part = (length: number, id: number): Buffer => Buffer.concat([Buffer.from([length & 0xff, (length >> 8) & 0xff, length >> 16, id]), Buffer.alloc(length, 'x')]);
+  const plain = Buffer.concat([part(5, 0), part(0xff_ff_ff, 0), part(0xff_ff_ff, 0), part(7, 1), part(3, 0)]);
+  const encoder = new CompressionEncoder('zlib');
+  const ends = [20, 16_777_100, 16_777_230, 16_777_231, plain.length];
+  for (const [index, end] of ends.entries()) {
+    const chunk = Buffer.concat(encoder.encode(plain.subarray(ends[index - 1] ?? 0, end)));
+    inner.onBytes(chunk, 0, chunk.length);
+    await waitUntil(() => got.reduce((sum, { length }) => sum + length, 0) === end, { what: 'what was sent' });
+  }
+  const bytes = Buffer.concat(got);
+  const ids: number[] = [];
+  for (let at = 0; at < bytes.length; at += 4 + bytes.readUIntLE(at, 3)) ids.push(bytes[at + 3]!);
+  expect(ids).toEqual([0, 0, 1, 2, 0]);
+});
+
 test('nonsense ends the connection, and why is told once', async () => {
   const inner = new Inner();
   const channel = new CompressedChannel(inner, 'zlib', 'server');

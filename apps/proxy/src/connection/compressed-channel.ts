@@ -1,5 +1,5 @@
 import { CompressionDecoder, CompressionEncoder, type CompressedFrame, type CompressionAlgorithm } from '@binnacle/mysql-wire/compression';
-import { headerBytes } from '@binnacle/mysql-wire/packet-header';
+import { headerBytes, payloadBytesMax } from '@binnacle/mysql-wire/packet-header';
 import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { HeaderWalk } from './header-walk.js';
 
@@ -23,6 +23,7 @@ export class CompressedChannel implements ByteChannel {
   readonly #encoder: CompressionEncoder;
   /** Only of who sends commands. */
   readonly #commands: CommandFrames | undefined;
+  readonly #longPackets: LongPackets | undefined;
   #paused = true;
   /** Not opened and given yet, because of a pause in the middle of a chunk or of a large frame: at most what one chunk completed. */
   #waiting: CompressedFrame[] = [];
@@ -37,7 +38,8 @@ export class CompressedChannel implements ByteChannel {
     this.#inner = inner;
     this.#decoder = new CompressionDecoder(algorithm);
     this.#encoder = new CompressionEncoder(algorithm);
-    this.#commands = role === 'client' ? new CommandFrames(this.#encoder) : undefined;
+    if (role === 'client') this.#commands = new CommandFrames(this.#encoder);
+    else this.#longPackets = new LongPackets();
     inner.onBytes = (chunk, start, end) => this.#received(chunk.subarray(start, end));
     inner.onDrain = () => this.onDrain();
     inner.onEnd = () => this.#innerEnded();
@@ -77,6 +79,7 @@ export class CompressedChannel implements ByteChannel {
       return false;
     }
     this.#commands?.renumber(piece);
+    this.#longPackets?.renumber(piece);
     return this.onBytes(piece, 0, piece.length);
   }
 
@@ -224,5 +227,20 @@ class CommandFrames {
 
   renumber(piece: Buffer): void {
     for (let at = this.#read.next(piece, 0); at !== -1; at = this.#read.next(piece, at + 1)) piece[at] = (piece[at]! + this.#shift) & 0xff;
+  }
+}
+
+/** Clients number the second part of a packet over 16 MB by its frame, often 0 once more; a server without compression wants the id behind that of the first part. */
+class LongPackets {
+  readonly #read = new HeaderWalk();
+  #lastId = 0;
+  #goesOn = false;
+
+  renumber(piece: Buffer): void {
+    for (let at = this.#read.next(piece, 0); at !== -1; at = this.#read.next(piece, at + 1)) {
+      if (this.#goesOn) piece[at] = (this.#lastId + 1) & 0xff;
+      this.#lastId = piece[at]!;
+      this.#goesOn = this.#read.payloadBytes === payloadBytesMax;
+    }
   }
 }

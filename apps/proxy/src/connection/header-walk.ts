@@ -9,6 +9,8 @@ export class HeaderWalk {
   /** Bytes of a header seen so far, and the payload length they tell. */
   #headerSeen = 0;
   #length = 0;
+  /** Of the packet whose id was found last. */
+  payloadBytes = 0;
 
   /** How many bytes of an unfinished header the piece ended with, 0 to 3. */
   get headerPending(): number {
@@ -34,7 +36,7 @@ export class HeaderWalk {
         continue;
       }
       this.#headerSeen = 0;
-      this.#payloadLeft = this.#length;
+      this.#payloadLeft = this.payloadBytes = this.#length;
       this.#length = 0;
       return at;
     }
