@@ -12,7 +12,7 @@ interface FakeWorker {
 }
 
 /** Workers without processes: each notes what it is told, and answers with its number. */
-function described(total: number, options: { startFails?: () => boolean } = {}) {
+function described(total: number, options: { startFails?: () => boolean; diesAtStart?: () => boolean } = {}) {
   const clock = new FakeClock();
   const made: FakeWorker[] = [];
   const lost: [number, number][] = [];
@@ -26,6 +26,11 @@ function described(total: number, options: { startFails?: () => boolean } = {}) 
         const worker: FakeWorker = { number, uplink, orders: [], die: () => died('signal SIGKILL') };
         made.push(worker);
         const answer = async (kind: keyof WorkerQuestions): Promise<unknown> => {
+          if (kind === 'start' && options.diesAtStart?.()) {
+            // As the end of a process: who waits for its answer hears of it too.
+            worker.die();
+            throw new Error('the peer has gone');
+          }
           if (kind === 'start' && options.startFails?.()) throw new Error('port 6000 is in use');
           return kind === 'start' ? { addresses: ['127.0.0.1:6000'] } : { sessions: [{ id: number }], total: 1 };
         };
@@ -88,11 +93,38 @@ test('a worker that cannot start again is tried again; at the first start it is 
   await expect(described(1, { startFails: () => true }).workers.start()).rejects.toThrow('port 6000 is in use');
 });
 
+test('one that dies while it starts is followed by one, and the first start says what it died of', async () => {
+  let dies = false;
+  const { clock, made, workers } = described(1, { diesAtStart: () => dies });
+  await workers.start();
+  dies = true;
+  made[0]!.die();
+  for (const delayMs of [100, 200, 400]) {
+    const before = made.length;
+    await clock.advance(delayMs);
+    expect([made.length, clock.timerCount()]).toEqual([before + 1, 1]);
+  }
+  dies = false;
+  await clock.advance(800);
+  expect([made.length, workers.runningNumbers(), clock.timerCount()]).toEqual([5, [0], 0]);
+  await expect(described(1, { diesAtStart: () => true }).workers.start()).rejects.toThrow('died while it started: signal SIGKILL');
+});
+
 test('nothing is started again once the end has begun', async () => {
   const { clock, made, workers } = described(1);
   await workers.start();
   workers.startNoMore();
   made[0]!.die();
+  await clock.advance(60_000);
+  expect(made).toHaveLength(1);
+  expect(clock.timerCount()).toBe(0);
+});
+
+test('one that died before the end has begun is not started again either', async () => {
+  const { clock, made, workers } = described(1);
+  await workers.start();
+  made[0]!.die();
+  workers.startNoMore();
   await clock.advance(60_000);
   expect(made).toHaveLength(1);
   expect(clock.timerCount()).toBe(0);

@@ -148,9 +148,8 @@ export class Workers {
 
   /** Ends all of them; nothing is started again from now on. */
   async end(): Promise<void> {
-    this.#stopping = true;
+    this.startNoMore();
     await Promise.all(this.#slots.map(async (slot) => {
-      slot.cancelRestart();
       await slot.port?.end();
       slot.port = undefined;
     }));
@@ -159,6 +158,7 @@ export class Workers {
   /** From now on a worker that ends is not replaced: its port is closing. */
   startNoMore(): void {
     this.#stopping = true;
+    for (const slot of this.#slots) slot.cancelRestart();
   }
 
   async #start(number: number): Promise<readonly string[]> {
@@ -175,17 +175,25 @@ export class Workers {
       },
       ask: (kind, body) => this.parts.asked(kind, body),
     };
-    const port = this.parts.make(number, uplink, (reason) => this.#died(number, port, reason));
+    let started = false;
+    let diedOf: string | undefined;
+    const port = this.parts.make(number, uplink, (reason) => {
+      // While it starts, whoever starts it tells of it: one that dies must be followed by one.
+      if (started) this.#died(number, reason);
+      else diedOf = reason;
+    });
     slot.port = port;
     slot.startedAtMs = this.parts.clock.monotonicMs();
     try {
       const { addresses } = await port.ask('start', this.parts.setup(number), startDeadlineMs);
+      if (diedOf !== undefined || this.#stopping) throw new Error('it is not needed any more');
+      started = true;
       port.order({ kind: 'view', view: this.parts.view() });
       return addresses;
     } catch (error) {
       slot.port = undefined;
       await port.end();
-      throw error;
+      throw diedOf === undefined ? error : new Error(`a worker of the SQL proxy died while it started: ${diedOf}`, { cause: error });
     }
   }
 
@@ -198,9 +206,8 @@ export class Workers {
     }
   }
 
-  #died(number: number, port: WorkerPort, reason: string): void {
+  #died(number: number, reason: string): void {
     const slot = this.#slots[number] as Slot;
-    if (slot.port !== port) return;
     const { sessions } = slot;
     slot.port = undefined;
     slot.counts = [];
