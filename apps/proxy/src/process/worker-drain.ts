@@ -1,6 +1,7 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
+import type { Session } from '../session/session.js';
 import type { HeldSessions } from './held-sessions.js';
 
 /** How often it looks for sessions that have come to a boundary outside a transaction. */
@@ -38,7 +39,7 @@ export class WorkerDrain {
     let cut = 0;
     for (const held of [...sessions.all()]) {
       const { session } = held;
-      const isFree = session.phase === 'idle' && (session.responses.tracker.statusFlags & StatusFlag.inTransaction) === 0;
+      const isFree = session.phase === 'idle' && (statusFlagsOf(session) & StatusFlag.inTransaction) === 0;
       if (!isFree && !isLate) continue;
       if (!isFree) cut++;
       held.endType = 'proxy shutdown';
@@ -47,4 +48,9 @@ export class WorkerDrain {
     if (isLate || (sessions.size === 0 && logins() === 0)) return drained(cut);
     this.#cancel = clock.after(lookMs, () => this.#look(untilMs));
   }
+}
+
+/** Before the first answer: what its server said when it logged in. */
+function statusFlagsOf({ responses, backend }: Session): number {
+  return responses.tracker.statusFlags === -1 ? backend.statusFlags : responses.tracker.statusFlags;
 }
