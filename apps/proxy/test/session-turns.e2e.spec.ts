@@ -240,6 +240,37 @@ test('KILL of a session elsewhere is answered by the proxy, in its turn', async 
   expect(atServer.bytes).toHaveLength(0);
 });
 
+test('a session that is asked for while the killer moves is killed from where the killer is then', async () => {
+  const { bare, fromSession, atServer } = await session();
+  const next = await bare.backend(6);
+  const atNext = new Received(next.server);
+  for (const [found, heard] of [[bare.session.backend, undefined], [next.connection, `KILL QUERY 41`]] as const) {
+    let answer = (_found: typeof victim): void => {};
+    bare.findSession = () => new Promise((resolve) => (answer = resolve));
+    bare.client.write(query(`KILL QUERY ${victim.id}`));
+    await waitUntil(() => bare.session.commands.stopped);
+    await bare.session.hold(1_000, always);
+    answer({ ...victim, backend: found.backend.id });
+    await turn();
+    await turn();
+    const server = heard === undefined ? bare.server : next.server;
+    const asked = bare.session.backend.query('SELECT 2', 1_000);
+    await (heard === undefined ? atServer : atNext).exactly(query('SELECT 2'));
+    server.write(packets(result));
+    expect((await asked).rows).toHaveLength(1);
+    if (heard === undefined) {
+      bare.session.swap(next.connection, new Map());
+      // The victim has another backend than the killer now, who has no secret.
+      await fromSession.exactly(packets([err(1095, 'HY000', 'no credential')]));
+    } else {
+      bare.session.resume();
+      await atNext.exactly(query(heard));
+      next.server.write(okPacket);
+      await fromSession.exactly(okPacket);
+    }
+  }
+});
+
 // ---- COM_CHANGE_USER.
 
 test('COM_CHANGE_USER is somebody else’s turn, and what follows it goes on behind', async () => {
@@ -309,4 +340,14 @@ test('a statement over the rate waits for its turn, or is refused when that is t
   await atServer.exactly(query('SELECT 2'));
   bare.server.write(okPacket);
   await fromSession.exactly(okPacket);
+});
+
+test('the first statement of a connection is in no transaction: it waits as others do', async () => {
+  const lease = leaseOf({ concurrentQueries: 1, queueMax: 0 });
+  const other = lease.namespace.admit('u') as Lease;
+  expect(other.begin(Command.query, false)).toBeUndefined();
+  const { bare, fromSession, atServer } = await session(modern, { lease });
+  bare.client.write(query('SELECT 1'));
+  await waitUntil(() => fromSession.bytes[4] === 0xff);
+  expect(atServer.bytes).toHaveLength(0);
 });

@@ -28,8 +28,8 @@ const processKillBytes = 5;
  * more than their first byte.
  */
 export class CommandAdmission {
-  /** What `wait` was for has been found out: the command at hand goes on, or nowhere. */
-  #verdict: Verdict | undefined;
+  /** What `wait` was for has been found out: this decides, once the session has its backend for itself. */
+  #decide: (() => Verdict) | undefined;
   /** To be said in the place of the backend, once all answers before it are there. */
   #answer: Buffer | undefined;
   /** Somebody is asked; `admit` is called again once he has answered. */
@@ -73,8 +73,9 @@ export class CommandAdmission {
   admit(command: number, payload: Buffer | undefined, start: number, end: number): Verdict {
     if (this.#asking) return Verdict.wait;
     if (this.#answer !== undefined) return this.#say();
-    let verdict = this.#verdict;
-    this.#verdict = undefined;
+    const decide = this.#decide;
+    this.#decide = undefined;
+    let verdict = decide?.();
     if (verdict === undefined) {
       verdict = payload === undefined ? Verdict.forward : this.#own(command, payload, start, end);
       if (verdict === Verdict.forward) verdict = this.#limits(command, payload, start, end);
@@ -119,19 +120,18 @@ export class CommandAdmission {
     if (!namespace.limited || !isAnswered(command)) return Verdict.forward;
     // One sent ahead would count as part of the one before it.
     if (!session.responses.tracker.idle) return Verdict.wait;
-    const turn = lease.begin(command, (session.responses.tracker.statusFlags & StatusFlag.inTransaction) > 0);
+    const turn = lease.begin(command, (this.#statusFlags & StatusFlag.inTransaction) !== 0);
     if (turn === undefined) return Verdict.forward;
     if (!('done' in turn)) return this.#refuse(turn);
     return this.#ask(turn.done, (refusal) => (refusal === undefined ? Verdict.forward : this.#refuse(refusal)));
   }
 
-  /** Waits for somebody; then the command is decided upon by `answered`. */
+  /** Waits for somebody; then the command is decided upon by `answered`, after whoever has taken the session's backend meanwhile. */
   #ask<Answer>(asked: Promise<Answer>, answered: (answer: Answer) => Verdict): typeof Verdict.wait {
     this.#asking = true;
     const decided = (decide: () => Verdict): void => {
       this.#asking = false;
-      const verdict = decide();
-      if (verdict !== Verdict.wait) this.#verdict = verdict;
+      this.#decide = decide;
       this.session.proceed();
     };
     asked.then(
@@ -183,8 +183,7 @@ export class CommandAdmission {
     const { session, host } = this;
     return this.#ask(host.killElsewhere(session, victim, killText(kill, victim.backendThreadId)), () => {
       if (kill.what === 'connection') host.killed(kill.id);
-      const statusFlags = Math.max(0, session.responses.tracker.statusFlags);
-      this.#answer = framePayload(encodeOk({ statusFlags }, session.client.capabilities.capabilities), 1);
+      this.#answer = framePayload(encodeOk({ statusFlags: this.#statusFlags }, session.client.capabilities.capabilities), 1);
       return this.#say();
     });
   }
@@ -197,15 +196,21 @@ export class CommandAdmission {
     session.exclusively(async () => {
       const changed = await host.changeUser(session, copy);
       this.#asking = false;
-      this.#verdict = Verdict.drop;
+      this.#decide = () => Verdict.drop;
       session.userChanged(changed);
     });
     return Verdict.wait;
   }
 
+  /** Before the first answer of a backend, those of its login. */
+  get #statusFlags(): number {
+    const { responses, backend } = this.session;
+    return responses.tracker.statusFlags === -1 ? backend.statusFlags : responses.tracker.statusFlags;
+  }
+
   #mode(): LexerMode {
-    const { state, responses } = this.session;
-    const flags = Math.max(0, responses.tracker.statusFlags);
+    const { state } = this.session;
+    const flags = this.#statusFlags;
     if (state.sqlMode !== '') return lexerMode(state.sqlMode);
     return { ansiQuotes: this.session.backend.kind === 'mariadb' && (flags & StatusFlag.ansiQuotes) !== 0, noBackslashEscapes: (flags & StatusFlag.noBackslashEscapes) !== 0 };
   }
