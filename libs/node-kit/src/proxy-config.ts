@@ -185,6 +185,10 @@ export class ProxyConfig {
   @Max(600_000)
   loginTimeoutMs = 10_000;
 
+  @Key('Compress what goes to and from backends that can: `zlib` (all), `zstd` (MySQL 8). Empty: not, which is right within a data centre.', dynamic)
+  @IsIn(['', 'zlib', 'zstd'])
+  backendCompression: '' | 'zlib' | 'zstd' = '';
+
   @Key('Send a read whose backend died under it to another one, outside transactions and if none of its answer had come.', dynamic)
   @IsBoolean()
   readRetry = false;
@@ -237,6 +241,10 @@ export class SecurityConfig {
   @ValidateNested() @Type(() => TlsConfig) serverTls = new TlsConfig();
   @ValidateNested() @Type(() => TlsConfig) clusterTls = new TlsConfig();
   @ValidateNested() @Type(() => TlsConfig) sqlTls = new TlsConfig();
+
+  @Key('Clients that log in without TLS are refused with error 3159. Needs `security.server-tls.cert`.', dynamic)
+  @IsBoolean()
+  requireClientTls = false;
 
   @Key('Backends that do not speak TLS are refused.', dynamic)
   @IsBoolean()

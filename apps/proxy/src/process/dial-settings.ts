@@ -45,10 +45,10 @@ export class DialSettings {
 
   /** For a client that has just connected. */
   from(channel: ByteChannel): Pick<ClientOptions, 'tls' | 'proxyProtocol'> {
-    const { serverTls } = this.settings().security;
+    const { serverTls, requireClientTls } = this.settings().security;
     const context = serverTls.cert === '' ? undefined : this.#serverTls.context(serverTls);
     return {
-      ...(context !== undefined && { tls: { context, required: false, requestCertificate: serverTls.ca !== '' } }),
+      ...(context !== undefined && { tls: { context, required: requireClientTls, requestCertificate: serverTls.ca !== '' } }),
       proxyProtocol: this.#expectsHeader(channel.remoteAddress),
     };
   }
@@ -57,7 +57,12 @@ export class DialSettings {
   to(client?: ClientAddress): BackendDial {
     const { security, proxy } = this.settings();
     const { sqlTls, requireBackendTls } = security;
-    const always = { proxyHeader: headerFor(proxy.proxyProtocol, client), keepalive: proxy.backendHealthyKeepalive, greetingTimeoutMs: proxy.healthCheckTimeoutMs };
+    const always = {
+      proxyHeader: headerFor(proxy.proxyProtocol, client),
+      compression: proxy.backendCompression || undefined,
+      keepalive: proxy.backendHealthyKeepalive,
+      greetingTimeoutMs: proxy.healthCheckTimeoutMs,
+    };
     const configured = sqlTls.ca !== '' || sqlTls.cert !== '' || sqlTls.skipCa;
     if (!configured && !requireBackendTls) return { tls: { mode: 'off', verify: false }, ...always };
     const context = this.#sqlTls.context(sqlTls);
