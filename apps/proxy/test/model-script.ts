@@ -99,7 +99,7 @@ const values = [
 
 const preparable = [
   'SELECT ?', 'SELECT ?, ? + 1, CONCAT(?, \'x\')', 'SELECT 1, \'two\', 3.5, NULL', 'SELECT @v0, ?', 'SELECT seq, ? FROM seq_1_to_40', 'SELECT seq FROM seq_1_to_200', 'INSERT INTO model_a.u# VALUES (?, ?)', 'SELECT n, s FROM model_a.t# ORDER BY id LIMIT ?',
-  'SET @v1 = ?', 'UPDATE model_a.t# SET n = ? WHERE id < ?', 'DELETE FROM model_a.t# WHERE id = ?', 'SELECT DATABASE(), ?', 'SELECT * FROM nosuch WHERE a = ?', 'DO ?', 'SELECT "quoted", ?', 'SELECT DATE(?), HEX(?)', 'CALL model_a.rows_of(?)', 'SHOW TABLES', 'BEGIN', 'COMMIT', 'SELECT LENGTH(?)',
+  'SET @v1 = ?', 'UPDATE model_a.t# SET n = ? WHERE id < ?', 'DELETE FROM model_a.t# WHERE id = ?', 'SELECT DATABASE(), ?', 'SELECT * FROM nosuch WHERE a = ?', 'DO ?', 'SELECT "quoted", ?', 'SELECT HEX(?), n FROM model_a.t# LIMIT 2', 'CALL model_a.rows_of(?)', 'SHOW TABLES', 'BEGIN', 'COMMIT', 'SELECT LENGTH(?)',
 ];
 
 /**
@@ -160,7 +160,7 @@ const whiles: readonly (readonly string[])[] = [
   ["SELECT GET_LOCK('l#', 0)", "SELECT IS_FREE_LOCK('l#')", "SELECT RELEASE_LOCK('l#')"],
   ["SELECT GET_LOCK('l#', 0)", "SELECT GET_LOCK('m#', 0)", 'SELECT RELEASE_ALL_LOCKS()'],
   ['LOCK TABLES model_a.t# WRITE', 'SELECT COUNT(*) FROM model_a.t#', 'UNLOCK TABLES'],
-  ['HANDLER model_a.t# OPEN', 'HANDLER t# READ FIRST', 'HANDLER t# CLOSE'],
+  ['HANDLER model_a.t# OPEN AS h', 'HANDLER h READ FIRST', 'HANDLER h CLOSE'],
   ['CREATE TEMPORARY TABLE tmp# (a INT)', 'INSERT INTO tmp# VALUES (1), (2)', 'SELECT * FROM tmp#', 'DROP TEMPORARY TABLE tmp#'],
   ["PREPARE p1 FROM 'SELECT ?, @v0'", 'EXECUTE p1 USING @v1', 'DEALLOCATE PREPARE p1'],
   ["PREPARE p2 FROM 'UPDATE model_a.t# SET n = 1 WHERE n = 2'", 'EXECUTE p2', 'DEALLOCATE PREPARE p2'],
@@ -197,8 +197,8 @@ const actions: readonly Weighted[] = [
   } },
   { weight: 10, make: (random) => query(`SELECT ${Array.from({ length: 1 + random.below(4) }, () => `@@${random.oneOf(readVariables)}`).join(', ')}`) },
   oneOf(1, `SELECT ${readVariables.map((name) => `@@${name}`).join(', ')}`),
-  oneOf(4, 'USE model_a', 'USE model_b', 'USE model_a', 'USE nosuch'),
-  { weight: 2, make: (random) => ({ kind: 'command', command: Command.initDb, body: random.oneOf(['model_a', 'model_b', 'nosuch']) }) },
+  oneOf(4, 'USE model_a', 'USE model_b', 'USE model_a', 'USE model_b', 'USE model_a', 'USE nosuch'),
+  { weight: 2, make: (random) => ({ kind: 'command', command: Command.initDb, body: random.oneOf(['model_a', 'model_b', 'model_a', 'model_b', 'nosuch']) }) },
   oneOf(4, 'SELECT DATABASE(), USER(), CURRENT_USER()', 'SELECT CURRENT_ROLE()', 'SHOW TABLES', 'SELECT SCHEMA()'),
   oneOf(6, "SET NAMES utf8mb4", 'SET NAMES latin1', "SET NAMES utf8mb4 COLLATE utf8mb4_unicode_ci", 'SET NAMES binary', 'SET CHARACTER SET cp1251', 'SET NAMES DEFAULT', 'SET NAMES utf8mb4', 'SET NAMES utf8mb3', 'SET NAMES nosuch'),
   oneOf(2, 'SET ROLE model_r', 'SET ROLE NONE', 'SET ROLE nosuch'),
@@ -206,11 +206,11 @@ const actions: readonly Weighted[] = [
   oneOf(2, 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'SET TRANSACTION READ ONLY', 'SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE', 'SET SESSION TRANSACTION READ WRITE'),
   { weight: 6, make: (random, session) => [query('COMMIT'), query(random.oneOf(inserts).replaceAll('#', String(session))), query('COMMIT')] },
   { weight: 2, make: (random, session) => [query('COMMIT'), query(random.oneOf(inserts).replaceAll('#', String(session))), query('SELECT LAST_INSERT_ID(), @@identity'), query('COMMIT')] },
-  oneOf(4, 'SELECT LAST_INSERT_ID(), @@identity, @@last_insert_id', 'SELECT COUNT(*), MAX(id), SUM(n) FROM model_a.t#', 'SELECT id, n, s, d, HEX(b), at FROM model_b.t# ORDER BY id DESC LIMIT 3'),
+  oneOf(12, 'SELECT LAST_INSERT_ID(), @@identity, @@last_insert_id FROM model_a.t# LIMIT 1', 'SELECT COUNT(*), MAX(id), SUM(n) FROM model_a.t#', 'SELECT id, n, s, d, HEX(b), at FROM model_b.t# ORDER BY id DESC LIMIT 3'),
   oneOf(3, 'UPDATE model_a.t# SET n = n + 1 WHERE id > 3 LIMIT 5', 'DELETE FROM model_a.t# WHERE n > 5', 'REPLACE INTO model_a.u# VALUES (1, \'r\')', "INSERT INTO model_a.u# VALUES (2, 'i') ON DUPLICATE KEY UPDATE v = 'd'", "INSERT IGNORE INTO model_a.u# VALUES (1, 'x')", 'SELECT * FROM model_a.u#'),
   oneOf(3, 'SELECT ROW_COUNT()', 'SHOW WARNINGS', 'SHOW ERRORS', 'SELECT @@warning_count, @@error_count', 'SELECT FOUND_ROWS()', 'SHOW COUNT(*) WARNINGS'),
   oneOf(2, 'SELECT SQL_CALC_FOUND_ROWS seq FROM seq_1_to_50 LIMIT 3', 'SELECT LAST_INSERT_ID(123)', 'UPDATE model_a.u# SET id = LAST_INSERT_ID(id) WHERE id = 1'),
-  oneOf(4, 'SELECT 1/0', 'SELECT * FROM nosuch.t', "INSERT INTO model_a.u# VALUES (1, 'dup'), (1, 'dup')", 'SELECT CAST(\'abc\' AS SIGNED)', "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'ours'", 'SELECT "a" \'b\'', "SELECT 'a' || 'b', \"id\"", 'DROP TABLE nosuch'),
+  oneOf(2, 'SELECT 1/0', 'SELECT * FROM nosuch.t', "INSERT INTO model_a.u# VALUES (1, 'dup'), (1, 'dup')", 'SELECT CAST(\'abc\' AS SIGNED)', "SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'ours'", 'SELECT "a" \'b\'', "SELECT 'a' || 'b', \"id\"", 'DROP TABLE nosuch'),
   oneOf(4, 'SELECT 1; SET @v2 = 5; SELECT @v2', 'BEGIN; SELECT 1; COMMIT', 'SELECT 1; SELECT 2, 3; COMMIT; INSERT INTO model_a.t# (n) VALUES (9); COMMIT; SELECT 4', 'USE model_b; SELECT DATABASE(); SELECT @v1', ' ; '),
   oneOf(1, 'CALL model_a.rows_of(3)', 'SELECT model_a.twice(4)'),
   oneOf(3, "SELECT REPEAT('x', 70000)", 'SELECT seq, REPEAT(seq, 40) FROM seq_1_to_500', 'SELECT 1 WHERE FALSE', 'SELECT NULL, 1e0, 2.50, \'\u00e9\', x\'ff\', NOW(0) > 0', 'SHOW VARIABLES LIKE \'character%\'', 'DESCRIBE model_a.t#', '/* only a comment */', 'DO SLEEP(0.001)', 'SELECT 3 -- and no more'),
