@@ -48,7 +48,7 @@ export interface Backend {
   /** It failed again and again lately, or the last check of it did: sessions are not moved there, and new ones only if nothing else is left. */
   readonly unsteady?: boolean;
   readonly load?: BackendLoad;
-  /** False as long as nobody could ask. */
+  /** It says so itself, or follows another one that is known here. False as long as nobody could ask. */
   readonly readOnly: boolean;
   /**
    * Servers of the same data share it, and only between those a session may move: `galera:UUID`, `gr:UUID`, `tidb:CLUSTER`,

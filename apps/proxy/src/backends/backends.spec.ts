@@ -91,6 +91,23 @@ test('a source and its replica are one group, with their roles and positions, an
   expect(mayMove(writer, reader, 'replica')).toBe(true);
 }, 60_000);
 
+test('a replica without read_only gets no session that may write, and says why', async () => {
+  await replica.sql('SET GLOBAL read_only = 0');
+  try {
+    const backends = startBackends(settingsOf({ backends: [sourceId, replicaId], ...asRoot }));
+    const writer = await until(backends, sourceId, 'healthy', ({ healthy }) => healthy);
+    const reader = await until(backends, replicaId, 'in the group', ({ group }) => group === `replication:${sourceId}`);
+    expect(reader.readOnly).toBe(true);
+    expect(mayMove(writer, reader, 'writer')).toBe(false);
+    expect(mayMove(writer, reader, 'replica')).toBe(true);
+    const notices = new Map(backends.reports().map(({ id, notice }) => [id, notice]));
+    expect(notices.get(replicaId)).toBe(`it replicates from ${sourceId} and lacks read_only: no session that may write comes here all the same`);
+    expect(notices.get(sourceId)).toBe('');
+  } finally {
+    await replica.sql('SET GLOBAL read_only = 1');
+  }
+}, 60_000);
+
 test('roles that are swapped are seen, and the sessions may then go to the new source', async () => {
   const backends = startBackends(settingsOf({ backends: [sourceId, replicaId], ...asRoot }));
   await until(backends, replicaId, 'in the group', ({ group }) => group === `replication:${sourceId}`);

@@ -7,7 +7,7 @@ import { totalSessions, type CloseOrder, type SessionCount } from '../balance/or
 import type { BackendTls } from '../connection/greeted-backend.js';
 import type { ProxySettings } from '../settings/proxy-settings.js';
 import { areSame, BackendChecker, type CheckerDeps, type CheckerOptions, type CheckerState } from './backend-checker.js';
-import type { RoutingView, ScoredBackend } from './backend.js';
+import type { Backend, RoutingView, ScoredBackend } from './backend.js';
 import type { Discovery } from './discovery.js';
 import { discoveriesOf, mergeFound, staticBackends, type NamespaceInstances } from './sources.js';
 import { ViewBuilder, type Entry } from './view-builder.js';
@@ -139,7 +139,7 @@ export class Backends {
     const sessions = this.#sessions();
     return this.#view.backends.flatMap((backend) => {
       const entry = this.#entries.get(backend.id);
-      return entry === undefined ? [] : [{ ...backend, state: entry.checker.state, sessions: sessions.get(backend.id) ?? 0, notice: entry.checker.state.notice }];
+      return entry === undefined ? [] : [{ ...backend, state: entry.checker.state, sessions: sessions.get(backend.id) ?? 0, notice: noticeOf(backend, entry.checker.state) }];
     });
   }
 
@@ -310,4 +310,9 @@ export class Backends {
   #sessions(): Map<string, number> {
     return totalSessions(this.#deps.counts());
   }
+}
+
+function noticeOf({ readOnly }: Backend, { notice, facts }: CheckerState): string {
+  if (notice !== '' || !readOnly || facts === undefined || facts.readOnly) return notice;
+  return `it replicates from ${facts.source?.host}:${facts.source?.port} and lacks read_only: no session that may write comes here all the same`;
 }

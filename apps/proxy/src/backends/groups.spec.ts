@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { groupsOf, type Grouped } from './groups.js';
+import { followersIn, groupsOf, type Grouped } from './groups.js';
 import type { ServerFacts } from './server-facts.js';
 
 function server(name: string, facts: Partial<ServerFacts> | undefined, more: Partial<Grouped> = {}): Grouped {
@@ -54,4 +54,16 @@ test('two that were one tree and both take writes have parted', () => {
 test('fellows that went different ways give no group', () => {
   const before = groupsOf([server('a', {}), server('b', of('a')), server('c', of('a'))]);
   expect(groups([server('a', {}, { healthy: false }), server('b', {}), server('c', {})], before)).toEqual(['a:3306', 'b:3306', 'c:3306']);
+});
+
+test('who follows another one takes no writes, with read_only or without; who is in a ring does', () => {
+  const followers = (...servers: Grouped[]): string[] => [...followersIn(servers)];
+  const open = { readOnly: false };
+  expect(followers(server('a', {}), server('b', { ...of('a'), ...open }), server('c', { ...of('b'), ...open }))).toEqual(['b:3306', 'c:3306']);
+  expect(followers(server('a', { ...of('b'), ...open }), server('b', { ...of('a'), ...open }), server('c', { ...of('a'), ...open }))).toEqual(['c:3306']);
+  // Alone it may be all that a site has of an outsider; two would not have each other's writes.
+  expect(followers(server('b', { ...of('x'), ...open }))).toEqual([]);
+  expect(followers(server('b', { ...of('x'), ...open }), server('c', { ...of('x'), ...open }))).toEqual(['b:3306', 'c:3306']);
+  expect(followers(server('a', {}, { healthy: false }), server('b', { ...of('a'), ...open }))).toEqual(['b:3306']);
+  expect(followers(server('a', { ...of('x'), galera: 'u', ...open }), server('b', {}))).toEqual([]);
 });

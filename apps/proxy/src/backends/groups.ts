@@ -47,6 +47,27 @@ export function groupsOf(servers: readonly Grouped[], before: ReadonlyMap<string
   return groups;
 }
 
+/**
+ * Those that follow another of the servers, by id: what is written there reaches nobody else, whatever their `read_only` says. Of a ring all pass on what
+ * they are told; two that follow the same outsider have nothing of each other.
+ */
+export function followersIn(servers: readonly Grouped[]): Set<string> {
+  const parents = new Map(servers.flatMap((server) => (ownGroup(server) === undefined && server.facts?.source !== undefined ? [[server.id, sourceIn(server, servers)] as const] : [])));
+  const ids = new Set(servers.map(({ id }) => id));
+  const sources = [...parents.values()];
+  const isShared = (source: string): boolean => ids.has(source) || sources.indexOf(source) !== sources.lastIndexOf(source);
+  return new Set([...parents].filter(([id, source]) => isShared(source) && !isInRing(id, parents)).map(([id]) => id));
+}
+
+function isInRing(id: string, parents: ReadonlyMap<string, string>): boolean {
+  const passed = new Set<string>();
+  for (let at = parents.get(id); at !== undefined && !passed.has(at); at = parents.get(at)) {
+    if (at === id) return true;
+    passed.add(at);
+  }
+  return false;
+}
+
 function ownGroup({ kind, cluster, facts }: Grouped): string | undefined {
   if (kind === 'tidb') return `tidb:${cluster}`;
   if (facts?.galera !== undefined) return `galera:${facts.galera}`;

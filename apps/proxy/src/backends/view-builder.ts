@@ -6,7 +6,7 @@ import type { SettingsView } from '../settings/proxy-settings.js';
 import type { BackendChecker } from './backend-checker.js';
 import { clustersOf, isInCluster, type Backend, type RoutingView, type ScoredBackend } from './backend.js';
 import type { Discovered } from './discovery.js';
-import { groupsOf } from './groups.js';
+import { followersIn, groupsOf } from './groups.js';
 
 /** A backend as its sources and its checks know it. */
 export interface Entry {
@@ -31,6 +31,7 @@ export class ViewBuilder {
   readonly #log: Logger;
   readonly #failedSinceMs = new Map<string, number>();
   #groups: ReadonlyMap<string, string> = new Map();
+  #followers: ReadonlySet<string> = new Set();
   #ignoresFailList = false;
   #shown = '';
 
@@ -52,10 +53,9 @@ export class ViewBuilder {
 
   #backends(parts: ViewParts): Backend[] {
     const entries = [...parts.entries];
-    this.#groups = groupsOf(
-      entries.map(([id, { found, checker: { state } }]) => ({ id, cluster: found.cluster, kind: state.kind, healthy: state.healthy, ...(state.facts !== undefined && { facts: state.facts }) })),
-      this.#groups,
-    );
+    const servers = entries.map(([id, { found, checker: { state } }]) => ({ id, cluster: found.cluster, kind: state.kind, healthy: state.healthy, ...(state.facts !== undefined && { facts: state.facts }) }));
+    this.#groups = groupsOf(servers, this.#groups);
+    this.#followers = followersIn(servers);
     const drained = new Map(parts.drained.map(({ id, sinceMs }) => [id, sinceMs]));
     const failoverMs = parts.settings.proxy.failoverTimeoutS * 1_000;
     const backends = entries.map(([id, entry]) => this.#backend(id, entry, drained.get(id), failoverMs));
@@ -82,7 +82,7 @@ export class ViewBuilder {
       ...(state.full && { full: true }),
       ...(state.healthy && (state.suspect || !steady) && { unsteady: true }),
       ...(load !== undefined && { load }),
-      readOnly: facts?.readOnly ?? false,
+      readOnly: (facts?.readOnly ?? false) || this.#followers.has(id),
       group: this.#groups.get(id) ?? id,
       ...(facts?.gtidPosition !== undefined && { gtidPosition: facts.gtidPosition }),
       ...(signsTokens !== undefined && { signsTokens }),
