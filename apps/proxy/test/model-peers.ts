@@ -24,6 +24,7 @@ export async function startModelPeers(): Promise<ModelPeers & { stop(): Promise<
 }
 
 /** Migrations that succeeded, of all that were asked for. */
-export function movedShare({ moved, refusals }: ModelResult): number {
-  return moved / (moved + refusals);
+export function movedShare(...results: readonly ModelResult[]): number {
+  const sum = (key: 'moved' | 'refusals'): number => results.reduce((total, result) => total + result[key], 0);
+  return sum('moved') / (sum('moved') + sum('refusals'));
 }

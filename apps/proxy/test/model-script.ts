@@ -34,7 +34,7 @@ export const modelSchema = (sessions: number): string[] => [
   ...Array.from({ length: sessions }, (_, session) => ['model_a', 'model_b'].map((database) =>
     `CREATE TABLE ${database}.t${session} (id BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY, n INT, s VARCHAR(40), d DECIMAL(20,6), b VARBINARY(60), at DATETIME(3)) ENGINE=InnoDB`)).flat(),
   ...Array.from({ length: sessions }, (_, session) => `CREATE TABLE model_a.u${session} (id INT PRIMARY KEY, v VARCHAR(20)) ENGINE=InnoDB`),
-  'CREATE PROCEDURE model_a.rows_of(IN top INT) BEGIN SELECT 1 AS one, top AS two; SELECT @p := top; END',
+  'CREATE PROCEDURE model_a.rows_of(IN top LONGBLOB) BEGIN SELECT 1 AS one, top AS two; SELECT @p := top; END',
   'CREATE FUNCTION model_a.twice(x INT) RETURNS INT DETERMINISTIC RETURN x * 2',
   "CREATE OR REPLACE USER model_u IDENTIFIED BY 'model'",
   "GRANT ALL ON *.* TO model_u IDENTIFIED BY 'model'",
