@@ -3,14 +3,13 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { Capability, type Capabilities } from '@binnacle/mysql-wire/capabilities';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { BackendConnection } from '../src/connection/backend-connection.js';
-import type { ChangedUser } from '../src/connection/change-user.js';
 import { MysqlError } from '../src/connection/mysql-error.js';
 import { PlainChannel } from '../src/connection/plain-channel.js';
 import { SessionState } from '../src/migration/session-state.js';
 import { StatementExaminer } from '../src/migration/statement-effects.js';
 import { sessionIdMin } from '../src/process/session-ids.js';
 import type { FoundSession } from '../src/process/worker-protocol.js';
-import type { Loss, SessionHost } from '../src/session/session-host.js';
+import type { Changed, Loss, SessionHost } from '../src/session/session-host.js';
 import { Session } from '../src/session/session.js';
 import type { Lease } from '../src/tenants/namespace.js';
 import { backendAt } from './relayed-sessions.js';
@@ -35,7 +34,7 @@ export class BareSession implements SessionHost {
   onRecover: (session: Session, loss: Loss) => Promise<boolean> = () => Promise.resolve(false);
   onArm: (session: Session) => Promise<void> = () => Promise.resolve();
   onKillElsewhere: (victim: FoundSession, statement: string) => Promise<void> = () => Promise.reject(new MysqlError({ code: 1095, sqlState: 'HY000' }, 'no credential'));
-  onChangeUser: (session: Session, payload: Buffer) => Promise<ChangedUser | undefined> = () => Promise.resolve(undefined);
+  onChangeUser: (session: Session, payload: Buffer) => Promise<Changed | 'refused' | undefined> = () => Promise.resolve(undefined);
   session!: Session;
   client!: Socket;
   server!: Socket;
@@ -107,7 +106,7 @@ export class BareSession implements SessionHost {
     return this.onRecover(session, loss);
   }
 
-  changeUser(session: Session, payload: Buffer): Promise<ChangedUser | undefined> {
+  changeUser(session: Session, payload: Buffer): Promise<Changed | 'refused' | undefined> {
     return this.onChangeUser(session, payload);
   }
 

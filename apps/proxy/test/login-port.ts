@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
 import { kindOf } from '../src/connection/backend-connection.js';
-import { changeUser, type ChangedUser } from '../src/connection/change-user.js';
+import { changeUser, type UserChange } from '../src/connection/change-user.js';
 import { acceptClient, type ClientOptions } from '../src/connection/client-connection.js';
 import { Credentials, type Credential } from '../src/connection/credentials.js';
 import type { BackendDial } from '../src/connection/greeted-backend.js';
@@ -32,7 +32,7 @@ export interface LoginPortOptions {
 export class LoginPort implements SessionHost {
   readonly retriesReads = false;
   readonly logins: Login[] = [];
-  readonly changes: (ChangedUser | undefined)[] = [];
+  readonly changes: UserChange[] = [];
   readonly errors: Error[] = [];
   readonly sessions = new Set<Session>();
   readonly credentials: Credentials;
@@ -116,7 +116,7 @@ export class LoginPort implements SessionHost {
     return Promise.resolve(false);
   }
 
-  async changeUser(session: Session, payload: Buffer): Promise<ChangedUser | undefined> {
+  async changeUser(session: Session, payload: Buffer): Promise<UserChange> {
     const changed = await changeUser(session.client, session.backend, payload, { credentials: this.credentials, timeoutMs });
     this.changes.push(changed);
     return changed;

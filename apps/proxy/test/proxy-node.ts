@@ -25,6 +25,7 @@ export interface SessionShown {
   readonly node: string;
   readonly worker: number;
   readonly user: string;
+  readonly namespace: string;
   readonly backend: string;
   readonly backendThreadId: number;
   readonly phase: string;

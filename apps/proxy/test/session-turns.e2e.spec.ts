@@ -291,6 +291,44 @@ test('COM_CHANGE_USER is somebody else’s turn, and what follows it goes on beh
   expect(bare.session.why().map(({ code }) => code)).toContain('credential');
 });
 
+test('a change of the user that the server refuses has reset the session: trackers are armed again, no statement is left', async () => {
+  const { bare, fromSession, atServer } = await session(modern, { tracked: true });
+  await waitUntil(() => bare.session.state.armed);
+  bare.session.state.setByClient.set('lock_wait_timeout', '77');
+  bare.client.write(command(Command.stmtPrepare, 'SELECT ?'));
+  await atServer.exactly(command(Command.stmtPrepare, 'SELECT ?'));
+  bare.server.write(packets([prepared(3, 0, 0)]));
+  await waitUntil(() => bare.session.state.prepared.size === 1 && fromSession.bytes.length > 0);
+  let armed = 0;
+  bare.onArm = () => Promise.resolve(void armed++);
+  for (const [change, arms] of [[undefined, 0], ['refused', 1]] as const) {
+    bare.onChangeUser = () => Promise.resolve(change);
+    bare.client.write(Buffer.concat([command(Command.changeUser, 'v\0\0test\0'), query('SELECT 1')]));
+    await atServer.exactly(query('SELECT 1'));
+    bare.server.write(okPacket);
+    await waitUntil(() => bare.session.phase === 'idle');
+    expect([armed, bare.session.state.prepared.size, bare.session.state.setByClient.size, bare.session.database]).toEqual([arms, 1 - arms, 1 - arms, 'test']);
+  }
+});
+
+test('a client that goes while its change of the user is under way ends its session, and gives back its place', async () => {
+  const lease = leaseOf({});
+  const others = lease.namespace.admit('v') as Lease;
+  const { bare, atServer } = await session(modern, { lease });
+  bare.onChangeUser = async ({ client }) => {
+    client.channel.onClosed = () => {};
+    client.channel.onEnd = () => {};
+    client.channel.resume();
+    bare.client.resetAndDestroy();
+    await waitUntil(() => client.channel.closed);
+    return { user: 'v', database: '', collation: 0, attributes: [], credential: undefined, lease: others };
+  };
+  bare.client.write(command(Command.changeUser, 'v\0\0test\0'));
+  await waitUntil(() => bare.ended);
+  expect(lease.namespace.connections).toBe(0);
+  await atServer.end();
+});
+
 // ---- Limits of a namespace.
 
 function leaseOf(limits: Partial<typeof noLimits>, refuseDigests: string[] = [], clock = new FakeClock()): Lease {

@@ -2,7 +2,10 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { statementDigest } from '@binnacle/mysql-wire/digest';
 import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
+import { encodeChangeUser } from '@binnacle/mysql-wire/handshake';
 import type { Connection } from 'mysql2/promise';
+import type { BackendConnection } from '../src/connection/backend-connection.js';
+import { connect } from './moving-sessions.js';
 import { mysqlCli, ProxyNode } from './proxy-node.js';
 
 describe.each([1, 2])('limits as clients meet them, with %d worker processes', (workers) => {
@@ -90,6 +93,57 @@ describe.each([1, 2])('limits as clients meet them, with %d worker processes', (
     const [rows] = await client.query('SELECT 1 + 1 AS two, 3');
     expect(rows).toEqual([{ two: 2, 3: 3 }]);
     await expect(mysqlCli(proxy.port, 'SELECT 1; SELECT 5 /* no */ + 5')).rejects.toThrow(/1148 \(42000\).*refuse list of namespace 'default'/);
+  });
+});
+
+describe('a change of the user', () => {
+  let server: MariadbServer;
+  let proxy: ProxyNode;
+
+  beforeAll(async () => {
+    server = await startMariadb();
+    await server.sql("CREATE USER other@'%' IDENTIFIED BY 'other', third@'%' IDENTIFIED BY 'third'");
+    proxy = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`] } });
+    await proxy.healthy(1);
+  }, 60_000);
+  afterAll(async () => {
+    await proxy.stop();
+    await server.stop();
+  }, 60_000);
+
+  /** Without an answer to what the server would ask. */
+  const change = (client: BackendConnection, user: string) =>
+    client.command(encodeChangeUser({ user, authResponse: Buffer.alloc(0), database: '', collation: 45, authPlugin: 'mysql_native_password', attributes: [] }, client.capabilities.capabilities), 10_000);
+
+  test('leads into the namespace of that user, whose limits and lists hold from then on', async () => {
+    const { digest } = statementDigest('SELECT 5 + 5', { ansiQuotes: false, noBackslashEscapes: false });
+    await proxy.namespace('others', { frontend: { users: ['other'] }, limits: { connections: 1 }, 'refuse-digests': [digest] });
+    const [client, second] = [await proxy.connect({ database: '' }), await connect(proxy.port)];
+    const namespaces = async (): Promise<unknown> => (await proxy.sessions()).map(({ user, namespace }) => `${user} ${namespace}`).sort();
+    await client.changeUser({ user: 'other', password: 'other', database: '' });
+    await waitUntil(async () => JSON.stringify(await namespaces()) === '["other others","root default"]');
+    await expect(client.query('SELECT 1 + 2')).rejects.toMatchObject({ errno: 1148 });
+    await expect(change(second, 'other')).rejects.toMatchObject({ code: 1040 });
+    expect((await second.query('SELECT CURRENT_USER() LIKE \'root%\'', 10_000)).rows[0]![0]!.toString()).toBe('1');
+    // His own place is no hindrance.
+    await client.changeUser({ user: 'other', password: 'other', database: '' });
+    await client.changeUser({ user: 'third', password: 'third', database: '' });
+    expect(await namespaces()).toEqual(['root default', 'third default']);
+    await client.query('SELECT 1 + 2');
+    await client.changeUser({ user: 'other', password: 'other', database: '' });
+    await client.end();
+    await waitUntil(async () => (await proxy.metrics()).includes('binnacle_proxy_namespace_connections{namespace="others"} 0'));
+    second.close();
+  });
+
+  test('is refused where the namespace of that user is served by other backends', async () => {
+    await proxy.namespace('readers', { frontend: { users: ['third'] }, backend: { role: 'replica' } });
+    await proxy.namespace('elsewhere', { frontend: { users: ['other'] }, backend: { instances: ['127.0.0.1:1'] } });
+    const client = await connect(proxy.port);
+    await expect(change(client, 'third')).rejects.toMatchObject({ code: 1105, message: expect.stringContaining("namespace 'readers'") });
+    await expect(change(client, 'other')).rejects.toMatchObject({ code: 1105, message: expect.stringContaining('connect anew') });
+    expect((await client.query('SELECT CURRENT_USER() LIKE \'root%\'', 10_000)).rows[0]![0]!.toString()).toBe('1');
+    client.close();
   });
 });
 

@@ -1,5 +1,5 @@
 import { Capability, has } from '@binnacle/mysql-wire/capabilities';
-import { encodeErr, errHeader } from '@binnacle/mysql-wire/err-packet';
+import { encodeErr, errHeader, type ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import { decodeChangeUser, encodeChangeUser } from '@binnacle/mysql-wire/handshake';
 import { AuthenticationRounds, nobodysPlugin } from './authentication-rounds.js';
 import type { BackendConnection } from './backend-connection.js';
@@ -21,29 +21,36 @@ export interface ChangedUser {
   readonly credential: Credential | undefined;
 }
 
+/** `refused`: by the server, which resets a session before it asks who comes. Undefined: by the proxy, before the server heard of it. */
+export type UserChange = ChangedUser | 'refused' | undefined;
+
+export interface ChangeOptions {
+  readonly credentials: Credentials;
+  readonly timeoutMs: number;
+  /** Why the proxy does not want this user here; asked before the server is. */
+  readonly refusal?: (user: string) => ErrPacket | undefined;
+}
+
 const packetBytesMax = 131_072;
 
 /**
  * COM_CHANGE_USER, `payload` with its code, at a command boundary of both sides. Takes the callbacks of both channels, and leaves both channels to
  * nobody, paused, when it is done. The client has its answer then, OK or ERR.
- * Resolves with undefined where that is an ERR; rejects when one side is gone or broken, or at the deadline.
+ * Rejects when one side is gone or broken, or at the deadline.
  */
-export async function changeUser(
-  client: LoggedInClient,
-  backend: BackendConnection,
-  payload: Buffer,
-  { credentials, timeoutMs }: { readonly credentials: Credentials; readonly timeoutMs: number },
-): Promise<ChangedUser | undefined> {
+export async function changeUser(client: LoggedInClient, backend: BackendConnection, payload: Buffer, options: ChangeOptions): Promise<UserChange> {
+  const { timeoutMs } = options;
   const deadline = new Deadline(timeoutMs, () => new ConnectionLost(`no change of the user within ${timeoutMs} ms`));
   const change = new Change(client, backend, deadline);
   try {
-    return await change.run(payload, credentials);
+    return await change.run(payload, options);
   } catch (error) {
     if (!(error instanceof MysqlError)) throw error;
     change.refuse(error);
-    return undefined;
+    return change.refused ? 'refused' : undefined;
   } finally {
     deadline.over();
+    await change.leave();
     change.release();
   }
 }
@@ -54,6 +61,8 @@ class Change {
   readonly #deciding: PacketPort;
   /** The server waits for the client: whatever it is sent next it takes for the reply. */
   #open = false;
+  /** By the server. */
+  refused = false;
 
   constructor(
     private readonly client: LoggedInClient,
@@ -67,11 +76,13 @@ class Change {
     deadline.watch(this.#deciding);
   }
 
-  async run(payload: Buffer, credentials: Credentials): Promise<ChangedUser> {
+  async run(payload: Buffer, { credentials, refusal }: ChangeOptions): Promise<ChangedUser> {
     const { client, backend } = this;
     const { capabilities } = client.capabilities;
     if (!has(capabilities, Capability.pluginAuth)) throw oldClient();
     const wanted = decodeChangeUser(payload, capabilities);
+    const unwanted = refusal?.(wanted.user);
+    if (unwanted !== undefined) throw new MysqlError(unwanted, unwanted.message);
     const collation = wanted.collation ?? backend.collation;
     // The client's reply was computed from another server's scramble, or from ours: a plugin that no account has makes the server ask again.
     const question = { ...wanted, collation, authPlugin: nobodysPlugin, authResponse: Buffer.alloc(0), attributes: wanted.attributes ?? [] };
@@ -87,15 +98,23 @@ class Change {
 
   async #next(): Promise<Buffer> {
     const payload = await this.#deciding.read();
+    this.#heardAt = this.#deciding.sequenceId;
+    this.#open = payload[0] !== errHeader && payload[0] !== okHeader;
     if (payload[0] !== errHeader) return payload;
-    this.#open = false;
+    this.refused = true;
     throw errorOf(payload);
   }
 
   /** By the server, or by the proxy in the middle of its rounds. */
   refuse(error: MysqlError): void {
-    if (this.#open) this.backend.channel.destroy();
     this.#asking.write(encodeErr(error, error.message));
+  }
+
+  /** Where the server still waits, its connection is of no use to the session any more. */
+  async leave(): Promise<void> {
+    if (!this.#open) return;
+    if (this.backend.kind !== 'tidb') await leaveLogin(this.#deciding, this.#deciding.sequenceId === this.#heardAt);
+    this.backend.channel.destroy();
   }
 
   release(): void {

@@ -88,6 +88,7 @@ export class SessionWorker {
       log,
       router: this.#router,
       credentials: this.#credentials,
+      tenants: this.#tenants,
       dial: this.#dial,
       uplink,
       settings: current,

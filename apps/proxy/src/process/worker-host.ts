@@ -1,20 +1,23 @@
 import type { Logger } from 'pino';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
-import { type Backend, type BackendRole, mayMove } from '../backends/backend.js';
+import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
+import { type Backend, type BackendRole, isInCluster, mayMove } from '../backends/backend.js';
 import { probeGreeting } from '../backends/greeting-probe.js';
 import type { Router } from '../balance/router.js';
 import { dialBackend, type BackendConnection } from '../connection/backend-connection.js';
 import type { Credentials } from '../connection/credentials.js';
-import { changeUser, type ChangedUser } from '../connection/change-user.js';
+import { changeUser, type UserChange } from '../connection/change-user.js';
 import { MysqlError } from '../connection/mysql-error.js';
 import type { DisconnectionType, ProxyMetrics } from '../metrics/proxy-metrics.js';
 import { armTrackers } from '../migration/arm-trackers.js';
 import { migrate, type MigrationDeps, type MoveResult } from '../migration/migrate.js';
 import { reconnect, type ReconnectDeps } from '../migration/reconnect.js';
 import { StoredCodeSurveys } from '../migration/stored-code.js';
-import type { Loss, SessionHost } from '../session/session-host.js';
+import type { Changed, Loss, SessionHost } from '../session/session-host.js';
 import type { Session } from '../session/session.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
+import type { Lease } from '../tenants/namespace.js';
+import type { Tenants } from '../tenants/tenants.js';
 import type { DialSettings } from './dial-settings.js';
 import type { HeldSession } from './held-sessions.js';
 import { SomeAtATime } from './some-at-a-time.js';
@@ -25,6 +28,7 @@ export interface WorkerHostParts {
   readonly log: Logger;
   readonly router: Router;
   readonly credentials: Credentials;
+  readonly tenants: Tenants;
   readonly dial: DialSettings;
   readonly uplink: WorkerUplink;
   settings(): SettingsView;
@@ -119,9 +123,33 @@ export class WorkerHost implements SessionHost {
     );
   }
 
-  changeUser(session: Session, payload: Buffer): Promise<ChangedUser | undefined> {
+  /** Into the namespace of the other user, as a login would come there. */
+  async changeUser(session: Session, payload: Buffer): Promise<Changed | Exclude<UserChange, object>> {
     const { credentials, settings } = this.parts;
-    return changeUser(session.client, session.backend, payload, { credentials, timeoutMs: settings().proxy.loginTimeoutMs });
+    let lease: Lease | undefined;
+    const refusal = (user: string): ErrPacket | undefined => {
+      const admitted = this.#admit(session, user);
+      if (!('namespace' in admitted)) return admitted;
+      lease = admitted;
+      return undefined;
+    };
+    let changed: UserChange;
+    try {
+      changed = await changeUser(session.client, session.backend, payload, { credentials, timeoutMs: settings().proxy.loginTimeoutMs, refusal });
+      return typeof changed === 'object' ? { ...changed, lease } : changed;
+    } finally {
+      if (typeof changed !== 'object') lease?.close();
+    }
+  }
+
+  #admit(session: Session, user: string): Lease | ErrPacket {
+    const { tenants, role } = this.parts;
+    const { address, port } = session.client;
+    const namespace = tenants.match({ user, address, port });
+    const { cluster, role: wanted } = namespace.view;
+    const isThere = cluster === '' || isInCluster(this.#asOfNow(session.backend.backend), cluster);
+    if (isThere && wanted === role(session)) return namespace.admit(user, session.lease);
+    return { ...Errors.unknown, message: `User '${user}' is served by other backends, those of namespace '${namespace.name}': connect anew instead of changing the user` };
   }
 
   findSession(id: number): Promise<FoundSession | undefined> {

@@ -12,7 +12,6 @@ import { MysqlError } from '../connection/mysql-error.js';
 import { forgottenError } from '../migration/forgotten.js';
 import type { FoundSession } from '../process/worker-protocol.js';
 import { sessionIdMin } from '../process/session-ids.js';
-import type { Lease } from '../tenants/namespace.js';
 import { Verdict } from './command-forwarder.js';
 import { killBytesMax, killText, mayBeKill, parseKill, type KillStatement } from './kill-statement.js';
 import type { SessionHost } from './session-host.js';
@@ -40,7 +39,6 @@ export class CommandAdmission {
   constructor(
     private readonly session: Session,
     private readonly host: SessionHost,
-    private readonly lease: Lease | undefined,
   ) {}
 
   /** How much of a command has to be here before `admit`, which then sees it; 0: its first byte is enough. */
@@ -48,11 +46,11 @@ export class CommandAdmission {
     const forgets = this.session.state.forgets;
     switch (command) {
       case Command.query: {
-        if (forgets || this.lease?.namespace.refusesStatements === true) return textBytesMax;
+        if (forgets || this.session.lease?.namespace.refusesStatements === true) return textBytesMax;
         return scanner.frameBytes <= killBytesMax && mayBeKill(chunk, this.#textOffset(chunk, scanner.offset, end), end) ? scanner.frameBytes : 0;
       }
       case Command.stmtPrepare:
-        return this.lease?.namespace.refusesStatements === true ? textBytesMax : 0;
+        return this.session.lease?.namespace.refusesStatements === true ? textBytesMax : 0;
       case Command.stmtExecute:
         return forgets ? statementIdBytes : 0;
       case Command.processKill:
@@ -86,7 +84,7 @@ export class CommandAdmission {
 
   /** An answer to a command of this session has ended. */
   ended(errorCode: number): void {
-    this.lease?.end();
+    this.session.lease?.end();
     if (this.#killing === 0) return;
     if (errorCode === 0) this.host.killed(this.#killing);
     this.#killing = 0;
@@ -107,8 +105,8 @@ export class CommandAdmission {
   }
 
   #limits(command: number, payload: Buffer | undefined, start: number, end: number): Verdict {
-    const { session, lease } = this;
-    const { state } = session;
+    const { session } = this;
+    const { state, lease } = session;
     if (state.forgets && payload !== undefined && state.asksForgotten(payload, start, end)) return this.#refuse({ ...Errors.unknown, message: forgottenError });
     if (lease === undefined) return Verdict.forward;
     const { namespace } = lease;
@@ -197,7 +195,7 @@ export class CommandAdmission {
       const changed = await host.changeUser(session, copy);
       this.#asking = false;
       this.#decide = () => Verdict.drop;
-      session.userChanged(changed);
+      if (changed !== undefined) session.userChanged(changed);
     });
     return Verdict.wait;
   }

@@ -1,6 +1,6 @@
 import type { LoggedInClient } from '../connection/client-connection.js';
 import type { BackendConnection } from '../connection/backend-connection.js';
-import type { ChangedUser } from '../connection/change-user.js';
+import type { ChangedUser, UserChange } from '../connection/change-user.js';
 import type { Credential } from '../connection/credentials.js';
 import type { SessionMeter } from '../metrics/session-meter.js';
 import type { SessionState } from '../migration/session-state.js';
@@ -15,6 +15,9 @@ export interface Loss {
   readonly error: Error | undefined;
 }
 
+/** Of a change of the user that has gone well: the place in the namespace that is his. */
+export type Changed = ChangedUser & { readonly lease?: Lease | undefined };
+
 /** What a worker does for its sessions. One object for all of them. */
 export interface SessionHost {
   /** A read whose backend died before a byte of its answer came may be sent to another one. */
@@ -24,7 +27,7 @@ export interface SessionHost {
   /** The backend of an idle session is gone. Resolves with true if the session has another one by `swap`, with false if it has to end. */
   recover(session: Session, loss: Loss): Promise<boolean>;
   /** COM_CHANGE_USER, with the callbacks of both channels; see `changeUser`. */
-  changeUser(session: Session, payload: Buffer): Promise<ChangedUser | undefined>;
+  changeUser(session: Session, payload: Buffer): Promise<Changed | Exclude<UserChange, ChangedUser>>;
   /** Where a session of any worker and node is. */
   findSession(id: number): Promise<FoundSession | undefined>;
   /** Runs the statement on the backend of another session, as this session's user. Rejects with the `MysqlError` that the client is to be told. */

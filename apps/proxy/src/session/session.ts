@@ -6,7 +6,6 @@ import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import type { BackendConnection } from '../connection/backend-connection.js';
 import type { LoggedInClient } from '../connection/client-connection.js';
 import type { Credential } from '../connection/credentials.js';
-import type { ChangedUser } from '../connection/change-user.js';
 import { closeSoon, leave } from '../connection/nobody.js';
 import { moveBlocker, type MoveBlocker } from '../migration/move-blocker.js';
 import type { MovableSession } from '../migration/movable-session.js';
@@ -15,7 +14,7 @@ import type { Lease } from '../tenants/namespace.js';
 import { CommandAdmission } from './command-admission.js';
 import { CommandForwarder } from './command-forwarder.js';
 import { ResponseForwarder } from './response-forwarder.js';
-import type { SessionHost, SessionStart } from './session-host.js';
+import type { Changed, SessionHost, SessionStart } from './session-host.js';
 import { StatementIds } from './statement-ids.js';
 import { Witness } from './witness.js';
 
@@ -37,7 +36,6 @@ interface Holder {
  */
 export class Session implements MovableSession {
   readonly id: number;
-  readonly namespace: string;
   readonly startedAtMs: number;
   readonly state: SessionState;
   readonly statementIds = new StatementIds();
@@ -48,10 +46,12 @@ export class Session implements MovableSession {
   client: LoggedInClient;
   backend: BackendConnection;
   credential: Credential | undefined;
+  namespace: string;
+  /** Its place there. */
+  lease: Lease | undefined;
   commandsTotal = 0;
 
   readonly #host: SessionHost;
-  readonly #lease: Lease | undefined;
   #closing = false;
   /** Bits of `Pause`. */
   #paused: number = Pause.exclusive;
@@ -71,11 +71,11 @@ export class Session implements MovableSession {
     this.client = start.client;
     this.backend = start.backend;
     this.credential = start.credential;
-    this.#lease = start.lease;
+    this.lease = start.lease;
     this.#host = host;
     this.commands = new CommandForwarder(this);
     this.witness = new Witness(this, host, start.state, start.tracked, start.meter);
-    this.admission = new CommandAdmission(this, host, start.lease);
+    this.admission = new CommandAdmission(this, host);
     this.responses = new ResponseForwarder(this, start.client, start.backend);
   }
 
@@ -184,6 +184,8 @@ export class Session implements MovableSession {
     this.#attachClient();
     this.#attachBackend();
     this.#exclusive = false;
+    // Whoever had its callbacks has heard of its end.
+    if (this.client.channel.closed) return this.close();
     if (this.backend.channel.closed) return this.#lost(undefined);
     this.#resumeClient(Pause.exclusive);
     this.#settle();
@@ -296,13 +298,22 @@ export class Session implements MovableSession {
     if (this.#clientEnded && !this.#closing) this.#onClientEnd();
   }
 
-  /** Undefined: the server refused, and says so itself. */
-  userChanged(changed: ChangedUser | undefined): void {
-    if (changed === undefined) return;
-    const { user, database, collation, attributes, credential } = changed;
+  /** Who refused has said so himself; of a session that the server refused another user it keeps the database, and nothing else. */
+  userChanged(changed: Changed | 'refused'): void {
+    this.statementIds.clear();
+    if (changed === 'refused') {
+      if (this.witness.tracked) this.state.onUserChanged(this.state.database, 0, this.backend.statusFlags);
+      return;
+    }
+    const { user, database, collation, attributes, credential, lease } = changed;
+    if (this.#closing) return lease?.close();
     this.client = { ...this.client, user, database, collation, attributes };
     this.credential = credential;
-    this.statementIds.clear();
+    if (lease !== undefined) {
+      this.lease?.close();
+      this.lease = lease;
+      this.namespace = lease.namespace.name;
+    }
     if (this.witness.tracked) this.state.onUserChanged(database, collation, this.backend.statusFlags);
   }
 
@@ -402,7 +413,7 @@ export class Session implements MovableSession {
       this.#holder.reject(new Error('busy'));
       this.#holder = undefined;
     }
-    this.#lease?.close();
+    this.lease?.close();
     if (atRest && !this.witness.quitting) this.backend.close();
     else {
       if (!this.#exclusive) leave(this.backend.channel);

@@ -87,14 +87,19 @@ export class Namespace {
     return { connections: this.#connections, ...(this.#view.limits.connectionsPerUser > 0 && { users: Object.fromEntries(this.#users) }) };
   }
 
-  /** For a client that has said who it is and is not logged in yet; a lease has to be closed, whatever becomes of the login. */
-  admit(user: string): Lease | ErrPacket {
+  /**
+   * For a client that has said who it is and is not logged in yet; a lease has to be closed, whatever becomes of the login.
+   * @param instead of the same connection, and closed if this one is used: it does not count
+   */
+  admit(user: string, instead?: Lease): Lease | ErrPacket {
     const { connections, connectionsPerUser } = this.#view.limits;
-    if (connections > 0 && this.#connections + this.#others.connections >= connections) {
+    const own = instead?.namespace === this ? 1 : 0;
+    const ownOfUser = instead?.user === user ? own : 0;
+    if (connections > 0 && this.#connections - own + this.#others.connections >= connections) {
       this.#deps.refused(this.name, 'connections');
       return { ...Errors.tooManyConnections, message: 'Too many connections' };
     }
-    if (connectionsPerUser > 0 && (this.#users.get(user) ?? 0) + (this.#others.users?.[user] ?? 0) >= connectionsPerUser) {
+    if (connectionsPerUser > 0 && (this.#users.get(user) ?? 0) - ownOfUser + (this.#others.users?.[user] ?? 0) >= connectionsPerUser) {
       this.#deps.refused(this.name, 'connections-per-user');
       return { ...Errors.tooManyUserConnections, message: `User ${user} already has more than 'max_user_connections' active connections` };
     }
