@@ -1,3 +1,5 @@
+import { fileURLToPath } from 'node:url';
+
 /** One configuration for every project: each runs it with `--rootDir .` in its own folder. */
 export default {
   testEnvironment: 'node',
@@ -5,6 +7,7 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   testEnvironmentOptions: { customExportConditions: ['@binnacle/source', 'node', 'node-addons'] },
+  globalSetup: fileURLToPath(new URL('libs/testing/jest/own-temporary-folder.mjs', import.meta.url)),
   transform: {
     '\\.ts$': [
       '@swc/jest',
