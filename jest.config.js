@@ -23,6 +23,9 @@ export default {
       },
     ],
   },
-  testTimeout: 30_000,
+  /** For machines that do much else: it costs time only where something hangs. */
+  testTimeout: 180_000,
+  /** A test that failed may have left something open, for which Jest would wait for ever. */
+  forceExit: true,
   passWithNoTests: true,
 };

@@ -4,12 +4,21 @@ import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
+/** Waits for the end of the one who holds the pipe; then ends whatever process still knows the folder by its environment, and deletes it. */
+const guard = `
+  read _
+  for process in /proc/[0-9]*; do
+    [ "$process" != "/proc/$$" ] && grep -qzx "TMPDIR=$1" "$process/environ" && kill -9 "\${process#/proc/}"
+  done
+  for attempt in 1 2 3; do
+    rm -rf "$1" && break
+    sleep 1
+  done`;
+
 export default function ownTemporaryFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'binnacle-tests-'));
   process.env.TMPDIR = folder;
-  // Reads from a pipe that only this process holds open; a process of a test that is ending may still write, so it tries again.
-  const script = 'read _; for attempt in 1 2 3; do rm -rf "$1" && break; sleep 1; done';
-  const guard = spawn('sh', ['-c', script, 'guard', folder], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
-  guard.unref();
-  guard.stdin.unref();
+  const child = spawn('sh', ['-c', guard, 'guard', folder], { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+  child.unref();
+  child.stdin.unref();
 }
