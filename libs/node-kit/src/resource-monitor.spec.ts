@@ -74,13 +74,13 @@ test('a blocked event loop shows in its delay, and is forgotten after the window
   const { clock, machine, resources } = await monitored([healthy]);
   resources.start();
   const block = (): boolean => {
-    const until = performance.now() + 200;
+    const until = performance.now() + 600;
     while (performance.now() < until);
-    return resources.eventLoopDelayMs() > 100;
+    return resources.eventLoopDelayMs() > 500;
   };
-  await waitUntil(block, { what: 'the delay is seen', timeoutMs: 5_000 });
+  await waitUntil(block, { what: 'the delay is seen' });
   await clock.advance(10_000);
-  expect(resources.eventLoopDelayMs()).toBeLessThan(100);
+  expect(resources.eventLoopDelayMs()).toBeLessThan(300);
   resources.stop();
   machine.stop();
   expect(clock.timerCount()).toBe(0);
