@@ -16,7 +16,7 @@ export type Suite = (typeof suites)[number];
  * our default ports are apart, and keep under Linux's ephemeral ports (32768 and up).
  */
 export function portsOf(suite: Suite) {
-  const offset = 9_000 + 23 * (suites.length * (process.pid % 16) + suites.indexOf(suite));
+  const offset = 9_000 + 23 * (suites.length * (process.pid % 15) + suites.indexOf(suite));
   return { offset, gateway: 8080 + offset, tiflash: 20_292 + offset, tiproxy: 3080 + offset, gostatsd: 8081 + offset, typesense: 8108 + offset };
 }
 
@@ -44,7 +44,7 @@ export class ProductProcess {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  async untilPrinted(pattern: RegExp, timeoutMs = 60_000): Promise<void> {
+  async untilPrinted(pattern: RegExp, timeoutMs = 120_000): Promise<void> {
     await waitUntil(() => pattern.test(this.#output) || !this.isRunning(), { timeoutMs, what: `output to match ${pattern}` });
     if (!pattern.test(this.#output)) throw new Error(`the process ended before it printed ${pattern}:\n${this.#output}`);
   }
