@@ -1,4 +1,3 @@
-/* eslint-disable max-lines -- a suite is as long as what it describes, here as in every spec file */
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { randomUUID } from 'node:crypto';
 import type { Candidate, ClusterState, Lease, NodeRecord } from '../src/cluster-state.js';
