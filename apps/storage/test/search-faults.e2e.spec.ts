@@ -173,7 +173,7 @@ test('whenever the process is killed, the next one has an index that says what t
 });
 
 test('a search that takes too long is ended, and those after it are not', async () => {
-  const found = await open();
+  const found = await open([notes, others], (config) => (config.storage.searchTimeoutMs = 60_000));
   for (let part = 0; part < 20; part++) await found.put(notes, ...numbered(5_000, part * 5_000));
   await found.find(notes, { q: '*', per_page: 1 });
   const slow = { q: 'n', query_by: 'text', filter_by: 'text:* && stamp:!=[1..3, 7]', per_page: 250, search_cutoff_ms: 2 };
