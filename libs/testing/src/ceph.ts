@@ -19,6 +19,8 @@ export const cephStartTimeoutMs = 300_000;
  * or waits for ever. The next one does not, so the first limit is short; the later ones are for machines that do much else.
  */
 const commandTimeoutsMs = [10_000, 20_000, 40_000];
+/** The gateway is such a client, too. */
+const gatewayTimeoutMs = 60_000;
 const logBytesMax = 2_000;
 
 /** A real S3: Ceph with one monitor, one OSD in memory and one gateway, for one test file. It ends with `stop()`, at the latest with this process. */
@@ -64,7 +66,7 @@ async function startOn(daemons: Daemons): Promise<CephServer> {
   // Not before: both make the pools that are missing.
   const gateway = await daemons.start('radosgw', ['-f', '-n', 'client.admin']);
   const endpoint = `http://127.0.0.1:${gatewayPort}`;
-  await waitUntil(() => daemons.isAnswering(endpoint), { what: 'the gateway of Ceph answers', timeoutMs: daemons.restMs(), intervalMs: 50 });
+  await waitUntil(() => daemons.isAnswering(endpoint), { what: 'the gateway of Ceph answers', timeoutMs: Math.min(gatewayTimeoutMs, daemons.restMs()), intervalMs: 50 });
   return {
     endpoint,
     accessKeyId,
@@ -151,7 +153,7 @@ class Daemons {
 
   /** What they printed, and the end of every log file. */
   async lastOutput(): Promise<string> {
-    const logs = (await readdir(this.folder)).filter((name) => name.endsWith('.log'));
+    const logs = (await readdir(this.folder).catch(() => [])).filter((name) => name.endsWith('.log'));
     const ends = await Promise.all(logs.map(async (name) => `${name}:\n${(await readFile(join(this.folder, name), 'utf8')).slice(-logBytesMax)}`));
     return [this.#output, ...ends].join('\n');
   }
