@@ -1,3 +1,5 @@
+import { fileURLToPath } from 'node:url';
+
 /** One configuration for every project: each runs it with `--rootDir .` in its own folder. */
 export default {
   testEnvironment: 'node',
@@ -5,6 +7,7 @@ export default {
   extensionsToTreatAsEsm: ['.ts'],
   moduleNameMapper: { '^(\\.{1,2}/.*)\\.js$': '$1' },
   testEnvironmentOptions: { customExportConditions: ['@binnacle/source', 'node', 'node-addons'] },
+  globalSetup: fileURLToPath(new URL('libs/testing/jest/own-temporary-folder.mjs', import.meta.url)),
   transform: {
     '\\.ts$': [
       '@swc/jest',
@@ -20,6 +23,9 @@ export default {
       },
     ],
   },
-  testTimeout: 30_000,
+  /** For machines that do much else: it costs time only where something hangs. */
+  testTimeout: 180_000,
+  /** A test that failed may have left something open, for which Jest would wait for ever. */
+  forceExit: true,
   passWithNoTests: true,
 };

@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 // The whole module, because an older Node.js, which also reads this file, has no globSync to import.
 import fs from 'node:fs';
-import { join, relative } from 'node:path';
+import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { run } from './runtime.mjs';
 import { installIfNeeded, onNewEnoughNode, root } from './workspace.mjs';
@@ -47,21 +47,50 @@ function installRequirements() {
   execFileSync('sh', ['-c', command], { stdio: ['ignore', 'ignore', 'inherit'], env });
 }
 
+/** With more of them failing, something is broken, and a second run would only take time. */
+const suitesAgainMax = 5;
+
+const projects = () => fs.globSync('{apps,libs}/*/package.json', { cwd: root });
 const resultFiles = () => fs.globSync('{apps,libs}/*/test-results.json', { cwd: root }).map((file) => join(root, file));
 
 function nx(...args) {
   return run(process.execPath, [join(root, 'node_modules/.bin/nx'), 'run-many', '--outputStyle=stream', ...args], { cwd: root });
 }
 
-/** Every suite that could not even be loaded counts as one failure. */
+/**
+ * The tests start real servers, and a machine that does much else at the time can be too slow for some of them: where only a few suites
+ * failed, those run once more, alone. What passes only then is named.
+ */
+async function runFailedAgain() {
+  const failed = resultFiles().flatMap((file) => {
+    const result = JSON.parse(fs.readFileSync(file, 'utf8'));
+    return result.testResults.filter(({ status }) => status === 'failed').map((suite) => ({ file, result, suite }));
+  });
+  if (failed.length > suitesAgainMax) return;
+  for (const { file, result, suite } of failed) {
+    const again = `${file}.again`;
+    await run('npm', ['test', '--', suite.name, '--json', `--outputFile=${again}`], { cwd: dirname(file) });
+    const second = fs.existsSync(again) ? JSON.parse(fs.readFileSync(again, 'utf8')) : { success: false };
+    fs.rmSync(again, { force: true });
+    if (!second.success) continue;
+    printFailures(suite);
+    console.log(`PASSED when run again: ${relative(root, suite.name)}`);
+    result.testResults = result.testResults.map((each) => (each === suite ? second.testResults[0] : each));
+    fs.writeFileSync(file, JSON.stringify(result));
+  }
+}
+
 function sumResults() {
   let passed = 0;
   let failed = 0;
   for (const file of resultFiles()) {
-    const result = JSON.parse(fs.readFileSync(file, 'utf8'));
-    passed += result.numPassedTests;
-    failed += result.numFailedTests + result.numRuntimeErrorTestSuites;
-    for (const suite of result.testResults) printFailures(suite);
+    for (const suite of JSON.parse(fs.readFileSync(file, 'utf8')).testResults) {
+      const ended = (status) => suite.assertionResults.filter((test) => test.status === status).length;
+      passed += ended('passed');
+      // A suite that could not even be loaded counts as one failure.
+      failed += suite.status === 'failed' ? Math.max(1, ended('failed')) : 0;
+      printFailures(suite);
+    }
   }
   return { passed, failed };
 }
@@ -81,8 +110,9 @@ for (const file of resultFiles()) fs.rmSync(file);
 
 const checked = await nx('-t', 'build', 'typecheck', 'lint');
 const tested = await nx('-t', 'test', '--parallel=1', '--nxBail=false', '--', '--json', '--outputFile=test-results.json', ...process.argv.slice(2));
+if (tested !== 0) await runFailedAgain();
 const { passed, failed } = sumResults();
-// Build, type check and lint count as one check; a test run that broke without saying so counts as one failure.
-const broken = (checked === 0 ? 0 : 1) + (tested !== 0 && failed === 0 ? 1 : 0);
+// Build, type check and lint count as one check; so does every project whose tests ended without results.
+const broken = (checked === 0 ? 0 : 1) + projects().length - resultFiles().length;
 console.log(`${passed} passed, ${failed + broken} failed`);
-process.exit(failed + broken === 0 && passed > 0 ? 0 : 1);
+process.exit(failed + broken === 0 ? 0 : 1);

@@ -13,7 +13,7 @@ describe('every role in one process', () => {
 
   beforeAll(async () => {
     product = await startEmbedded('embedded', folder.path);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await product.stop();
@@ -49,7 +49,7 @@ describe('every role in one process', () => {
     await fetch(url('/tifash/livez?verbose'));
     await set(-1);
     await product.untilPrinted(/SLOW REQUEST.*GET \/deepcheck"/);
-    await product.untilPrinted(/SLOW REQUEST.*GET \/tifash\/livez\?verbose"/, 5_000);
+    await product.untilPrinted(/SLOW REQUEST.*GET \/tifash\/livez\?verbose"/);
     expect(product.output()).not.toContain('sesame');
   });
 
@@ -87,11 +87,13 @@ describe('every role in one process', () => {
     const [before = 0] = await terms();
     expect(await json('/tifash/remote/owner/info')).toMatchObject({ status: 'IsOwner' });
     expect(await json('/tiflash/remote/owner/resign')).toEqual({ message: 'Done' });
-    await waitUntil(async () => (await json('/tiflash/remote/owner/info'))['status'] === 'IsOwner', { timeoutMs: 5_000, what: 'an owner again' });
+    await waitUntil(async () => (await json('/tiflash/remote/owner/info'))['status'] === 'IsOwner', { what: 'an owner again' });
     expect(await terms()).toContain(before + 1);
   });
 
-  test('Ctrl-C drains and exits 0; the next start is ready within 5 s, keeps what was configured and raises the term', async () => {
+  test('Ctrl-C drains and exits 0; nothing holds the next start up, and it keeps what was configured and raises the term', async () => {
+    const readyMs = () => Number(/binnacle ready in (\d+) ms/.exec(product.output())?.[1]);
+    const firstReadyMs = readyMs();
     const leader = async () => ((await json('/api/v1/cluster'))['leases'] as { name: string; term: number }[]).find((lease) => lease.name === 'leader');
     const termBefore = (await leader())?.term ?? 0;
     await fetch(url('/config'), { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"healthy-read-lag": 77}' });
@@ -99,8 +101,7 @@ describe('every role in one process', () => {
     expect(await product.stop('SIGINT')).toBe(0);
     product = await startEmbedded('embedded', folder.path);
 
-    const readyMs = Number(/binnacle ready in (\d+) ms/.exec(product.output())?.[1]);
-    expect(readyMs).toBeLessThan(5_000);
+    expect(readyMs()).toBeLessThan(2_000 + 2 * firstReadyMs);
     expect(await json('/config')).toMatchObject({ 'healthy-read-lag': 77 });
     expect((await leader())?.term).toBeGreaterThan(termBefore);
   });

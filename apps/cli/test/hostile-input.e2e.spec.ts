@@ -110,13 +110,13 @@ describe('hostile input', () => {
   let product: ProductProcess;
   let rssBefore = 0;
   const rssBytes = () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${product.pid()}/status`, 'utf8'))?.[1]) * 1024;
-  const alive = async () => (await fetch(`http://127.0.0.1:${listeners.gateway}/livez`, { signal: AbortSignal.timeout(5_000) })).status;
+  const alive = async () => (await fetch(`http://127.0.0.1:${listeners.gateway}/livez`, { signal: AbortSignal.timeout(30_000) })).status;
 
   beforeAll(async () => {
     product = await startEmbedded('hostile', folder.path, ['--log.level', 'error']);
     await alive();
     rssBefore = rssBytes();
-  }, 60_000);
+  });
 
   afterAll(async () => {
     expect(await product.stop()).toBe(0);
@@ -138,7 +138,7 @@ describe('hostile input', () => {
     expect(surprises).toEqual([]);
     expect(product.isRunning()).toBe(true);
     expect(await alive()).toBe(200);
-  }, 180_000);
+  });
 
   test.each([
     ['a length and chunks at once', 'POST /config HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n'],

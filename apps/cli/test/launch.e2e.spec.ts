@@ -13,7 +13,7 @@ test('npm start builds, runs, drains on the double Ctrl-C that npm and the termi
   product.signal('SIGINT');
   expect(await product.stop('SIGINT')).toBe(0);
   folder.remove();
-}, 60_000);
+});
 
 /** What the launcher would start the product with. */
 function preloaded(env: Record<string, string>, options: object): { env: Record<string, string>; line: string } {

@@ -44,7 +44,7 @@ export class ProductProcess {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  async untilPrinted(pattern: RegExp, timeoutMs = 60_000): Promise<void> {
+  async untilPrinted(pattern: RegExp, timeoutMs = 120_000): Promise<void> {
     await waitUntil(() => pattern.test(this.#output) || !this.isRunning(), { timeoutMs, what: `output to match ${pattern}` });
     if (!pattern.test(this.#output)) throw new Error(`the process ended before it printed ${pattern}:\n${this.#output}`);
   }

@@ -19,7 +19,7 @@ describe('the README', () => {
 
   beforeAll(async () => {
     product = await startEmbedded('readme', folder.path);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await product.stop();
@@ -31,7 +31,7 @@ describe('the README', () => {
   });
 
   test.each(examples)('$command', async ({ command, answer }) => {
-    const { stdout } = await promisify(execFile)('sh', ['-c', `${moved(command)} -sS --max-time 10`]);
+    const { stdout } = await promisify(execFile)('sh', ['-c', `${moved(command)} -sS --max-time 60`]);
     if (answer.endsWith('…')) expect(stdout.slice(0, answer.length - 1)).toBe(answer.slice(0, -1));
     else expect(stdout.trimEnd()).toBe(answer);
   });

@@ -75,20 +75,20 @@ beforeAll(async () => {
   const lines = Array.from({ length: 200 }, (_, index) => JSON.stringify({ id: `shop-${index}`, city: index % 2 ? 'Bern' : 'Basel', staff: index }));
   const imported = await post('/collections/shops/documents/import', lines.join('\n'), 'text/plain');
   expect(imported.body.split('\n').filter((line) => line.includes('"success":true'))).toHaveLength(200);
-}, 120_000);
+});
 
 afterAll(async () => {
   await Promise.all([...nodes.values()].map((node) => node.stop('SIGTERM')));
   await redis.stop();
   folder.remove();
-}, 60_000);
+});
 
 describe('the remote tier through the TiFlash dialect', () => {
   test('upload sets the flag on every write node, and their rows are in the bucket', async () => {
     for (const spelling of ['tifash', 'tiflash']) {
       expect(await curl(`/${spelling}/remote/upload`)).toEqual({ status: 200, body: '{"message":"flag_set=true"}', role: undefined, type: expect.stringContaining('application/json') });
     }
-    await waitUntil(() => objects('regions').filter((name) => name.endsWith('.parquet')).length >= 2, { timeoutMs: 30_000, what: 'segments of both regions' });
+    await waitUntil(() => objects('regions').filter((name) => name.endsWith('.parquet')).length >= 2, { timeoutMs: 60_000, what: 'segments of both regions' });
     expect((await curl('/tiflash/remote/upload?node=w1')).body).toBe('{"message":"flag_set=true"}');
     expect(await curl('/tiflash/remote/upload?node=c0')).toMatchObject({ status: 200, body: '{"message":"can not sync remote store, disagg_mode=Compute"}', role: 'Compute' });
     expect((await curl('/tiflash/remote/upload?node=nobody')).status).toBe(404);
@@ -127,7 +127,7 @@ describe('the remote tier through the TiFlash dialect', () => {
 
   test('sync status lists the regions whose replica lags two minutes at most, on each node', async () => {
     for (const path of ['/tifash/sync-status/1', '/tiflash/sync-status/keyspace/0/table/1', '/tiflash/sync-status/1?node=c0', '/tiflash/sync-status/1?node=c1']) {
-      await waitUntil(async () => (await curl(path)).body === '2\n256 257\n', { timeoutMs: 20_000, what: `both regions in sync: ${path}` });
+      await waitUntil(async () => (await curl(path)).body === '2\n256 257\n', { timeoutMs: 60_000, what: `both regions in sync: ${path}` });
     }
     for (const path of ['/tiflash/sync-status/999', '/tiflash/sync-status/keyspace/7/table/1', '/tifash/sync-status/keyspace/0/table/999']) expect(await curl(path)).toMatchObject({ status: 200, body: '0\n\n' });
     for (const path of ['x', '-1', '1x', 'keyspace', 'keyspace/0', 'keyspace/a/table/1', 'keyspace/0/table/b', 'keyspace/4294967296/table/1']) {
@@ -209,11 +209,11 @@ describe('the remote tier through the TiFlash dialect', () => {
     for (const [id, mode] of storageNodes.filter(([id]) => id !== 'w1')) startStorage(id, mode);
     await untilRunning(5);
     const found = async () => ((await (await fetch(gateway('/collections/shops'))).json()) as { num_documents?: number }).num_documents;
-    await waitUntil(async () => (await found()) === 200, { timeoutMs: 30_000, what: 'all documents of both regions' });
+    await waitUntil(async () => (await found()) === 200, { timeoutMs: 60_000, what: 'all documents of both regions' });
     const document = await fetch(gateway('/collections/shops/documents/shop-42'));
     expect([document.status, await document.json()]).toEqual([200, { id: 'shop-42', city: 'Basel', staff: 42 }]);
     expect(await query('SELECT count(*) AS shops, sum(staff) AS staff FROM shops')).toMatchObject({ status: 200, body: expect.stringMatching(/200\D+19900/) });
     expect((await post('/collections', JSON.stringify({ name: 'more', fields: [{ name: 'n', type: 'int32' }] }))).status).toBe(201);
     expect((await curl('/tiflash/sync-status/2')).status).toBe(200);
-  }, 120_000);
+  });
 });

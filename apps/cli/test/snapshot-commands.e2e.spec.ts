@@ -28,7 +28,7 @@ describe('snapshots of the product', () => {
     product = await startEmbedded('snapshot', dataDir);
     await client.collections().create({ name: 'books', fields: [{ name: 'title', type: 'string' }] });
     await client.collections('books').documents().create({ id: '1', title: 'Moby-Dick' });
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await product.stop();
@@ -85,7 +85,7 @@ describe('snapshots of the product', () => {
     const refused = join(folder.path, 'refused');
     expect(binnacle('restore', 'remote:first', '--data-dir', refused)).toMatchObject({ code: 1, errors: expect.stringMatching(/nothing was restored: the checksum of cluster-state\.db/) });
     expect(readdirSync(refused)).toEqual([]);
-  }, 60_000);
+  });
 
   test('the command line verifies one, finds a flipped bit, and restores the good one into an empty folder that a node starts on', async () => {
     expect(binnacle('snapshot', 'verify', snapshot)).toEqual({ code: 0, output: expect.stringMatching(/first is good: node \S+, 20\S+Z, version 1, \d+ files, 0\.\d MB\n$/), errors: '' });
@@ -109,5 +109,5 @@ describe('snapshots of the product', () => {
     expect(await client.collections('books').documents('1').retrieve()).toMatchObject({ title: 'Moby-Dick' });
     await expect(client.collections('books').documents('2').retrieve()).rejects.toMatchObject({ httpStatus: 404 });
     await waitUntil(async () => (await fetch(`http://127.0.0.1:${ports.gateway}/readyz`)).ok);
-  }, 60_000);
+  });
 });

@@ -32,7 +32,7 @@ describe('tables, as the client of Typesense knows them', () => {
 
   beforeAll(async () => {
     product = await startEmbedded('tables', folder.path);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await product.stop();

@@ -55,6 +55,10 @@ describe.each(['redis', 'embedded'] as const)('a cluster node alone on %s state'
   });
 });
 
+const leaseMs = 2_000;
+/** For a busy machine. */
+const slackMs = 5_000;
+
 describe('two storage nodes and two cluster nodes on Redis', () => {
   let redis: RedisServer;
   let nodes: TestNode[];
@@ -84,7 +88,7 @@ describe('two storage nodes and two cluster nodes on Redis', () => {
     for (const each of [c0, c1]) {
       await waitUntil(() => each.context.directory.all().filter((node) => node.state === 'running').length === 4, { what: 'four running nodes' });
     }
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await Promise.all(nodes.map((node) => node.stop()));
@@ -166,14 +170,14 @@ describe('two storage nodes and two cluster nodes on Redis', () => {
       expect(await info(`?node=${other(owner?.nodeId)}`)).toEqual({ status: 'NotOwner', owner_id: address });
     });
 
-    test('a node that is not the owner cannot be resigned; the owner can, and the other one takes over within a second', async () => {
+    test('a node that is not the owner cannot be resigned; the owner can, and the other one takes over at once', async () => {
       const before = await lease('remote-gc');
       const resign = (query = '') => c0.json(`/tiflash/remote/owner/resign${query}`);
       expect(await resign(`?node=${other(before.owner?.nodeId)}`)).toEqual({ message: "This node is not the remote gc owner, can't be resigned." });
       expect((await lease('remote-gc')).term).toBe(before.term);
 
       expect(await resign()).toEqual({ message: 'Done' });
-      await waitUntil(async () => (await lease('remote-gc')).owner?.nodeId === other(before.owner?.nodeId), { timeoutMs: 1_000 });
+      await waitUntil(async () => (await lease('remote-gc')).owner?.nodeId === other(before.owner?.nodeId), { timeoutMs: 5_000 });
       const { tenures } = await c0.json<{ tenures: { term: number; endReason?: string; endedAt?: string }[] }>('/api/v1/leases/remote-gc/history');
       expect(tenures[0]).not.toHaveProperty('endedAt');
       expect(tenures[1]).toMatchObject({ term: before.term, endReason: 'resigned', owner: { nodeId: before.owner?.nodeId } });
@@ -221,18 +225,20 @@ describe('two storage nodes and two cluster nodes on Redis', () => {
     await vote(c0, `?node=s1`);
     await Promise.all([s0, s1].map((node) => node.context.candidacies.get('leader')?.stop()));
     const dead = { nodeId: 's8', incarnation: 'dead', address: '127.0.0.1:1' };
-    expect(await c0.context.state.campaign({ lease: 'leader', candidate: dead, ttlMs: 1_500, termFloor: 0 })).toMatchObject({ held: true });
+    expect(await c0.context.state.campaign({ lease: 'leader', candidate: dead, ttlMs: 60_000, termFloor: 0 })).toMatchObject({ held: true });
     await c0.context.state.heartbeat({ ...s0.context.directory.byId('s0')!, id: 's8', incarnation: 'dead', port: 1 }, 60_000);
     await waitUntil(() => c0.context.directory.byId('s8') !== undefined);
     const successor = await start('s2', 'storage');
     nodes.push(successor);
     await waitUntil(() => c0.context.directory.byId('s2')?.state === 'running');
     const termBefore = (await lease('leader')).term;
+    // Its last sign of life.
+    expect(await c0.context.state.campaign({ lease: 'leader', candidate: dead, ttlMs: leaseMs, termFloor: 0 })).toEqual({ held: true, term: termBefore });
 
     const startedAt = performance.now();
     expect(await vote(c0, '?node=s2')).toEqual({ success: true });
 
-    expect(performance.now() - startedAt).toBeLessThan(1_500 + 1_500);
+    expect(performance.now() - startedAt).toBeLessThan(leaseMs + slackMs);
     expect(await lease('leader')).toMatchObject({ owner: { nodeId: 's2' }, term: termBefore + 1 });
     const { tenures } = await c0.json<{ tenures: { endReason?: string }[] }>('/api/v1/leases/leader/history?limit=2');
     expect(tenures[1]?.endReason).toBe('expired');
@@ -245,7 +251,7 @@ describe('two storage nodes and two cluster nodes on Redis', () => {
     const record = { ...s0.context.directory.byId('s0')!, id: 's6', incarnation: 'deaf', port: 1 };
     await state.heartbeat(record, 60_000);
     await waitUntil(() => c0.context.directory.byId('s6') !== undefined);
-    const deaf = new Candidacy(state, clock, { lease: 'leader', candidate: { nodeId: 's6', incarnation: 'deaf', address: '127.0.0.1:1' }, ttlMs: 1_500 });
+    const deaf = new Candidacy(state, clock, { lease: 'leader', candidate: { nodeId: 's6', incarnation: 'deaf', address: '127.0.0.1:1' }, ttlMs: leaseMs });
     deaf.start();
     await nodes.at(-1)?.context.candidacies.get('leader')?.resign({ successor: 's6', reservedMs: 5_000 });
     await waitUntil(async () => (await leader()) === 's6');
@@ -254,7 +260,7 @@ describe('two storage nodes and two cluster nodes on Redis', () => {
     const answer = await vote(c0, '?node=s2');
 
     expect(answer).toEqual({ success: false, error: expect.stringMatching(/^s6 does not answer and still renews its lease after \d+ ms$/) });
-    expect(performance.now() - startedAt).toBeLessThan(1_500 + 1_500 + 1_000);
+    expect(performance.now() - startedAt).toBeLessThan(2 * leaseMs + slackMs);
     await deaf.stop();
     await state.deregister('s6', 'deaf');
     await waitUntil(async () => (await leader()) === 's2' && c0.context.directory.byId('s6') === undefined);
@@ -282,6 +288,6 @@ describe('two storage nodes and two cluster nodes on Redis', () => {
     expect((await c0.fetch('/tiflash/remote/owner/resign')).status).toBe(503);
     expect((await c0.fetch('/api/v1/leases')).status).toBe(503);
     await redis.restart();
-    await waitUntil(async () => (await c0.json<View>('/api/v1/cluster')).leases.some(({ owner }) => owner?.nodeId === 's2'), { timeoutMs: 20_000 });
-  }, 40_000);
+    await waitUntil(async () => (await c0.json<View>('/api/v1/cluster')).leases.some(({ owner }) => owner?.nodeId === 's2'));
+  });
 });

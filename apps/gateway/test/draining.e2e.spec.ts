@@ -31,7 +31,7 @@ async function start(change: (config: NodeConfig) => void = () => undefined): Pr
   const config = new NodeConfig();
   config.dataDir = folder;
   config.node.port = 0;
-  config.node.shutdownDeadlineMs = 5_000;
+  config.node.shutdownDeadlineMs = 30_000;
   Object.assign(config.gateway, { port: 0, tiflashPort: 0, tiproxyPort: 0, gostatsdPort: 0, typesensePort: 0 });
   change(config);
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });

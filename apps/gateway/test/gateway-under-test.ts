@@ -13,6 +13,7 @@ import { listenerRoutes } from '@binnacle/contracts/routes';
 import { GatewayConfig } from '@binnacle/node-kit/config';
 import { Lifecycle } from '@binnacle/node-kit/lifecycle';
 import { Settings } from '@binnacle/node-kit/settings';
+import { freePort } from '@binnacle/testing/free-port';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { Registry } from 'prom-client';
 import type { ListenerName } from '../src/dialect-router.js';
@@ -72,8 +73,9 @@ export class TestNode {
     });
   }
 
-  async listen(port = 0): Promise<void> {
-    this.server.listen(port, '127.0.0.1');
+  /** Not on a port of those that outgoing connections get: it is listened on again after a while in which it is free. */
+  async listen(port?: number): Promise<void> {
+    this.server.listen(port ?? (await freePort()), '127.0.0.1');
     await once(this.server, 'listening');
   }
 

@@ -54,6 +54,10 @@ class OtherNode {
   }
 }
 
+/** Under the timeout of an operation on Redis, and enough for a healthy node on a busy machine. */
+const checkDeadlineMs = 1_500;
+const slackMs = 3_000;
+
 describe('a health node on Redis', () => {
   let redis: RedisServer;
   let health: RunningNode;
@@ -64,7 +68,7 @@ describe('a health node on Redis', () => {
     const config = new NodeConfig();
     config.dataDir = folder = mkdtempSync(join(tmpdir(), 'binnacle-health-'));
     Object.assign(config.node, { id: 'h0', port: 0, clusterSecret, drainDelayMs: 0 });
-    Object.assign(config.health, { checkDeadlineMs: 500, checkCacheMs, eventLoopDelayMsMax: 60_000, diskFreePercentMin: 0, memoryFreePercentMin: 0 });
+    Object.assign(config.health, { checkDeadlineMs, checkCacheMs, eventLoopDelayMsMax: 60_000, diskFreePercentMin: 0, memoryFreePercentMin: 0 });
     config.redis.url = redisUrl;
     config.log.level = 'silent';
     return startNode({ roles: ['health'], modules: [HealthModule], defaultPort: 0 }, config);
@@ -150,8 +154,8 @@ describe('a health node on Redis', () => {
       await other('hangs', 's0');
       const startedAt = performance.now();
       const { status, ok, failed } = await deepcheck();
-      expect(performance.now() - startedAt).toBeLessThan(500 + 500);
-      expect({ status, failed }).toEqual({ status: 500, failed: ['node s0: no answer within 500 ms'] });
+      expect(performance.now() - startedAt).toBeLessThan(checkDeadlineMs + slackMs);
+      expect({ status, failed }).toEqual({ status: 500, failed: [`node s0: no answer within ${checkDeadlineMs} ms`] });
       expect(ok).toContain('node h0: healthy in itself');
     });
 
@@ -214,15 +218,15 @@ describe('a health node on Redis', () => {
     expect((await get('/livez')).status).toBe(200);
     expect(await healthOf()).toEqual([200, { ok: true }]);
     await redis.restart();
-    await waitUntil(async () => (await deepcheck()).ok.includes('cluster state: redis answers'), { timeoutMs: 20_000 });
-  }, 40_000);
+    await waitUntil(async () => (await deepcheck()).ok.includes('cluster state: redis answers'));
+  });
 
   test('Redis that hangs fails deepcheck within the deadline', async () => {
     redis.pause();
     const startedAt = performance.now();
     const { failed } = await deepcheck();
-    expect(performance.now() - startedAt).toBeLessThan(500 + 500);
-    expect(failed).toEqual(['cluster state: no answer within 500 ms']);
+    expect(performance.now() - startedAt).toBeLessThan(checkDeadlineMs + slackMs);
+    expect(failed).toEqual([`cluster state: no answer within ${checkDeadlineMs} ms`]);
     redis.resume();
   });
 
@@ -232,5 +236,5 @@ describe('a health node on Redis', () => {
     expect((await deepcheck()).status).toBe(500);
     expect((await get('/healthcheck')).status).toBe(200);
     expect((await get('/livez')).status).toBe(200);
-  }, 40_000);
+  });
 });

@@ -157,7 +157,7 @@ test('a hundred thousand kept profiles are listed at a restart, and filtered, in
   expect(kept.list({ node: 'nowhere', limit: 100 })).toEqual([]);
   const filteredMs = performance.now();
   expect(kept.list(everything)).toHaveLength(100_000);
-  // Reading the folder takes about half a second on a slow machine, a filter a few milliseconds; ten times that would be a mistake.
-  expect(openedMs - beganMs).toBeLessThan(5_000);
-  expect(filteredMs - openedMs).toBeLessThan(200);
-}, 60_000);
+  // Reading the folder takes about half a second on a slow machine, a filter a few milliseconds; what goes through all of them for each one takes minutes.
+  expect(openedMs - beganMs).toBeLessThan(20_000);
+  expect(filteredMs - openedMs).toBeLessThan(2_000);
+});

@@ -24,20 +24,20 @@ beforeAll(async () => {
   redis = await startRedis();
   node = await ProfilingNode.start('p0', redis.url);
   await TargetProcess.start('n1', redis.url, node, withJemalloc());
-}, 60_000);
+});
 
 afterAll(async () => {
   await TargetProcess.killAll();
   await node?.stop();
   await redis?.stop();
-}, 60_000);
+});
 
 const profile = (seconds: number, more = ''): string => `/debug/pprof/profile?format=pprof&node=n1&seconds=${seconds}${more}`;
 const goProfile = (seconds: number, more = ''): string => `/go/pprof/profile?node=n1&seconds=${seconds}${more}`;
 
 /** The next request works: at once, as far as the client can tell. */
 async function works(): Promise<void> {
-  await waitUntil(async () => (await node.ask(profile(0.1))).status === 200, { what: 'a profile of n1', timeoutMs: 5_000 });
+  await waitUntil(async () => (await node.ask(profile(0.1))).status === 200, { what: 'a profile of n1' });
   expect((await node.ask(goProfile(0.1), go)).status).toBe(200);
 }
 
@@ -51,7 +51,7 @@ describe('one target', () => {
   });
 
   test('a second profile while one runs: TiFlash says so, gostatsd waits', async () => {
-    const first = node.ask(profile(1));
+    const first = node.ask(profile(3));
     await untilBusy();
     expect(await node.said('/debug/pprof/profile?seconds=0.1&node=n1')).toEqual([500, 'Already in Profiling']);
     const waits = node.ask(goProfile(0.1), go);
@@ -61,13 +61,13 @@ describe('one target', () => {
   });
 
   test('of fifty at once TiFlash takes one', async () => {
-    const statuses = await Promise.all(Array.from({ length: 50 }, async () => (await node.ask(profile(0.5))).status));
+    const statuses = await Promise.all(Array.from({ length: 50 }, async () => (await node.ask(profile(3))).status));
     expect(statuses.sort()).toEqual([200, ...Array(49).fill(500)]);
     await works();
   });
 
   test('of fifty at once gostatsd takes one, has eight wait, and tells the others when to come again', async () => {
-    const responses = await Promise.all(Array.from({ length: 50 }, () => node.ask(goProfile(0.2), go)));
+    const responses = await Promise.all(Array.from({ length: 50 }, () => node.ask(goProfile(1), go)));
     expect(responses.filter(({ status }) => status === 200)).toHaveLength(9);
     const refused = responses.filter(({ status }) => status === 503);
     expect(refused).toHaveLength(41);
@@ -92,7 +92,7 @@ describe('one target', () => {
   test('is captured by somebody else: TiFlash says so, gostatsd waits', async () => {
     const other = await ProfilingNode.start('p1', redis.url);
     await waitUntil(() => other.context.directory.byId('n1') !== undefined, { what: 'p1 to know n1' });
-    const first = other.ask(goProfile(2), go);
+    const first = other.ask(goProfile(4), go);
     await waitUntil(async () => (await other.ask(profile(0.1))).status === 500, { what: 'p1 to capture n1' });
     expect(await node.said('/debug/pprof/profile?seconds=0.1&node=n1')).toEqual([500, 'Already in Profiling']);
     expect((await node.ask(goProfile(0.1), go)).status).toBe(200);
@@ -149,13 +149,13 @@ describe('a target that goes', () => {
     const killedAt = performance.now();
     await victim.kill();
     expect(await capture).toEqual([502, expect.stringContaining('n2')]);
-    expect(performance.now() - killedAt).toBeLessThan(2_000);
+    expect(performance.now() - killedAt).toBeLessThan(10_000);
     await works();
   });
 
   test('stopped by SIGSTOP during the profile: given up after the time of the capture and 15 s, and the queue goes on', async () => {
     const victim = await TargetProcess.start('n4', redis.url, node);
-    const capture = node.said('/debug/pprof/profile?seconds=1&node=n4');
+    const capture = node.said('/debug/pprof/profile?seconds=4&node=n4');
     await waitUntil(async () => (await node.ask('/debug/pprof/profile?seconds=0.1&node=n4')).status === 500, { what: 'the profile to run' });
     victim.signal('SIGSTOP');
     const meanwhile = works();
@@ -167,7 +167,7 @@ describe('a target that goes', () => {
     expect((await waits)[0]).not.toBe(504);
     await waitUntil(async () => (await node.ask('/debug/pprof/profile?seconds=0.1&node=n4')).status === 200, { what: 'a profile of n4 again' });
     await victim.kill();
-  }, 60_000);
+  });
 });
 
 describe('a full disk', () => {
@@ -207,7 +207,7 @@ describe('every node at once', () => {
     expect([whole.status, whole.headers.get('x-binnacle-failed-nodes')]).toEqual([200, null]);
     expect(await nodesIn(whole)).toEqual({ nodes: ['n1', 'n5', 'p0'], comments: [] });
 
-    const capture = node.ask('/go/pprof/profile?seconds=2&node=*', go);
+    const capture = node.ask('/go/pprof/profile?seconds=5&node=*', go);
     await waitUntil(async () => (await node.ask('/debug/pprof/profile?seconds=0.1&node=n5')).status === 500, { what: 'the profile to run' });
     await victim.kill();
     const partial = await capture;

@@ -19,7 +19,7 @@ beforeAll(async () => {
   const preload = { LD_PRELOAD: library, MALLOC_CONF: 'prof:true,prof_active:false,lg_prof_sample:19' };
   target = await TargetProcess.start('db', redis.url, p0, preload);
   await waitUntil(() => p1.context.directory.byId('db') && p1.context.directory.byId('p0') && p0.context.directory.byId('p1'));
-}, 60_000);
+});
 
 afterAll(async () => {
   await target?.kill();

@@ -43,7 +43,7 @@ beforeAll(async () => {
   second = await capture(p0, '/debug/pprof/profile?seconds=0.2');
   heap = await capture(p0, '/debug/pprof/heap?source=v8&seconds=0.1&format=pprof');
   ofPeer = await capture(p1, '/debug/pprof/profile?seconds=0.2&node=p0');
-}, 60_000);
+});
 
 afterAll(async () => {
   await Promise.all([p0?.stop(), p1?.stop()]);
@@ -72,7 +72,7 @@ async function goPprof(response: Response, form: '-top' | '-tags'): Promise<stri
   try {
     const file = join(folder, 'profile');
     writeFileSync(file, Buffer.from(await response.arrayBuffer()));
-    const { stdout } = await promisify(execFile)('go', ['tool', 'pprof', form, file], { timeout: 60_000, env: { ...process.env, PPROF_TMPDIR: folder } });
+    const { stdout } = await promisify(execFile)('go', ['tool', 'pprof', form, file], { timeout: 120_000, env: { ...process.env, PPROF_TMPDIR: folder } });
     return stdout;
   } finally {
     rmSync(folder, { recursive: true, force: true });

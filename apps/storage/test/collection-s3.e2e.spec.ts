@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import type { ObjectStore } from '@binnacle/object-store/object-store';
 import { openObjectStore } from '@binnacle/object-store/open-object-store';
-import { type CephServer, startCeph } from '@binnacle/testing/ceph';
+import { cephStartTimeoutMs, type CephServer, startCeph } from '@binnacle/testing/ceph';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import { digestFile } from '../src/snapshot/file-digest.js';
 import { manifestText } from '../src/snapshot/manifest.js';
@@ -26,7 +26,7 @@ beforeAll(async () => {
   const limits = { attemptTimeoutMs: 5_000, timeoutMs: 20_000, connectionsMax: 32 };
   store = await openObjectStore({ url: 's3://bucket/prefix', s3Endpoint: ceph.endpoint, s3Region: '', s3ForcePathStyle: true, ...limits });
   bucket = new TestableBucket(store);
-}, 90_000);
+}, cephStartTimeoutMs);
 
 afterAll(async () => {
   await store?.close();

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { exited, guardProcess } from '@binnacle/testing/guarded-process';
+import { waitUntil } from '@binnacle/testing/wait-until';
 import type { RowStore } from '../src/row-store.js';
 import { openRows } from './testable-rows.js';
 
@@ -26,7 +27,9 @@ export interface CrashRound {
   readonly tornBytes: number;
 }
 
-const writesMsMax = 400;
+/** A round ends after some number of acknowledgements up to this, however long they take, and a little later. */
+const writesMax = 400;
+const laterMsMax = 10;
 /** Stamps of a round are above those of the rounds before. */
 const stampsPerRound = 10_000_000;
 
@@ -60,9 +63,11 @@ async function writeUntilKilled(folder: string, firstStamp: number, written: Map
     let text = '';
     child.stdout.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
     const ended = once(child.stdout, 'end');
-    await Promise.race([once(child.stdout, 'data'), ended]);
+    const wanted = Math.ceil(Math.random() * writesMax);
+    const isEnough = (): boolean => text.split('\n!').length > wanted || child.exitCode !== null;
+    await waitUntil(isEnough, { what: `${wanted} writes`, timeoutMs: 120_000 });
     // The one thing here that has to happen at a time of its own.
-    await new Promise((resolve) => setTimeout(resolve, Math.random() * writesMsMax));
+    await new Promise((resolve) => setTimeout(resolve, Math.random() * laterMsMax));
     child.kill('SIGKILL');
     await Promise.all([exited(child), ended]);
     let count = 0;

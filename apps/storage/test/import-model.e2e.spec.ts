@@ -118,5 +118,4 @@ test.each(Array.from({ length: 24 }, (_, seed) => seed))(
     expect(Object.fromEntries(kept)).toEqual(Object.fromEntries(model.documents));
     expect(rows.store.count(table.id)).toBe(model.documents.size);
   },
-  30_000,
 );

@@ -69,7 +69,8 @@ describe('operations of a storage node', () => {
     const path = join(dataDir, 'snapshots', 'watched');
     await node.take(path);
     await waitUntil(() => stream.text().includes('event: task-ended'));
-    expect([...stream.text().matchAll(/^event: (.+)$/gm)].map(([, name]) => name)).toEqual(['task-started', expect.stringMatching('task-progressed'), 'task-ended']);
+    // The longer it takes, the more often it says how far it is.
+    expect([...stream.text().matchAll(/^event: (.+)$/gm)].map(([, name]) => name).join(' ')).toMatch(/^task-started( task-progressed)+ task-ended$/);
     const data = JSON.parse(/event: task-ended\ndata: (.+)/.exec(stream.text())?.[1] as string) as object;
     expect(data).toMatchObject({ at: expect.any(String), task: { kind: 'snapshot', subject: path, state: 'done', progress: { unit: 'bytes' } } });
     const [first] = /(?<=id: )\d+/.exec(stream.text()) as unknown as [string];

@@ -7,7 +7,7 @@ import type { StorageProcess } from './storage-process.js';
 let cluster: RegionCluster;
 
 /** Of a killed node: until the registry has forgotten it, the leader (perhaps a new one) has looked, and the regions are loaded. */
-const movedWithinMs = leaseMs + 10_000;
+const movedWithinMs = leaseMs + 30_000;
 
 beforeEach(async () => {
   cluster = await RegionCluster.start('a', 'b', 'c');
@@ -21,9 +21,9 @@ beforeEach(async () => {
     await cluster.node('a').ask('DELETE', '/collections/t');
     return false;
   });
-}, 60_000);
+});
 
-afterEach(() => cluster.stop(), 30_000);
+afterEach(() => cluster.stop());
 
 const documents = '/collections/t/documents';
 const put = (node: StorageProcess, id: string, n: number, durability: string, headers = {}) =>
@@ -77,7 +77,7 @@ test('requests through any node reach the rows of all, and what is about many is
   expect(told.map(({ success }) => success)).toEqual(owners.map((owner) => owner !== 'a'));
   expect(told.find(({ success }) => !success)).toMatchObject({ code: 503, error: 'Node a, which holds collection `t`, is away.' });
   expect((await cluster.node('b').ask('DELETE', `${documents}?filter_by=n:<100`)).status).toBe(503);
-}, 60_000);
+});
 
 test('with durability remote nothing that was acknowledged is lost with its node, and others go on with its regions soon', async () => {
   const acknowledged = new Map<string, number>();
@@ -92,7 +92,7 @@ test('with durability remote nothing that was acknowledged is lost with its node
     }
   };
   const writing = Array.from({ length: 8 }, (_, writer) => write(writer));
-  await waitUntil(() => acknowledged.size > 300, { timeoutMs: 30_000 });
+  await waitUntil(() => acknowledged.size > 300, { timeoutMs: 60_000 });
   const before = await idsOn('a', 20);
   await cluster.end('a', 'SIGKILL');
   const killedAtMs = performance.now();
@@ -105,7 +105,7 @@ test('with durability remote nothing that was acknowledged is lost with its node
   const lost: string[] = [];
   for (const [id, n] of acknowledged) if ((await read(cluster.node('c'), id)) !== n) lost.push(`${id} ${n} ${await read(cluster.node('c'), id)}`);
   expect(lost).toEqual([]);
-}, 120_000);
+});
 
 test('with durability fsync the rows of a killed node come back with it, but for those that were written again', async () => {
   const ids = await idsOn('a', 30);
@@ -119,11 +119,11 @@ test('with durability fsync the rows of a killed node come back with it, but for
   expect((await cluster.regionOf('t', ids[0] as string)).leftAt).toEqual(['a']);
 
   await cluster.startNode('a');
-  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { timeoutMs: 20_000, what: 'the rows are handed over' });
+  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { what: 'the rows are handed over' });
   const kept = await Promise.all(ids.map((id) => read(cluster.node('c'), id)));
   expect(kept).toEqual(ids.map((_, n) => (n === 0 ? 1_000 : n === 2 ? undefined : n)));
   expect(JSON.parse((await cluster.node('a').ask('GET', '/agent/v1/tables/counts')).text)).toEqual({});
-}, 120_000);
+});
 
 test('an owner that was stopped past its lease acknowledges nothing with durability remote and publishes nothing', async () => {
   const [id = ''] = await idsOn('a', 1);
@@ -136,11 +136,11 @@ test('an owner that was stopped past its lease acknowledges nothing with durabil
   expect((await put(cluster.node('b'), id, 2, 'remote')).status).toBe(201);
   cluster.node('a').signal('SIGCONT');
   expect((await Promise.all(late)).map(({ status }) => status)).toEqual(late.map(() => 503));
-  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { timeoutMs: 20_000 });
+  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined));
   expect(await read(cluster.node('a'), id)).toBe(2);
   const { writeNode, term } = await cluster.regionOf('t', id);
   expect([writeNode === 'a', term]).toEqual([false, 2]);
-}, 120_000);
+});
 
 test('what was uploaded is there once others have the regions, deletes included, and again on the node when it comes back', async () => {
   const lines = Array.from({ length: 6_000 }, (_, n) => JSON.stringify({ id: `id-${n}`, n }));
@@ -151,22 +151,22 @@ test('what was uploaded is there once others have the regions, deletes included,
     expect(answers.every(({ status }) => status < 300)).toBe(true);
   };
   await upload();
-  await waitUntil(async () => (await cluster.uploadedRows('t')) >= 6_000, { timeoutMs: 30_000 });
+  await waitUntil(async () => (await cluster.uploadedRows('t')) >= 6_000, { timeoutMs: 60_000 });
   expect((await cluster.node('c').ask('DELETE', `${documents}?filter_by=n:<1000`)).text).toBe('{"num_deleted":1000}');
   await upload();
-  await waitUntil(async () => (await cluster.uploadedRows('t')) >= 7_000, { timeoutMs: 30_000 });
+  await waitUntil(async () => (await cluster.uploadedRows('t')) >= 7_000, { timeoutMs: 60_000 });
   const count = async (node: StorageProcess): Promise<number> => (JSON.parse((await node.ask('GET', '/collections/t')).text) as { num_documents: number }).num_documents;
   const ids = await idsOn('a', 50);
 
   await cluster.end('a', 'SIGKILL');
   await waitUntil(async () => (await regionsOn('a')) === 0, { timeoutMs: movedWithinMs });
   await untilServed(cluster.node('b'), ids);
-  await waitUntil(async () => (await count(cluster.node('b'))) === 5_000, { timeoutMs: 10_000 });
+  await waitUntil(async () => (await count(cluster.node('b'))) === 5_000);
   for (const id of ids) expect(await read(cluster.node('c'), id)).toBe(Number(id.slice(3)) < 1_000 ? undefined : Number(id.slice(3)));
   await cluster.startNode('a');
-  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined), { timeoutMs: 20_000 });
+  await waitUntil(async () => (await cluster.regions('t')).every(({ leftAt }) => leftAt === undefined));
   expect(await count(cluster.node('a'))).toBe(5_000);
-}, 120_000);
+});
 
 test('a node that starts on an empty folder has its rows again from the remote store', async () => {
   const ids = await idsOn('c', 20);
@@ -176,7 +176,7 @@ test('a node that starts on an empty folder has its rows again from the remote s
   await cluster.startNode('c');
   await untilServed(cluster.node('a'), ids);
   expect(await Promise.all(ids.map((id) => read(cluster.node('a'), id)))).toEqual(ids.map((_, n) => n));
-}, 120_000);
+});
 
 test('through a series of kills nothing that was acknowledged is lost: remote at once, fsync when all are back', async () => {
   const acknowledged = new Map<string, { n: number; durability: string }>();
@@ -212,4 +212,4 @@ test('through a series of kills nothing that was acknowledged is lost: remote at
   }
   expect(acknowledged.size).toBeGreaterThan(100);
   expect(lost).toEqual([]);
-}, 240_000);
+}, 400_000);

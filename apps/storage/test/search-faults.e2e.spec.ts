@@ -73,7 +73,7 @@ test('a search sees every write that was acknowledged before it, a thousand time
   await Promise.all(['a', 'b', 'c', 'd'].map(searcher));
   isOver = true;
   await Promise.all(background);
-}, 60_000);
+});
 
 describe('an index that cannot be used is made again from the rows', () => {
   const spoilers: [string, (index: string) => void][] = [
@@ -105,7 +105,7 @@ describe('an index that cannot be used is made again from the rows', () => {
     await again.find(notes, { q: '*', per_page: 1 });
     overwriteMiddle(path);
     const isWhole = (): Promise<boolean> => expectWhole(again, notes).then(() => true, () => false);
-    await waitUntil(isWhole, { timeoutMs: 25_000, intervalMs: 100 });
+    await waitUntil(isWhole, { timeoutMs: 60_000, intervalMs: 100 });
   });
 
   test('left far behind by a log that was trimmed meanwhile', async () => {
@@ -153,7 +153,7 @@ test('a changed schema has only its table read in again, and no write meanwhile 
   const rows = new Set<string>();
   for await (const { handle } of found.rows.store.scan(wider.id)) rows.add(handle.toString());
   expect(ids).toEqual(rows);
-}, 60_000);
+});
 
 test('whenever the process is killed, the next one has an index that says what the rows say', async () => {
   for (let round = 1; round <= 5; round++) {
@@ -162,7 +162,7 @@ test('whenever the process is killed, the next one has an index that says what t
     await once(child.stdout, 'data');
     let batches = 0;
     child.stdout.on('data', () => batches++);
-    await waitUntil(() => batches > 5 + 9 * round);
+    await waitUntil(() => batches > 5 + 9 * round, { timeoutMs: 60_000 });
     child.kill('SIGKILL');
     await exited(child);
     release();
@@ -170,21 +170,24 @@ test('whenever the process is killed, the next one has an index that says what t
     for (const table of crashTables) expect(await expectWhole(found, table)).toBeGreaterThan(0);
     await close();
   }
-}, 120_000);
+});
 
 test('a search that takes too long is ended, and those after it are not', async () => {
-  const found = await open();
+  const found = await open([notes, others], (config) => (config.storage.searchTimeoutMs = 60_000));
   for (let part = 0; part < 20; part++) await found.put(notes, ...numbered(5_000, part * 5_000));
   await found.find(notes, { q: '*', per_page: 1 });
   const slow = { q: 'n', query_by: 'text', filter_by: 'text:* && stamp:!=[1..3, 7]', per_page: 250, search_cutoff_ms: 2 };
   await expect(found.find(notes, slow)).rejects.toMatchObject({ code: 'REQUEST_TIMEOUT' });
-  expect((await found.find(notes, { ...slow, search_cutoff_ms: 10_000 })).found).toBe(99_996);
-}, 60_000);
+  expect((await found.find(notes, { ...slow, search_cutoff_ms: 60_000 })).found).toBe(99_996);
+});
 
 test('an index that lags says so in time', async () => {
   const found = await open([notes, others], (config) => (config.storage.searchWaitMs = 1));
-  await found.put(notes, ...numbered(5_000));
-  await expect(found.find(notes, { q: '*' })).rejects.toMatchObject({ code: 'NOT_READY' });
+  // Where this process is kept from asking at once, the index may have caught up.
+  await waitUntil(async () => {
+    await found.put(notes, ...numbered(5_000));
+    return await found.find(notes, { q: '*' }).then(() => false, (error: { code?: string }) => error.code === 'NOT_READY');
+  });
 });
 
 test('a machine that was restarted in between: the index is not believed', async () => {

@@ -36,7 +36,7 @@ test('under 2,000 writes a second every write acknowledged before a snapshot is 
   writer.start();
   const snapshots: { path: string; askedAtMs: number; endedAtMs: number }[] = [];
   for (let count = 1; count <= 3; count++) {
-    await waitUntil(() => writer.count() >= count * 2_000, { timeoutMs: 60_000 });
+    await waitUntil(() => writer.count() >= count * 2_000);
     const path = join(dataDir, 'snapshots', String(count));
     const askedAtMs = performance.now();
     expect(await node.ask('POST', '/agent/v1/snapshot', { path })).toMatchObject({ status: 201 });
@@ -45,12 +45,13 @@ test('under 2,000 writes a second every write acknowledged before a snapshot is 
   await writer.stop();
   await end(node, 'SIGTERM');
   expect(writer.failures).toEqual([]);
+  const usual = pauses(writer.acknowledged, 0, snapshots[0]?.askedAtMs ?? 0);
 
   for (const { path, askedAtMs, endedAtMs } of snapshots) {
-    // Writes went on meanwhile.
+    // Writes went on meanwhile, but for what keeps them on this machine at any time.
     const { writes, gapMs } = pauses(writer.acknowledged, askedAtMs, endedAtMs);
     expect(writes).toBeGreaterThan(0);
-    expect(gapMs).toBeLessThan(2_000);
+    expect(gapMs).toBeLessThan(2_000 + 2 * usual.gapMs);
     const restored = join(folders.make(), 'restored');
     await restoreSnapshot(path, restored, () => {});
     const copy = await start(restored);
@@ -60,7 +61,7 @@ test('under 2,000 writes a second every write acknowledged before a snapshot is 
     expect(before.flatMap((each) => each.ids.filter((id) => !ids.has(id)))).toEqual([]);
     await end(copy, 'SIGTERM');
   }
-}, 120_000);
+});
 
 test('a kill during a snapshot leaves nothing that passes for one, and after the next start nothing at all', async () => {
   // On another file system, where a snapshot takes longest.
@@ -75,11 +76,12 @@ test('a kill during a snapshot leaves nothing that passes for one, and after the
   const wholeMs = performance.now() - beganAtMs;
 
   let halfMade = 0;
-  for (let round = 0; round < 6; round++) {
+  // Six moments; then between those, should the measured one have been a slow one.
+  for (let round = 0; round < 6 || (halfMade === 0 && round < 24); round++) {
     const path = join(root, `killed-${round}`);
     const asked = node.ask('POST', '/agent/v1/snapshot', { path }).catch(() => undefined);
     // The one thing here that has to happen at a time of its own.
-    await delay((wholeMs * (round + 0.5)) / 6);
+    await delay((wholeMs * ((round % 6) + 0.5)) / 6 / 2 ** Math.floor(round / 6));
     await end(node, 'SIGKILL');
     await asked;
     for (const name of namesIn(root)) {
@@ -96,4 +98,4 @@ test('a kill during a snapshot leaves nothing that passes for one, and after the
   expect((await node.ask('POST', '/agent/v1/snapshot', { path: join(root, 'after') })).status).toBe(201);
   expect((await verifySnapshot(join(root, 'after'))).problems).toEqual([]);
   expect((await exportedIds(node, 'load')).size).toBe(20_000);
-}, 120_000);
+});

@@ -58,7 +58,7 @@ describe('storage nodes', () => {
 
     await writer.stop();
 
-    await waitUntil(() => compute.context.candidacies.get('leader')?.isOwner(), { timeoutMs: 1_000 });
+    await waitUntil(() => compute.context.candidacies.get('leader')?.isOwner());
     expect(await owner(compute, 'remote-gc')).toBeUndefined();
     const [, before] = await compute.context.state.leaseHistory('leader', 2);
     expect(before).toMatchObject({ owner: { nodeId: 'w' }, endReason: 'resigned' });

@@ -119,7 +119,7 @@ export class TestableCompute {
 
   #openQueries(tables: readonly Table[]): void {
     const { queriesMax = 2, waitingMax = 8 } = this.options;
-    const limits = { rowsMax: 1_000_000, timeoutMs: 20_000, viewTimeoutMs: 5_000, memoryMegabytes: 256, threads: 2, ...this.options.limits };
+    const limits = { rowsMax: 1_000_000, timeoutMs: 60_000, viewTimeoutMs: 60_000, memoryMegabytes: 256, threads: 2, ...this.options.limits };
     this.processes = new QueryProcesses({ queriesMax, waitingMax, memoryMegabytes: limits.memoryMegabytes, threads: limits.threads });
     this.queries = new TableQueries({ fresh: this.fresh, files: new SegmentFiles(this.cache) });
     const kept = new Map<string, { body: Buffer }>();

@@ -13,7 +13,7 @@ let other: SnapshotNode;
 const start = (id: string) =>
   SnapshotNode.start(folders.make(), (config) => {
     config.node.id = id;
-    config.node.heartbeatTtlMs = 1_500;
+    config.node.heartbeatTtlMs = 5_000;
     config.redis.url = redis.url;
   });
 
@@ -31,13 +31,13 @@ beforeEach(async () => {
   await waitUntil(() => other.running.context.directory.byId('writer') && writer.running.context.directory.byId('other'));
   const fields = [{ name: 'title', type: 'string' }];
   expect((await ask(writer, 'POST', '/collections', JSON.stringify({ name: 'books', fields }))).status).toBe(201);
-}, 30_000);
+});
 
 afterEach(async () => {
   await Promise.all([writer.stop(), other.stop()]);
   await redis.stop();
   folders.remove();
-}, 30_000);
+});
 
 const documents = '/collections/books/documents';
 

@@ -73,8 +73,10 @@ test('kill -9 at any moment loses nothing that was answered, five times in a row
       return message.term >= started + 20 + round;
     });
     child.on('message', (message: Progress) => (last = message));
+    // What it had sent may be read after its end.
+    const ended = Promise.all([once(child, 'exit'), once(child, 'disconnect')]);
     child.kill('SIGKILL');
-    await once(child, 'exit');
+    await ended;
     const state = new EmbeddedClusterState(folder, clock);
     const { term } = (await state.lease('leader'))!;
     const { document } = await state.readDocument('d');

@@ -99,15 +99,16 @@ test('50 candidates, 1,000 hand-overs: one holder at any time, terms without gap
   }
   for (const candidacy of candidacies.values()) candidacy.start();
   await waitUntil(async () => (await states[0]!.lease('leader'))?.waiting.length === candidatesCount - 1 || events.length > 1);
-  await waitUntil(() => done, { what: `${handOversCount} hand-overs`, timeoutMs: 60_000 });
+  await waitUntil(() => done, { what: `${handOversCount} hand-overs`, timeoutMs: 150_000 });
 
   const { handOvers, holders } = verify(events);
   expect(handOvers).toBe(handOversCount);
   expect(holders.size).toBeGreaterThan(candidatesCount / 2);
-  expect(Math.max(...handOverMs)).toBeLessThan(1_000);
+  // None had to wait until a lease expired.
+  expect(Math.max(...handOverMs)).toBeLessThan(ttlMs);
   verifyHistory(await states[0]!.leaseHistory('leader', 1_000), handOversCount + 1);
 
   await Promise.all([...candidacies.values()].map((candidacy) => candidacy.stop()));
   expect((await states[0]!.lease('leader'))?.waiting).toEqual([]);
   await Promise.all(states.map((state) => state.close()));
-}, 90_000);
+});

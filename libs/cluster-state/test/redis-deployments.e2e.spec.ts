@@ -102,7 +102,7 @@ describe('Redis Cluster', () => {
         const info = String(await command(server.port, 'CLUSTER', 'INFO'));
         return info.includes('cluster_state:ok') && info.includes(`cluster_size:${masters}`);
       },
-      { what: 'the cluster is up', timeoutMs: 20_000 },
+      { what: 'the cluster is up' },
     );
   }
 
@@ -133,7 +133,7 @@ describe('Redis Cluster', () => {
       await useEverything(clients[0]!, clients[1]!);
       expect(await clients[2]!.leases()).toHaveLength(1);
     }
-  }, 60_000);
+  });
 
   test('after the node was killed and is back, commands and messages work again', async () => {
     const server = await singleNodeCluster({ appendOnly: true });
@@ -146,7 +146,7 @@ describe('Redis Cluster', () => {
     await waitUntil(() => !state.availability().available, { what: 'the client notices' });
     const before = told;
     await server.restart();
-    await waitUntil(() => state.availability().available && told > before, { what: 'the client is back', timeoutMs: 15_000 });
+    await waitUntil(() => state.availability().available && told > before, { what: 'the client is back' });
     expect((await state.lease('leader'))?.term).toBe(1);
   });
 
@@ -156,10 +156,10 @@ describe('Redis Cluster', () => {
     server.pause();
     const startMs = performance.now();
     await expect(state.nodes()).rejects.toMatchObject({ code: 'CLUSTER_STATE_UNAVAILABLE' });
-    expect(performance.now() - startMs).toBeLessThan(800);
+    expect(performance.now() - startMs).toBeLessThan(3_000);
     await waitUntil(() => !state.availability().available);
     server.resume();
-    await waitUntil(() => state.availability().available, { what: 'the client is back', timeoutMs: 15_000 });
+    await waitUntil(() => state.availability().available, { what: 'the client is back' });
     await state.nodes();
   });
 });
@@ -173,7 +173,7 @@ describe('Sentinel', () => {
       file,
       [
         `sentinel monitor mymaster 127.0.0.1 ${master.port} 1`,
-        'sentinel down-after-milliseconds mymaster 500',
+        'sentinel down-after-milliseconds mymaster 2000',
         'sentinel failover-timeout mymaster 2000',
         '',
       ].join('\n'),
@@ -187,7 +187,6 @@ describe('Sentinel', () => {
     const sentinel = await sentinelOf(master);
     await waitUntil(async () => String(await command(sentinel.port, 'SENTINEL', 'replicas', 'mymaster')).includes(String(replica.port)), {
       what: 'the sentinel knows the replica',
-      timeoutMs: 20_000,
     });
     const settings = { sentinels: `127.0.0.1:${sentinel.port}` };
     const [state, other] = [await client({ url: 'redis://mymaster/0' }, settings), await client({ url: 'redis://mymaster' }, settings)];
@@ -196,11 +195,11 @@ describe('Sentinel', () => {
 
     await master.kill9();
     await waitUntil(() => !state.availability().available, { what: 'the client notices' });
-    await waitUntil(() => state.availability().available, { what: 'the replica has taken over', timeoutMs: 25_000 });
+    await waitUntil(() => state.availability().available, { what: 'the replica has taken over', timeoutMs: 60_000 });
     const answer = await state.campaign({ lease: 'leader', candidate: candidate('b'), ttlMs: 60_000, termFloor: 2 });
     expect(answer).toEqual({ held: true, term: 2 });
     expect(await state.writeDocument({ key: 'd', value: 'w', expectedVersion: 1, requestId: 's' })).toMatchObject({ written: true, version: 2 });
-  }, 60_000);
+  });
 });
 
 test('settings that cannot be right are refused without showing the url', async () => {

@@ -64,7 +64,7 @@ describe('why Redis does not serve, in words for its operator, from the opening 
     });
     expect([...seen]).toEqual([reason]);
     server.resume();
-    await waitUntil(() => connected.availability().available && late.availability().available, { timeoutMs: 5_000 });
+    await waitUntil(() => connected.availability().available && late.availability().available);
   });
 
   test('TLS is spoken to a server without', async () => {
@@ -106,7 +106,7 @@ test('a server that answers reads and refuses writes is asked by timers, not in 
   candidacy.start();
   await directory.start();
   cleanups.push(async () => directory.stop(), () => candidacy.stop());
-  await waitUntil(() => reasons.includes('') && reasons.length >= 3, { what: 'it counts as back, and is found to refuse again', timeoutMs: 6_000 });
+  await waitUntil(() => reasons.includes('') && reasons.length >= 3, { what: 'it counts as back, and is found to refuse again' });
   const before = reasons.length;
   const untilMs = performance.now() + 2_000;
   await waitUntil(() => state.nodes().then(() => performance.now() > untilMs)); // Others read all the time.

@@ -74,13 +74,16 @@ test('a blocked event loop shows in its delay, and is forgotten after the window
   const { clock, machine, resources } = await monitored([healthy]);
   resources.start();
   const block = (): boolean => {
-    const until = performance.now() + 200;
+    const until = performance.now() + 400;
     while (performance.now() < until);
-    return resources.eventLoopDelayMs() > 100;
+    return resources.eventLoopDelayMs() > 300;
   };
-  await waitUntil(block, { what: 'the delay is seen', timeoutMs: 5_000 });
-  await clock.advance(10_000);
-  expect(resources.eventLoopDelayMs()).toBeLessThan(100);
+  // Again, should something else have kept this process from its turn just then.
+  await waitUntil(async () => {
+    await waitUntil(block, { what: 'the delay is seen' });
+    await clock.advance(10_000);
+    return resources.eventLoopDelayMs() < 300;
+  }, { what: 'the delay is forgotten' });
   resources.stop();
   machine.stop();
   expect(clock.timerCount()).toBe(0);

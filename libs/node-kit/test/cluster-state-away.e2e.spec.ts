@@ -12,7 +12,7 @@ class NothingModule {}
 function start(url: string, logLines: string[] = []): Promise<RunningNode> {
   const config = testConfig((change) => {
     change.redis.url = url;
-    change.redis.timeoutMs = 300;
+    change.redis.timeoutMs = 1_500;
     change.log.level = 'info';
     change.log.format = 'json';
   });

@@ -59,8 +59,9 @@ function config(prefix: string, change: (config: NodeConfig) => void = () => {})
   return testConfig((made) => {
     made.redis.url = redis.url;
     made.redis.prefix = prefix;
-    made.redis.timeoutMs = 500;
-    made.node.heartbeatTtlMs = 500;
+    made.redis.timeoutMs = 2_000;
+    // More than a start may keep this process, in which all nodes of a test are, from sending heartbeats.
+    made.node.heartbeatTtlMs = 2_000;
     made.log.level = 'info';
     made.log.format = 'json';
     change(made);
@@ -116,7 +117,7 @@ test('nodes that start without Redis compare before they join: one with another 
   const made = (clusterSecret: string): NodeConfig =>
     config('late', (change) => {
       change.redis.url = own.url;
-      Object.assign(change.node, { clusterSecret, heartbeatTtlMs: 2_000 });
+      change.node.clusterSecret = clusterSecret;
     });
   await (await start(made('secret-of-the-cluster'))).stop();
   await own.kill9();

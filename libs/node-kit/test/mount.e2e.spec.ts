@@ -36,7 +36,11 @@ function runExample(file: string) {
       BINNACLE_DATA_DIR: mkdtempSync(join(tmpdir(), 'binnacle-orders-')),
       BINNACLE_REDIS_URL: redis.url,
       BINNACLE_NODE_CLUSTER_SECRET: clusterSecret,
-      BINNACLE_NODE_DRAIN_DELAY_MS: '300',
+      // Long enough for what the test asks a service that stops.
+      BINNACLE_NODE_DRAIN_DELAY_MS: '3000',
+      BINNACLE_HEALTH_EVENT_LOOP_DELAY_MS_MAX: '60000',
+      BINNACLE_HEALTH_DISK_FREE_PERCENT_MIN: '0',
+      BINNACLE_HEALTH_MEMORY_FREE_PERCENT_MIN: '0',
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -51,7 +55,6 @@ describe.each(['orders-service.ts', 'orders-service.nest.ts'])("a user's own ser
     const service = runExample(file);
     const record = await waitUntil(() => other.context.directory.byRole('orders').find(({ state }) => state === 'running'), {
       what: `the service is in the registry: ${service.output()}`,
-      timeoutMs: 20_000,
     });
     const at = `${record.host}:${record.port}`;
     expect(JSON.parse((await ask(at, '/orders')).text)).toEqual([{ id: 1, total: 42 }]);

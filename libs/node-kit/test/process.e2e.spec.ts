@@ -38,7 +38,7 @@ function run(args: string[], env: Record<string, string> = {}, fixture = 'bare-n
   child.stderr.on('data', (chunk: Buffer) => (output.err += String(chunk)));
   const ended = once(child, 'close').then(([code]) => code as number | null);
   const address = (): Promise<string> =>
-    waitUntil(() => /"address":"([^"]+)".*node runs/.exec(output.out)?.[1], { what: `node runs: ${output.err}`, timeoutMs: 20_000 });
+    waitUntil(() => /"address":"([^"]+)".*node runs/.exec(output.out)?.[1], { what: `node runs: ${output.err}` });
   return { child, output, ended, address };
 }
 

@@ -152,12 +152,12 @@ describe('a node that stops, on Redis', () => {
     const seen: string[] = [];
     const node = await start(
       () => [{ name: 'one', stop: async () => void seen.push('stopped') }],
-      (config) => (config.node.shutdownDeadlineMs = 1_000),
+      (config) => (config.node.shutdownDeadlineMs = 3_000),
     );
     const cut = askAsNode(node.address, '/slow').catch((error: NodeJS.ErrnoException) => error.code);
     await waitUntil(() => node.context.metrics.getSingleMetricAsString('binnacle_http_requests_outstanding').then((text) => text.endsWith(' 1')));
     await expect(node.stop()).rejects.toThrow(
-      new ShutdownDeadlineError('not stopped within 1000 ms: "finish the requests in flight" still ran; requests in flight: GET /slow'),
+      new ShutdownDeadlineError('not stopped within 3000 ms: "finish the requests in flight" still ran; requests in flight: GET /slow'),
     );
     expect(await cut).toBe('ECONNRESET');
     expect(node.context.lifecycle.status()).toBe('Terminated');

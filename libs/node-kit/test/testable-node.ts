@@ -7,7 +7,7 @@ import { NodeConfig } from '../src/config.js';
 
 export const clusterSecret = 'secret-of-the-test-cluster';
 
-/** A node on a free port with a data folder of its own; quiet, and quick to stop. */
+/** A node on a free port with a data folder of its own; quiet, quick to stop, and well however slow, full and busy the machine is. */
 export function testConfig(change: (config: NodeConfig) => void = () => {}): NodeConfig {
   const config = new NodeConfig();
   config.dataDir = mkdtempSync(join(tmpdir(), 'binnacle-node-'));
@@ -15,6 +15,7 @@ export function testConfig(change: (config: NodeConfig) => void = () => {}): Nod
   config.node.clusterSecret = clusterSecret;
   config.node.drainDelayMs = 0;
   config.log.level = 'silent';
+  Object.assign(config.health, { eventLoopDelayMsMax: 60_000, diskFreePercentMin: 0, memoryFreePercentMin: 0 });
   change(config);
   return config;
 }

@@ -211,22 +211,25 @@ export class S3Store implements ObjectStore {
         status = s3Status(error);
         throw error;
       });
-    try {
-      const etag = await this.#run(options, sent, timeoutMs);
-      if (etag) return { etag };
-      const found = await this.#head(key, options);
-      if (found?.writeId === writeId) return { etag: found.facts.etag };
-      throw new ObjectStoreUnavailable(`${this.url} took ${key} and has another now`);
-    } catch (error) {
-      const isGone = condition !== undefined && condition !== 'absent' && status === 404;
-      // Ceph's answer to some of those that write one object at the same time.
-      const isUncertain = condition !== undefined && status === 500;
-      if (!isGone && !isUncertain && !isConditionRefused(error)) throw error;
-      const found = await this.#head(key, options);
-      if (found?.writeId === writeId) return { etag: found.facts.etag };
-      const holdsStill = condition === 'absent' ? found === undefined : sameEtag(found?.facts.etag, condition?.etag);
-      if (isUncertain && holdsStill) throw error;
-      throw new PreconditionFailed(condition === 'absent' ? `${key} exists` : `${key} is another now`);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const etag = await this.#run(options, sent, timeoutMs);
+        if (etag) return { etag };
+        const found = await this.#head(key, options);
+        if (found?.writeId === writeId) return { etag: found.facts.etag };
+        throw new ObjectStoreUnavailable(`${this.url} took ${key} and has another now`);
+      } catch (error) {
+        const isGone = condition !== undefined && condition !== 'absent' && status === 404;
+        // Ceph's answer to some of those that write one object at the same time, also when none of them has written it yet.
+        const isUncertain = condition !== undefined && status === 500;
+        if (!isGone && !isUncertain && !isConditionRefused(error)) throw error;
+        const found = await this.#head(key, options);
+        if (found?.writeId === writeId) return { etag: found.facts.etag };
+        const holdsStill = condition === 'absent' ? found === undefined : sameEtag(found?.facts.etag, condition?.etag);
+        if (isUncertain && holdsStill && attempt < attemptsMax) continue;
+        if (isUncertain && holdsStill) throw error;
+        throw new PreconditionFailed(condition === 'absent' ? `${key} exists` : `${key} is another now`);
+      }
     }
   }
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface, type Interface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { waitUntil } from '@binnacle/testing/wait-until';
 import { FolderStore } from '../src/folder-store.js';
 
 const folder = await mkdtemp(join(tmpdir(), 'binnacle-folder-races-'));
@@ -61,9 +62,9 @@ test('no increment of four processes is lost, and one that is killed in the midd
   for (const racer of others) racer.tell('add counter 50');
   const finished = others.map((racer) => racer.says());
   await finished[0];
+  await waitUntil(async () => Number((await store.get('other'))?.body.toString()) > 0);
   victim.child.kill('SIGKILL');
   expect(await Promise.all(finished)).toEqual(['done', 'done', 'done', 'done']);
   expect((await store.get('counter'))?.body.toString()).toBe('200');
-  expect(Number((await store.get('other'))?.body.toString())).toBeGreaterThan(0);
   await store.close();
 });

@@ -16,7 +16,7 @@ export function testObjectStore(kind: string, open: () => Promise<ObjectStore>):
     beforeAll(async () => {
       [store, other] = [await open(), await open()];
       folder = await mkdtemp(join(tmpdir(), 'binnacle-contract-'));
-    }, 60_000);
+    });
     afterAll(async () => {
       await Promise.all([store.close(), other.close()]);
       await rm(folder, { recursive: true, force: true });

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
-import { type CephServer, startCeph } from '@binnacle/testing/ceph';
+import { cephStartTimeoutMs, type CephServer, startCeph } from '@binnacle/testing/ceph';
 import { once } from 'node:events';
-import { createServer, request, type RequestListener } from 'node:http';
+import { createServer, request, type RequestListener, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CreateBucketCommand, ListMultipartUploadsCommand, S3Client } from '@aws-sdk/client-s3';
 import { type ObjectStoreConfig, openObjectStore } from '../src/open-object-store.js';
@@ -15,7 +15,7 @@ beforeAll(async () => {
   Object.assign(process.env, ceph.env);
   client = new S3Client({ endpoint: ceph.endpoint, forcePathStyle: true, region: 'us-east-1' });
   await client.send(new CreateBucketCommand({ Bucket: 'bucket' }));
-}, 90_000);
+}, cephStartTimeoutMs);
 afterAll(async () => {
   client?.destroy();
   await ceph?.stop();
@@ -56,7 +56,7 @@ test('a store that is down or hangs is given up within the deadline', async () =
   try {
     const startedAt = performance.now();
     await expect(hanging.put('a', Buffer.from('x'))).rejects.toThrow(ObjectStoreUnavailable);
-    expect(performance.now() - startedAt).toBeLessThan(3_000);
+    expect(performance.now() - startedAt).toBeLessThan(10_000);
   } finally {
     ceph.resume();
     await hanging.close();
@@ -74,23 +74,54 @@ async function withServer(listener: RequestListener, use: (endpoint: string) => 
   }
 }
 
-test('a conditional write whose answer got lost is a win, and one that really lost is not', async () => {
-  let isLosing = false;
-  let lostAnswers = 0;
-  const proxy: RequestListener = (incoming, answer) => {
-    const { method, url: path, headers } = incoming;
-    const onward = request(new URL(path ?? '/', ceph.endpoint), { method: method ?? 'GET', headers }, (found) => {
-      if (isLosing && method === 'PUT') {
-        isLosing = false;
-        lostAnswers++;
-        found.resume().on('end', () => incoming.socket.destroy());
-        return;
-      }
+/** In front of Ceph. `before` answers by itself, or says what becomes of Ceph's answer. */
+function proxyTo(before: (method: string, answer: ServerResponse) => 'pass' | 'lose' | 'answered'): RequestListener {
+  return (incoming, answer) => {
+    const { method = 'GET', url: path, headers } = incoming;
+    const fate = before(method, answer);
+    if (fate === 'answered') return void incoming.resume();
+    const onward = request(new URL(path ?? '/', ceph.endpoint), { method, headers }, (found) => {
+      if (fate === 'lose') return void found.resume().on('end', () => incoming.socket.destroy());
       answer.writeHead(found.statusCode ?? 500, found.headers);
       found.pipe(answer);
     });
     incoming.pipe(onward);
   };
+}
+
+test('a conditional write that is refused as those are that come at the same time is sent again while its condition holds', async () => {
+  let refusals = 0;
+  const proxy = proxyTo((method, answer) => {
+    if (method !== 'PUT' || refusals-- <= 0) return 'pass';
+    answer.writeHead(500).end('<Error><Code>UnknownError</Code></Error>');
+    return 'answered';
+  });
+  await withServer(proxy, async (endpoint) => {
+    const store = await open({ s3Endpoint: endpoint });
+    await store.check();
+    // One more than the SDK repeats.
+    refusals = 5;
+    const first = await store.put('refused/a', Buffer.from('1'), { condition: 'absent' });
+    expect(await store.head('refused/a')).toMatchObject(first);
+    refusals = 5;
+    await expect(store.put('refused/a', Buffer.from('2'), { condition: 'absent' })).rejects.toThrow(PreconditionFailed);
+    refusals = 1_000;
+    await expect(store.put('refused/a', Buffer.from('2'), { condition: first })).rejects.toThrow(ObjectStoreUnavailable);
+    refusals = 0;
+    expect(await store.head('refused/a')).toMatchObject(first);
+    await store.close();
+  });
+});
+
+test('a conditional write whose answer got lost is a win, and one that really lost is not', async () => {
+  let isLosing = false;
+  let lostAnswers = 0;
+  const proxy = proxyTo((method) => {
+    if (!isLosing || method !== 'PUT') return 'pass';
+    isLosing = false;
+    lostAnswers++;
+    return 'lose';
+  });
   await withServer(proxy, async (endpoint) => {
     const store = await open({ s3Endpoint: endpoint });
     await store.check();

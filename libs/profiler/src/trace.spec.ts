@@ -37,7 +37,7 @@ async function captureWhileServing(options: { seconds: number; bytesMax?: number
 }
 
 test('a trace tells when functions ran, requests were served and memory grew, all on one clock', async () => {
-  const { traceEvents, metadata } = await captureWhileServing({ seconds: 0.6 });
+  const { traceEvents, metadata } = await captureWhileServing({ seconds: 2 });
   expect(metadata).toEqual({ truncated: false });
   const burns = traceEvents.filter(({ name }) => name === 'burnForTheTrace');
   expect(burns.length).toBeGreaterThan(2);
@@ -78,7 +78,7 @@ test('there is one at a time, a cancelled one ends at once and the next one work
   await expect(captureTrace({ seconds: 0.1 })).rejects.toThrow(ProfilerBusy);
   cancel.abort(new Error('the client has gone'));
   await expect(first).rejects.toThrow('the client has gone');
-  expect(performance.now() - startMs).toBeLessThan(10_000);
+  expect(performance.now() - startMs).toBeLessThan(30_000);
   expect(parse(await captureTrace({ seconds: 0.1 })).metadata.truncated).toBe(false);
 });
 

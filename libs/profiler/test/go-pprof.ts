@@ -26,7 +26,7 @@ export async function goPprof(profile: string, ...options: string[]): Promise<st
   try {
     const file = join(folder, 'profile.pb.gz');
     await writeFile(file, Buffer.from(profile, 'base64'));
-    const { stdout } = await run(goTool(), ['tool', 'pprof', ...options, file], { timeout: 60_000, env: { ...process.env, PPROF_TMPDIR: folder } });
+    const { stdout } = await run(goTool(), ['tool', 'pprof', ...options, file], { timeout: 120_000, env: { ...process.env, PPROF_TMPDIR: folder } });
     return stdout;
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -13,6 +13,6 @@ export async function inChild<T>(script: string, execArgv: readonly string[] = [
     const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
     const answer = (value) => process.stdout.write(JSON.stringify(value, (_, one) => (one?.type === 'Buffer' ? Buffer.from(one.data).toString('base64') : one)));\n`;
   const args = [...execArgv, '--input-type=module', '--eval', prelude + script];
-  const { stdout } = await run(process.execPath, args, { timeout: 25_000, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 });
+  const { stdout } = await run(process.execPath, args, { timeout: 120_000, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 });
   return JSON.parse(stdout) as T;
 }

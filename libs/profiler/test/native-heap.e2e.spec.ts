@@ -62,7 +62,7 @@ test('jeprof reads the raw dump, and comes to the same total', () => {
   const total = Number(/^Total: (\d+) B$/m.exec(text)?.[1]);
   expect(Math.abs(total / totalOf(1) - 1)).toBeLessThan(0.01);
   expect(text).toContain('AllocateUninitialized');
-}, 60_000);
+});
 
 test('go tool pprof names the function that holds it', () => {
   needs(goPath !== undefined, 'golang-go');
@@ -73,7 +73,7 @@ test('go tool pprof names the function that holds it', () => {
   expect(top).toMatch(/^Type: inuse_space$/m);
   expect(Number(percent)).toBeGreaterThan(90);
   expect(Math.abs(Number(flat) / heldBytes - 1)).toBeLessThan(0.1);
-}, 60_000);
+});
 
 test('the callers of the leaf have names too', () => {
   const named = dumped.names.filter(([, name]) => name !== '??').length;

@@ -16,5 +16,5 @@ const prelude = `const load = (name) => import(${JSON.stringify(new URL('../dist
 export function underJemalloc<T>(script: string, options: { mallocConf?: string; env?: NodeJS.ProcessEnv } = {}): T {
   needs(library !== undefined, 'libjemalloc2');
   const env = { ...process.env, LD_PRELOAD: library, MALLOC_CONF: options.mallocConf ?? '', ...options.env };
-  return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', prelude + script], { env, encoding: 'utf8', timeout: 25_000 })) as T;
+  return JSON.parse(execFileSync(process.execPath, ['--input-type=module', '-e', prelude + script], { env, encoding: 'utf8', timeout: 120_000 })) as T;
 }

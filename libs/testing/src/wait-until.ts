@@ -10,7 +10,7 @@ export interface WaitOptions {
  * or in the operating system: everything inside this process is awaited as an event, or driven by `FakeClock`.
  */
 export async function waitUntil<T>(condition: () => T | Promise<T>, options: WaitOptions = {}): Promise<NonNullable<T>> {
-  const { what = condition.toString(), timeoutMs = 10_000, intervalMs = 10 } = options;
+  const { what = condition.toString(), timeoutMs = 30_000, intervalMs = 10 } = options;
   const deadlineMs = performance.now() + timeoutMs;
   for (;;) {
     const value = await condition();

@@ -117,7 +117,7 @@ beforeAll(async () => {
     await index.put(scored, put);
     await compute.put(scored, put);
   }
-}, 60_000);
+});
 
 afterAll(async () => {
   await index.close();
@@ -140,7 +140,7 @@ test('searches have the answers of the search index, over random documents and q
     const answer = JSON.parse((await remote.search(table, asked, new AbortController().signal)).body.toString()) as Found;
     expect({ asked, answer: rounded(answer) }).toEqual({ asked, answer: rounded(expected) });
   }
-}, 180_000);
+});
 
 test('relevance is scored as by the search index', async () => {
   for (const q of ['sea', 'the', 'sea elan', 'ab s', 'x1 42 s', 'żółw', 'se']) {
@@ -150,7 +150,7 @@ test('relevance is scored as by the search index', async () => {
     expect({ asked, scores: scores(answer) }).toEqual({ asked, scores: scores(await index.find(scored, asked)) });
     expect(answer.hits.map((hit) => hit.text_match)).toEqual(answer.hits.map((hit) => hit.text_match).toSorted((a, b) => (b ?? 0) - (a ?? 0)));
   }
-}, 60_000);
+});
 
 test('what is wrong with a search is told in the same words', async () => {
   for (const asked of [{}, { q: 'a' }, { q: 'a', query_by: 'nothing' }, { q: '*', filter_by: 'year:abc' }, { q: '*', facet_by: 'nothing' }, { q: '*', sort_by: 'tags:asc' }]) {

@@ -49,4 +49,4 @@ test('of each handle the newest row comes, however large the documents are and w
   const larges = Array.from({ length: 12 }, (_, index): [string, string] => [`large ${index}`, index === 0 ? '2 mark' : `${1 + Math.floor(index / 4)} large`]);
   expect(Object.fromEntries(found)).toEqual(Object.fromEntries([...larges, ['small', '3 new'], ['twice', '1 same']]));
   expect(bytesMax).toBeLessThan(80 * mebibyte);
-}, 60_000);
+});

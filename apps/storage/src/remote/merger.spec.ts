@@ -165,4 +165,4 @@ test('documents of megabytes are uploaded and merged in pieces, in the memory th
   expect((await query("_handle, length(text) - length(_document) + length('{\"id\":\"\",\"text\":\"\"}') + length(_handle), starts_with(text, '5')")).map(([, ...rest]) => rest)).toEqual(
     [...Array(14).keys()].map((index) => index).sort((a, b) => (`${a}` < `${b}` ? -1 : 1)).map((index) => ['0', index >= 5]),
   );
-}, 120_000);
+});

@@ -46,17 +46,17 @@ const write = async (count: number, bytes = 10): Promise<void> => {
   });
   await rows.store.write(1, changes, { durability: 'fsync' });
 };
-/** Moves the clock on, by real time too, until it is so. */
-const until = (isSo: () => boolean, stepMs: number): Promise<unknown> =>
+/** Moves the clock on, by real time too, until it is so. Work that takes real time lets the clock run far ahead, unless it is told when it may move. */
+const until = (isSo: () => boolean, stepMs: number, mayMove = (): boolean => true): Promise<unknown> =>
   waitUntil(async () => {
-    if (!isSo()) await clock.advance(stepMs);
+    if (!isSo() && mayMove()) await clock.advance(stepMs);
     return isSo();
-  }, { timeoutMs: 25_000 });
+  }, { timeoutMs: 60_000 });
 /** What still runs may wait for the clock. */
-const stop = async (): Promise<void> => {
+const stop = async (mayMove?: () => boolean): Promise<void> => {
   let isStopped = false;
   const stopped = uploads.stop().finally(() => (isStopped = true));
-  await until(() => isStopped, 1_000);
+  await until(() => isStopped, 1_000, mayMove);
   await stopped;
 };
 const live = async (): Promise<unknown> => {
@@ -102,7 +102,7 @@ test('while the store is away for five minutes writes go on, the log stays withi
   await until(() => uploads.uploader.status().pendingRows === 0, 1_000);
   expect(await live()).toEqual(await expected());
   expect(uploads.lines.some(({ msg }) => msg.includes('the rows are scanned'))).toBe(true);
-}, 120_000);
+});
 
 test('a store where a fifth of all operations fails, before or after they took effect, gets everything exactly once', async () => {
   faulty.plan = { errorRate: 0.2, seed: 7 };
@@ -149,14 +149,21 @@ test('a manifest that gets to the store after its upload had been given up is pu
 
 test('a store that takes two seconds for everything only delays uploads', async () => {
   await uploads.uploader.uploadNow();
-  faulty.plan = { before: () => new Promise<void>((resolve) => void clock.after(2_000, resolve)) };
+  let waiting = 0;
+  faulty.plan = {
+    before: async () => {
+      waiting++;
+      await new Promise<void>((resolve) => void clock.after(2_000, resolve));
+      waiting--;
+    },
+  };
   await write(500);
   const startMs = clock.nowMs();
   uploads.uploader.request();
   // Meanwhile there are new rows, for the next upload.
   await clock.advance(100);
   await write(10);
-  await until(() => !uploads.uploader.status().isRequested, 500);
+  await until(() => !uploads.uploader.status().isRequested, 500, () => waiting > 0);
   expect(clock.nowMs() - startMs).toBeLessThan(30_000);
   expect(uploads.uploader.status()).toMatchObject({ failuresInRow: 0, pendingRows: 10 });
   await until(() => uploads.uploader.status().pendingRows === 0, 500);
@@ -172,7 +179,6 @@ test('at the stop the rest is uploaded, and a store that is away does not hold t
   await write(10);
   faulty.plan = { before: () => new Promise<void>((resolve) => void clock.after(60_000, resolve)) };
   const startMs = clock.nowMs();
-  await stop();
-  expect(clock.nowMs() - startMs).toBeLessThanOrEqual(11_000);
+  await stop(() => clock.nowMs() - startMs < 11_000);
   expect(readdirSync(join(folder, 'storage'))).not.toContain('uploads');
 });
