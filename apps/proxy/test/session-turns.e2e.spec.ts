@@ -356,13 +356,21 @@ test('a statement on the refuse list is answered in its turn, and goes nowhere',
   expect(atServer.bytes).toHaveLength(0);
 });
 
-test('a statement of megabytes is looked at by its beginning, and goes on', async () => {
-  const { bare, fromSession, atServer } = await session(modern, { lease: leaseOf({}, ['00']) });
-  const large = query(`SELECT '${'x'.repeat(3_000_000)}'`);
-  bare.client.write(large);
-  await atServer.exactly(large);
+test('a statement behind blanks is found on the refuse list, and one of which not all can be read is refused', async () => {
+  const { digest } = statementDigest('DROP TABLE t', { ansiQuotes: false, noBackslashEscapes: false });
+  const { bare, fromSession, atServer } = await session(modern, { lease: leaseOf({}, [digest]) });
+  const long = query(`SELECT '${'x'.repeat(200_000)}'`);
+  bare.client.write(long);
+  await atServer.exactly(long);
   bare.server.write(okPacket);
   await fromSession.exactly(okPacket);
+  for (const text of [`${' '.repeat(200_000)}DROP TABLE t`, `${' '.repeat(3_000_000)}DROP TABLE t`]) {
+    bare.client.write(query(text));
+    await waitUntil(() => fromSession.bytes[4] === 0xff);
+    fromSession.bytes = Buffer.alloc(0);
+  }
+  bare.client.write(query('SELECT 2'));
+  await atServer.exactly(query('SELECT 2'));
 });
 
 test('a statement over the rate waits for its turn, or is refused when that is too long', async () => {

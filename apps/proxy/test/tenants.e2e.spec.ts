@@ -90,8 +90,12 @@ describe.each([1, 2])('limits as clients meet them, with %d worker processes', (
     await limit({}, { 'refuse-digests': [digest] });
     await waitUntil(async () => JSON.stringify(await error(client.query('select 1 + 2'))) === '[1148,"42000"]');
     expect(await error(client.execute('SELECT 7 + 8'))).toEqual([1148, '42000']);
+    for (const text of ['(SELECT 3 + 4)', `${' '.repeat(70_000)}SELECT 5 + 6`]) expect(await error(client.query(text))).toEqual([1148, '42000']);
     const [rows] = await client.query('SELECT 1 + 1 AS two, 3');
     expect(rows).toEqual([{ two: 2, 3: 3 }]);
+    const several = await proxy.connect({ multipleStatements: true });
+    open.push(several);
+    expect(await error(several.query('DO 1; SELECT 3 + 4'))).toEqual([1148, '42000']);
     await expect(mysqlCli(proxy.port, 'SELECT 1; SELECT 5 /* no */ + 5')).rejects.toThrow(/1148 \(42000\).*refuse list of namespace 'default'/);
   });
 });

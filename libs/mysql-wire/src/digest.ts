@@ -17,16 +17,71 @@ const textMax = 4_096;
  * becomes one space, quoted names keep their quotes and case. Several rows of VALUES become one.
  */
 export function statementDigest(statement: string, mode: LexerMode): StatementDigest {
-  const lexer = new SqlLexer(statement, mode);
   const parts: string[] = [];
-  for (let token = lexer.next(); token !== Token.end; token = lexer.next()) {
-    parts.push(normalised(token, lexer.raw));
-    collapse(parts);
-    if (token === Token.unterminated) break;
+  for (const part of statementParts(statement, mode)) add(parts, part);
+  const text = textOf(parts);
+  return { text: text.length > textMax ? `${text.slice(0, textMax)} ...` : text, digest: sha256(text) };
+}
+
+/**
+ * Digests of all that a text sent to a server is: of the whole of it, of each statement between its semicolons, and of these without the parentheses
+ * around them. Semicolons within the body of a stored program count too.
+ */
+export function containedDigests(text: string, mode: LexerMode): Set<string> {
+  const whole: string[] = [];
+  const digests = new Set<string>();
+  let statement: string[] = [];
+  const ended = (): void => {
+    if (statement.length > 0) digests.add(sha256(textOf(statement))).add(sha256(textOf(withoutParentheses(statement))));
+    statement = [];
+  };
+  for (const part of statementParts(text, mode)) {
+    add(whole, part);
+    if (part === ';') ended();
+    else add(statement, part);
   }
-  while (parts.at(-1) === ';') parts.pop();
-  const text = parts.join(' ');
-  return { text: text.length > textMax ? `${text.slice(0, textMax)} ...` : text, digest: createHash('sha256').update(text).digest('hex') };
+  ended();
+  return digests.add(sha256(textOf(whole)));
+}
+
+function* statementParts(statement: string, mode: LexerMode): Generator<string> {
+  const lexer = new SqlLexer(statement, mode);
+  for (let token = lexer.next(); token !== Token.end; token = lexer.next()) {
+    yield normalised(token, lexer.raw);
+    if (token === Token.unterminated) return;
+  }
+}
+
+function add(parts: string[], part: string): void {
+  parts.push(part);
+  collapse(parts);
+}
+
+function textOf(parts: readonly string[]): string {
+  let end = parts.length;
+  while (parts[end - 1] === ';') end--;
+  return parts.slice(0, end).join(' ');
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex');
+}
+
+/** Of `((a) + (b))` the outer pair goes, of `(a) + (b)` none. */
+function withoutParentheses(parts: readonly string[]): readonly string[] {
+  let opened = 0;
+  while (parts[opened] === '(') opened++;
+  let closed = 0;
+  while (parts[parts.length - 1 - closed] === ')') closed++;
+  // Of those at the beginning, as many go as are still open where the last ones begin.
+  let pairs = Math.min(opened, closed);
+  let depth = opened;
+  for (const part of parts.slice(opened, parts.length - closed)) {
+    if (part === '(') depth++;
+    else if (part === ')') depth--;
+    pairs = Math.min(pairs, depth);
+  }
+  return parts.slice(pairs, parts.length - pairs);
 }
 
 function normalised(token: Token, raw: string): string {

@@ -1,6 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { seededRandom } from '@binnacle/testing/seeded-random';
-import { statementDigest } from './digest.js';
+import { containedDigests, statementDigest } from './digest.js';
 import { lexerMode, SqlLexer, Token, type LexerMode } from './lexer.js';
 import { sessionEffects } from './session-effects.js';
 import { statementKind } from './statement-kind.js';
@@ -80,4 +80,19 @@ test('statements that differ in values alone have one digest', () => {
   const same = ['select 1 from `T` where a in (1)', 'SELECT  2\nFROM `T` WHERE a IN (3, 4, 5)'].map((statement) => statementDigest(statement, plain).digest);
   expect(same[0]).toBe(same[1]);
   expect(statementDigest('select 1', plain).digest).not.toBe(statementDigest('select a', plain).digest);
+});
+
+test('a text has the digests of the statements in it', () => {
+  const digest = (statement: string): string => statementDigest(statement, plain).digest;
+  const contains = (text: string, statement: string): boolean => containedDigests(text, plain).has(digest(statement));
+  const secret = 'SELECT * FROM secret WHERE a = 1';
+  for (const text of [secret, `SELECT 1; ${secret}`, `${secret} ; SELECT 1;`, `;;${secret}`, `(${secret})`, `do 1;(( ${secret} )) ;`, `${' '.repeat(70_000)}${secret}`, `/*! ${secret} */`])
+    expect([text.trim(), contains(text, secret)]).toEqual([text.trim(), true]);
+  for (const text of ['SELECT 1', `SELECT '; ${secret}'`, `-- ; ${secret}`, `(${secret}) LIMIT 1`, `EXPLAIN ${secret}`]) expect([text, contains(text, secret)]).toEqual([text, false]);
+  // What is on a list as one text, and what has parentheses of its own.
+  expect(contains('SELECT 5; SELECT a', 'select 1;select a')).toBe(true);
+  for (const own of ['(SELECT 1) UNION (SELECT a)', '((SELECT 1) UNION (SELECT a))', '(SELECT a)', '(SELECT (a) + (b))']) expect([own, contains(own, own)]).toEqual([own, true]);
+  expect(contains('((SELECT 1) UNION (SELECT a))', '(SELECT 1) UNION (SELECT a)')).toBe(true);
+  expect(contains('(SELECT (a) + (b))', 'SELECT (a) + (b)')).toBe(true);
+  expect(containedDigests('', plain)).toEqual(new Set([digest('')]));
 });

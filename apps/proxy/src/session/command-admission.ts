@@ -12,12 +12,13 @@ import { MysqlError } from '../connection/mysql-error.js';
 import { forgottenError } from '../migration/forgotten.js';
 import type { FoundSession } from '../process/worker-protocol.js';
 import { sessionIdMin } from '../process/session-ids.js';
+import { judgedBytesMax } from '../tenants/refuse-list.js';
 import { Verdict } from './command-forwarder.js';
 import { killBytesMax, killText, mayBeKill, parseKill, type KillStatement } from './kill-statement.js';
 import type { SessionHost } from './session-host.js';
 import type { Session } from './session.js';
 
-/** Of a longer statement, limits and refuse lists see the beginning. */
+/** Of a longer statement, the beginning is seen. */
 const textBytesMax = 65_536;
 const statementIdBytes = 5;
 const processKillBytes = 5;
@@ -46,11 +47,12 @@ export class CommandAdmission {
     const forgets = this.session.state.forgets;
     switch (command) {
       case Command.query: {
-        if (forgets || this.session.lease?.namespace.refusesStatements === true) return textBytesMax;
+        if (this.session.lease?.namespace.refusesStatements === true) return judgedBytesMax;
+        if (forgets) return textBytesMax;
         return scanner.frameBytes <= killBytesMax && mayBeKill(chunk, this.#textOffset(chunk, scanner.offset, end), end) ? scanner.frameBytes : 0;
       }
       case Command.stmtPrepare:
-        return this.session.lease?.namespace.refusesStatements === true ? textBytesMax : 0;
+        return this.session.lease?.namespace.refusesStatements === true ? judgedBytesMax : 0;
       case Command.stmtExecute:
         return forgets ? statementIdBytes : 0;
       case Command.processKill:
@@ -112,7 +114,7 @@ export class CommandAdmission {
     const { namespace } = lease;
     if (namespace.refusesStatements && payload !== undefined && (command === Command.query || command === Command.stmtPrepare)) {
       const textStart = command === Command.query ? queryTextStart(payload, session.backend.capabilities.capabilities, start, end) : start + 1;
-      const refusal = namespace.refusal(payload.toString('utf8', textStart, end), this.#mode());
+      const refusal = namespace.refusal(end - start < judgedBytesMax ? payload.toString('utf8', textStart, end) : undefined, this.#mode());
       if (refusal !== undefined) return this.#refuse(refusal);
     }
     if (!namespace.limited || !isAnswered(command)) return Verdict.forward;

@@ -4,7 +4,7 @@ import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import type { LexerMode } from '@binnacle/mysql-wire/lexer';
 import type { NamespaceView } from './namespace-document.js';
-import { RefuseList } from './refuse-list.js';
+import { judgedBytesMax, RefuseList } from './refuse-list.js';
 import { type Turn, Turns, type TurnLimits } from './turns.js';
 
 /** Why a namespace said no: label `reason` of `binnacle_proxy_refused_total`. */
@@ -109,11 +109,15 @@ export class Namespace {
     return new Lease(this, user, this.#turns);
   }
 
-  /** The error for a statement on the refuse list. Also to be asked before executing what was prepared earlier. */
-  refusal(text: string, mode: LexerMode): ErrPacket | undefined {
-    if (this.#refuse.size === 0 || !this.#refuse.has(text, mode)) return undefined;
+  /**
+   * The error for a text with a statement on the refuse list. Also to be asked before executing what was prepared earlier.
+   * @param text undefined: of `judgedBytesMax` or more, which may have anything in it
+   */
+  refusal(text: string | undefined, mode: LexerMode): ErrPacket | undefined {
+    if (this.#refuse.size === 0 || (text !== undefined && !this.#refuse.has(text, mode))) return undefined;
     this.#deps.refused(this.name, 'digest');
-    return { ...Errors.notAllowedCommand, message: `This statement is on the refuse list of namespace '${this.name}'` };
+    const what = text === undefined ? `A statement of ${judgedBytesMax} bytes or more is too long for` : 'This statement is on';
+    return { ...Errors.notAllowedCommand, message: `${what} the refuse list of namespace '${this.name}'` };
   }
 
   /** For leases. */

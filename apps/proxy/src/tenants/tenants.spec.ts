@@ -107,6 +107,8 @@ test('a statement whose digest is refused is refused, with other values and spac
     expect(namespace.refusal(text, mode)).toMatchObject({ code: 1148, sqlState: '42000' });
   expect(namespace.refusal('select * from small where a = 1', mode)).toBeUndefined();
   expect(refused).toHaveLength(3);
+  for (const text of ['DO 1; select * from big where a = 2', '(select * from big where a = 2)', `${' '.repeat(70_000)}select * from big where a = 2`, undefined])
+    expect([text?.trim(), namespace.refusal(text, mode)?.code]).toEqual([text?.trim(), 1148]);
   under.update([]);
   expect(namespace.refusesStatements).toBe(false);
 });
