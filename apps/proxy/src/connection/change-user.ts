@@ -1,6 +1,7 @@
 import { Capability, has } from '@binnacle/mysql-wire/capabilities';
 import { encodeErr, errHeader, type ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import { decodeChangeUser, encodeChangeUser } from '@binnacle/mysql-wire/handshake';
+import { okHeader } from '@binnacle/mysql-wire/ok-packet';
 import { AuthenticationRounds, nobodysPlugin } from './authentication-rounds.js';
 import type { BackendConnection } from './backend-connection.js';
 import type { LoggedInClient } from './client-connection.js';
@@ -9,6 +10,7 @@ import { Deadline } from './deadline.js';
 import { oldClient, okFor } from './login.js';
 import { ConnectionLost, MysqlError } from './mysql-error.js';
 import { PacketPort } from './packet-port.js';
+import { leaveLogin } from './refused-login.js';
 import { errorOf } from './result-reader.js';
 
 export interface ChangedUser {
@@ -61,6 +63,8 @@ class Change {
   readonly #deciding: PacketPort;
   /** The server waits for the client: whatever it is sent next it takes for the reply. */
   #open = false;
+  /** The server has had no answer since it said what it said last, if this is still the next id. */
+  #heardAt = -1;
   /** By the server. */
   refused = false;
 

@@ -3,18 +3,19 @@ import type { SecureContext } from 'node:tls';
 import { Capability, has, type Capabilities } from '@binnacle/mysql-wire/capabilities';
 import { decodeHandshake, encodeHandshakeResponse, encodeSslRequest, type Handshake, type HandshakeResponse } from '@binnacle/mysql-wire/handshake';
 import { errHeader } from '@binnacle/mysql-wire/err-packet';
-import { decodeOkHead } from '@binnacle/mysql-wire/ok-packet';
+import { decodeOkHead, okHeader } from '@binnacle/mysql-wire/ok-packet';
 import { packetBytesMaxDefault } from '@binnacle/mysql-wire/packet-scanner';
 import { encodeProxyHeader, type ProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
 import type { Backend } from '../backends/backend.js';
 import { askedOf, canLogIn, canServe } from './agreement.js';
-import type { LoggedIn } from './backend-connection.js';
+import { kindOf, type LoggedIn } from './backend-connection.js';
 import type { ByteChannel, Keepalive } from './byte-channel.js';
 import { CompressedChannel } from './compressed-channel.js';
 import { Deadline } from './deadline.js';
 import { BadPacket, ConnectionLost } from './mysql-error.js';
 import { PacketPort } from './packet-port.js';
 import { PlainChannel } from './plain-channel.js';
+import { leaveLogin, respondAsNobody } from './refused-login.js';
 import { errorOf } from './result-reader.js';
 import { TlsChannel } from './tls-channel.js';
 
@@ -67,6 +68,9 @@ export class GreetedBackend {
   #channel: ByteChannel;
   #capabilities: Capabilities = { capabilities: 0, mariadbCapabilities: 0 };
   #collation = 0;
+  #stage: 'greeted' | 'answering' | 'over' = 'greeted';
+  /** The server has had no answer since it said what it said last, if this is still the next id. */
+  #heardAt = -1;
 
   private constructor(backend: Backend, dial: BackendDial, deadline: Deadline, plain: PlainChannel, packets: PacketPort, handshake: Handshake) {
     this.backend = backend;
@@ -132,6 +136,8 @@ export class GreetedBackend {
       (account.database === '' ? 0 : Capability.connectWithDatabase);
     const request = { ...this.#capabilities, capabilities: capabilities >>> 0, packetBytesMax: packetBytesMaxDefault, collation: account.collation };
     if (secured) {
+      // Until there is TLS nobody can answer the server.
+      this.#stage = 'over';
       this.packets.write(encodeSslRequest(request));
       await this.#secure();
     }
@@ -141,6 +147,7 @@ export class GreetedBackend {
       ...request, capabilities: written, user: account.user, authResponse, database: account.database, authPlugin, attributes: account.attributes, zstdLevel: undefined,
     };
     this.packets.write(encodeHandshakeResponse(response));
+    this.#stage = 'answering';
   }
 
   #wantsTls(): boolean {
@@ -181,7 +188,15 @@ export class GreetedBackend {
 
   /** The next packet of the login. Rejects with `MysqlError` when the server refuses. */
   async next(): Promise<Buffer> {
-    return read(this.packets);
+    try {
+      const payload = await read(this.packets);
+      this.#heardAt = this.packets.sequenceId;
+      if (payload[0] === okHeader) this.#stage = 'over';
+      return payload;
+    } catch (error) {
+      if (this.#deadline.error === undefined) this.#stage = 'over';
+      throw error;
+    }
   }
 
   /** @param ok the payload that let us in */
@@ -200,10 +215,17 @@ export class GreetedBackend {
     };
   }
 
+  /** Also in the middle of a login, which the server then gets to refuse; not TiDB, which would log it and counts nothing. */
   giveUp(): void {
-    this.#deadline.unwatch(this.packets);
-    this.packets.release();
-    this.#channel.destroy();
+    const { packets, handshake } = this;
+    this.#deadline.unwatch(packets);
+    if (this.#stage === 'over' || kindOf(handshake.serverVersion) === 'tidb') {
+      packets.release();
+      this.#channel.destroy();
+      return;
+    }
+    if (this.#stage === 'greeted') respondAsNobody(packets, handshake);
+    void leaveLogin(packets, packets.sequenceId === this.#heardAt);
   }
 }
 
