@@ -65,8 +65,9 @@ const functionEffects = new Map<string, SessionEffect>([
 ]);
 /** They leave nothing behind. That they read what the session did before is for its owner to know. */
 const readers = new Set(['found_rows', 'row_count', 'lastval']);
-const unreplayable = new Set(
-  'timestamp insert_id last_insert_id identity rand_seed1 rand_seed2 pseudo_thread_id pseudo_slave_mode gtid_next gtid_seq_no'.split(' '),
+/** System variables whose value, once set, is used up or goes on by itself: nobody can set it again elsewhere. */
+export const unreplayableVariables: ReadonlySet<string> = new Set(
+  'timestamp insert_id last_insert_id identity rand_seed1 rand_seed2 pseudo_thread_id pseudo_slave_mode gtid_next gtid_seq_no wsrep_gtid_seq_no'.split(' '),
 );
 /** Without `session.`, an assignment to these is for the next transaction alone. */
 const oneShot = new Set(['@@transaction_isolation', '@@tx_isolation', '@@transaction_read_only', '@@tx_read_only']);
@@ -212,7 +213,7 @@ function readTokens(first: string, lexemes: readonly Lexeme[], found: Found): vo
     const assigned = next === ':=' || (first === 'set' && next === '=');
     if (token === Token.userVariable && (assigned || first === 'load' || lexemes[index - 1]?.text === 'into')) effects.add('user-variable');
     if (token === Token.systemVariable && assigned && oneShot.has(text)) effects.add('one-shot-transaction');
-    if ((token === Token.systemVariable || token === Token.word) && assigned && unreplayable.has(text.replace(/^.*[@.]/, ''))) {
+    if ((token === Token.systemVariable || token === Token.word || token === Token.quotedName) && assigned && unreplayableVariables.has(text.replace(/^.*[@.]|`/g, ''))) {
       effects.add('unreplayable-variable');
     }
     if (token === Token.word) readWord(first, text, next, effects);

@@ -42,8 +42,8 @@ const kindNames = Object.keys(kinds) as HeldKind[];
 const namesMax = 64;
 const releasesAllLocks = pattern(`(?:select|do)\\s+release_all_locks\\s*\\(\\s*\\)(?:\\s+as\\s+\\w+)?${end}`);
 const onlyCloses = /^\s*(?:drop|deallocate)\b/i;
-/** Statements after which a table of that name may be another one. */
-const renames = /^\s*(?:alter|rename)\b/i;
+/** Statements after which a table of that name may be another one, wherever the word stands: before it there may be comments. */
+const renames = /\b(?:alter|rename)\b/i;
 
 /**
  * Temporary tables, handlers, statements of PREPARE, XA transactions and advisory locks that may be open. A name is given up only where the closing statement is so plain
@@ -77,12 +77,16 @@ export class HeldNames {
       return;
     }
     if (kind === 'handler' && /^\s*handler\b[^]*\bread\b/i.test(text)) return;
-    if (single && (failed || onlyCloses.test(text))) return;
+    // A lock stays though the statement fails behind it: in a later row, at its time limit, by KILL QUERY.
+    if (single && ((failed && kind !== 'advisory-lock') || onlyCloses.test(text))) return;
     const opened = single ? kinds[kind].opens.exec(text)?.[1] : undefined;
     if (opened === undefined) {
       // Statements of the XA transaction that is under way.
       if (kind !== 'xa' || !/^\s*xa\s+(?:end|prepare|recover)\b/i.test(text)) this.#unname(kind);
-    } else this.#open(kind, normalised(kind, opened, database));
+    } else {
+      this.#open(kind, normalised(kind, opened, database));
+      if (failed) this.locksDoubtful = true;
+    }
   }
 
   #open(kind: HeldKind, opened: string): void {
@@ -144,6 +148,6 @@ export class HeldNames {
 /** Tables of one name in two schemas are two. Case counts, which at worst keeps something open. Locks are the server's to compare. */
 function normalised(kind: HeldKind, given: string, database: string): string {
   if (kind === 'xa' || kind === 'advisory-lock') return given;
-  const plain = given.replace(/[`\s]/g, '');
+  const plain = given.replace(/`([^`]*)`|\s+/g, '$1');
   return kind === 'temporary-table' && !plain.includes('.') ? `${database}.${plain}` : plain;
 }

@@ -109,6 +109,33 @@ test('what fails opens nothing and closes nothing', () => {
   expect([...state.held.held().keys()]).toEqual(['handler']);
 });
 
+test('a lock is one whether the statement that took it fails or not, until the server is asked', () => {
+  const fails = (text: string): SessionState => {
+    const state = armedState();
+    sends(state, text);
+    state.onResult(1_969, 2, 0, 0, 0);
+    return state;
+  };
+  expect(fails("SELECT GET_LOCK('a', 5)").held.doubtfulLocks).toEqual(['a']);
+  expect([...fails("SELECT GET_LOCK('a', 0), SLEEP(9)").held.held().keys()]).toEqual(['advisory-lock']);
+  expect([...fails('SELECT GET_LOCK(n, 0), (SELECT 1 UNION SELECT 2) FROM t').held.held().keys()]).toEqual(['advisory-lock']);
+});
+
+test('names keep what stands within their quotes, and comments hide no other name', () => {
+  const state = armedState();
+  runs(state, 'CREATE TEMPORARY TABLE `a b` (c INT)');
+  runs(state, 'CREATE TEMPORARY TABLE ab (c INT)');
+  expect(runs(state, 'DROP TEMPORARY TABLE ab')).toEqual(['temporary-table']);
+  expect(runs(state, 'DROP TEMPORARY TABLE test . `a b`')).toEqual([]);
+  runs(state, 'CREATE TEMPORARY TABLE a (c INT)');
+  runs(state, '/* why */ ALTER TABLE a RENAME TO b');
+  expect(runs(state, 'DROP TEMPORARY TABLE IF EXISTS a')).toEqual(['temporary-table']);
+});
+
+test('a variable that nobody can set again is known by the name that the server reports', () => {
+  expect(runs(armedState(), 'INSERT INTO t VALUES (1)', { kind: 'systemVariable', name: 'insert_id', value: '5' })).toEqual(['unreplayable-variable']);
+});
+
 test('ordinary statements leave nothing to wait for and nothing behind', () => {
   const state = armedState();
   for (const text of ['SELECT a FROM t WHERE b = 1', 'BEGIN', "UPDATE t SET a = 'x'", 'COMMIT', 'SHOW TABLES']) expect(runs(state, text)).toEqual([]);

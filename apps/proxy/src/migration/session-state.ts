@@ -5,6 +5,7 @@ import { Command, commandName, isAnswered } from '@binnacle/mysql-wire/command';
 import { lexerMode, type LexerMode } from '@binnacle/mysql-wire/lexer';
 import type { OkPacket } from '@binnacle/mysql-wire/ok-packet';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
+import { unreplayableVariables } from '@binnacle/mysql-wire/session-effects';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import { forReplication, harmless } from './command-classes.js';
 import { Diagnostics } from './diagnostics.js';
@@ -272,6 +273,8 @@ export class SessionState {
       return;
     }
     this.setByClient.set(name, value);
+    // However it was written, and where the assignment stood in a trigger too.
+    if (unreplayableVariables.has(name)) this.#block('unreplayable-variable', name);
     if (name === 'sql_mode') {
       this.sqlMode = value;
       this.#mode = lexerMode(value);
