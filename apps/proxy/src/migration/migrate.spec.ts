@@ -60,6 +60,26 @@ test.each(movable)('%s is the same after a move', async (_what, setup, questions
   client.close();
 });
 
+test('what belongs to a server stays there, and a user without rights on it can move', async () => {
+  await moving.source.sql("CREATE USER shop@'127.0.0.1' IDENTIFIED BY 'shop'; GRANT ALL ON test.* TO shop@'127.0.0.1'");
+  await moving.target.sql('SET GLOBAL gtid_domain_id=9, GLOBAL auto_increment_increment=2, GLOBAL auto_increment_offset=2');
+  await moving.source.sql('FLUSH LOGS');
+  const own = 'SELECT @@server_id = @@global.server_id, @@gtid_domain_id, @@auto_increment_increment, @@auto_increment_offset, @@lock_wait_timeout';
+  const client = await connect(moving.port, 'shop');
+  const session = [...moving.relay.sessions.values()].at(-1)!;
+  session.credential = { kind: 'password', password: 'shop' };
+  Object.assign(session.client, { user: 'shop' });
+  await answers(client, ['SET lock_wait_timeout=5, @a=1', 'SELECT * FROM test.t']);
+  expect(await moving.move(session)).toMatchObject({ result: 'moved', why: [] });
+  expect(await answers(client, [own])).toMatchObject([[expect.anything(), [['1', '9', '2', '2', '5']]]]);
+  const { client: root, session: ofRoot } = await moving.proxied();
+  await answers(root, ['SET gtid_domain_id=3, auto_increment_increment=7']);
+  expect(await moving.move(ofRoot)).toMatchObject({ result: 'moved', why: [] });
+  expect(await answers(root, [own])).toMatchObject([[expect.anything(), [['1', '3', '7', '2', expect.anything()]]]]);
+  for (const each of [client, root]) each.close();
+  await moving.target.sql('SET GLOBAL gtid_domain_id=0, GLOBAL auto_increment_increment=1, GLOBAL auto_increment_offset=1');
+});
+
 test('prepared statements keep their ids, texts, schemas, parameter types and order', async () => {
   await moving.emptied();
   const { client, session } = await moving.proxied();

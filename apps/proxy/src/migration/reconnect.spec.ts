@@ -49,7 +49,7 @@ test('a server that ends one connection and lives has its reasons', async () => 
 
 test('when a server dies, sessions of which everything is known go on elsewhere, and the others end and are told why', async () => {
   await moving.emptied();
-  const plain = await session("SET NAMES latin1 COLLATE latin1_german2_ci, SESSION sql_mode='ANSI_QUOTES'", 'SET NAMES latin1 COLLATE latin1_german2_ci', "SET time_zone='+02:00', autocommit=0", 'USE other');
+  const plain = await session("SET NAMES latin1 COLLATE latin1_german2_ci, SESSION sql_mode='ANSI_QUOTES'", 'SET NAMES latin1 COLLATE latin1_german2_ci', "SET time_zone='+02:00', autocommit=0, long_query_time=1.5", 'USE other');
   const statement = await prepare(plain.client, 'INSERT INTO test.t (b) VALUES (?)');
   const inserting = await session("INSERT INTO test.t (b) VALUES ('written')");
   await moving.source.sql('FLUSH LOGS');
@@ -67,7 +67,7 @@ test('when a server dies, sessions of which everything is known go on elsewhere,
   await waitUntil(() => outcomes.size >= staying.length + 3, { what: 'every session has found out', timeoutMs: 20_000 });
   for (const [code, { session: lost }] of staying) expect([code, outcomes.get(lost.id)]).toEqual([code, { result: 'unmovable', why: [expect.objectContaining({ code })] }]);
   for (const { session: kept } of [plain, inserting]) expect(outcomes.get(kept.id)).toEqual({ result: 'reconnected', why: [] });
-  expect(await answers(plain.client, ['SELECT @@sql_mode, @@collation_connection, @@time_zone, @@autocommit, DATABASE()'])).toMatchObject([[expect.anything(), [['ANSI_QUOTES', 'latin1_german2_ci', '+02:00', '0', 'other']]]]);
+  expect(await answers(plain.client, ['SELECT @@sql_mode, @@collation_connection, @@time_zone, @@autocommit, @@log_slow_query_time, DATABASE()'])).toMatchObject([[expect.anything(), [['ANSI_QUOTES', 'latin1_german2_ci', '+02:00', '0', '1.500000', 'other']]]]);
   await execute(plain.client, statement, Buffer.from([0xfd, 0]), Buffer.from('\x05later'));
   await plain.client.query('COMMIT', timeoutMs);
   await expect(inserting.client.query('SELECT LAST_INSERT_ID()', timeoutMs)).rejects.toMatchObject({ code: 1105 });

@@ -76,6 +76,8 @@ async function restore(session: MovableSession, next: BackendConnection, deps: R
   for (const [name, value] of state.setByClient) {
     if (!values.has(name) && !/^(?:pseudo|session_track)/.test(name)) continue;
     values.set(name, value);
+    const alias = aliases.get(name);
+    if (alias !== undefined && values.has(alias)) values.set(alias, value);
   }
   // What was known of the session from its beginning has to be so here, whether the client has set it or not.
   values.set('sql_mode', state.sqlMode);
@@ -87,6 +89,17 @@ async function restore(session: MovableSession, next: BackendConnection, deps: R
   state.diagnostics.forgetsInsertId = state.insertIdLeft;
   session.swap(next, statements);
 }
+
+/** Two names of one variable on MariaDB, of which only one is reported. */
+const aliasPairs = [
+  ['tx_isolation', 'transaction_isolation'],
+  ['tx_read_only', 'transaction_read_only'],
+  ['long_query_time', 'log_slow_query_time'],
+  ['slow_query_log', 'log_slow_query'],
+  ['min_examined_row_limit', 'log_slow_min_examined_row_limit'],
+  ['storage_engine', 'default_storage_engine'],
+] as const;
+const aliases = new Map<string, string>(aliasPairs.flatMap(([one, other]) => [[one, other], [other, one]] as const));
 
 /** As `armTrackers` sets them. */
 const tracked = [

@@ -14,6 +14,11 @@ const ofTheMoment = new Set(
   `timestamp insert_id last_insert_id identity rand_seed1 rand_seed2 pseudo_thread_id error_count warning_count in_transaction last_gtid
   gtid_seq_no wsrep_gtid_seq_no proxy_user external_user max_user_connections net_buffer_length`.split(/\s+/),
 );
+/** They belong to a server, which may have others than its neighbours on purpose, and most of them take rights that applications have not. What the client has set itself goes with it. */
+const ofTheServer = new Set(
+  `server_id gtid_domain_id auto_increment_offset auto_increment_increment binlog_format binlog_row_image binlog_row_metadata binlog_annotate_row_events
+  binlog_direct_non_transactional_updates sql_log_bin sql_log_off log_disabled_statements innodb_tmpdir enforce_storage_engine wsrep_on`.split(/\s+/),
+);
 const rowsMax = 10_000;
 
 /** Everything but `GLOBAL` has a value in each session. */
@@ -50,18 +55,19 @@ function assignment(name: string, { values, types }: SessionVariables): string {
   return `${name}='${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
 }
 
-/** What a session was told it may send does not shrink. Galera gives each node numbers of its own, and changes them while nodes come and go. */
+/** What a session was told it may send does not shrink. */
 function mayDiffer(name: string, from: SessionVariables, to: SessionVariables): boolean {
-  if (name === 'auto_increment_offset' || name === 'auto_increment_increment') return to.values.get('wsrep_on') === 'ON';
-  return name === 'max_allowed_packet' && Number(to.values.get(name)) >= Number(from.values.get(name));
+  return ofTheServer.has(name) || (name === 'max_allowed_packet' && Number(to.values.get(name)) >= Number(from.values.get(name)));
 }
 
 /** ER_GLOBAL_VARIABLE, ER_INCORRECT_GLOBAL_LOCAL_VAR: it has no value in a session. MySQL lists both kinds together. */
 const notOfSessions = new Set([1229, 1238]);
+/** ER_SPECIFIC_ACCESS_DENIED_ERROR: only an operator may set it, and has set it so on that server. */
+const accessDenied = 1227;
 
 /**
- * Gives the connection the values of `from`, where they differ from its own `to`. On a server of another version it is let pass if a variable cannot have its value that the
- * client has not set itself; then, and where a variable is not there, its name is returned. Rejects with `MoveRefused`.
+ * Gives the connection the values of `from`, where they differ from its own `to`. Of variables that the client has not set itself those of the server are left as they are, and it is let pass if one
+ * cannot have its value for want of rights or on a server of another version; the names of all these are returned. Rejects with `MoveRefused`.
  *
  * @param later names to be left out
  */
@@ -90,7 +96,7 @@ export async function setVariables(
       await set([name]);
     } catch (error) {
       if (!(error instanceof MysqlError)) throw error;
-      const passes = notOfSessions.has(error.code) ? connection.kind !== 'mariadb' : !options.sameVersion && !options.setByClient.has(name);
+      const passes = notOfSessions.has(error.code) ? connection.kind !== 'mariadb' : (!options.sameVersion || error.code === accessDenied) && !options.setByClient.has(name);
       if (!passes) throw new MoveRefused('variable', `${connection.backend.id} does not take the session's ${name}: ${error.message}`);
       left.add(name);
     }
