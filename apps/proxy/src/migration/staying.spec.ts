@@ -31,6 +31,8 @@ const staying: [MoveBlockerCode, readonly string[]][] = [
   ['advisory-lock', ["SELECT GET_LOCK('held', 0), GET_LOCK('more', 0)", "SELECT RELEASE_LOCK('held')"]],
   ['advisory-lock', ["SELECT GET_LOCK('held', 0)", "SELECT GET_LOCK('held', 0)", "SELECT RELEASE_LOCK('held')"]],
   ['advisory-lock', ["SET @a = GET_LOCK(CONCAT('he', 'ld'), 0)", "SELECT RELEASE_LOCK('other')"]],
+  ['advisory-lock', ['SET max_statement_time=0.2', "SELECT GET_LOCK('held', 0), SLEEP(9)", 'SELECT 1 FROM test.t LIMIT 0']],
+  ['advisory-lock', ["SELECT GET_LOCK(n, 0), CASE WHEN n = 'b' THEN (SELECT 1 UNION SELECT 2) END FROM (SELECT 'a' AS n UNION ALL SELECT 'b') AS t", 'SELECT 1 FROM test.t LIMIT 0']],
   ['temporary-table', ['CREATE TEMPORARY TABLE test.tmp (a INT)']],
   ['temporary-table', ['CREATE TEMPORARY TABLE test.tmp (a INT)', 'ALTER TABLE test.tmp RENAME TO test.other', 'CREATE TEMPORARY TABLE test.tmp (a INT)', 'DROP TEMPORARY TABLE test.tmp']],
   ['handler', ['HANDLER test.t OPEN']],
@@ -39,6 +41,8 @@ const staying: [MoveBlockerCode, readonly string[]][] = [
   ['unreplayable-variable', ['SET timestamp=5', 'SET timestamp=DEFAULT']],
   ['unreplayable-variable', ['SET insert_id=5']],
   ['unreplayable-variable', ['SET rand_seed1=5']],
+  ['unreplayable-variable', ['SET `timestamp`=1000']],
+  ['unreplayable-variable', ['SET @@session.`insert_id`=500']],
   ['procedure', ['CALL test.p()']],
   ['function', ['SELECT test.f()']],
   ['not-understood', ["SET STATEMENT max_statement_time=1 FOR SELECT GET_LOCK('x', 0)"]],
@@ -148,13 +152,33 @@ test('a session that used tables stays where triggers, views or defaults may tak
   await source.sql("CREATE FUNCTION test.locks() RETURNS INT DETERMINISTIC RETURN GET_LOCK('function', 0); CREATE TRIGGER test.locking BEFORE INSERT ON test.t FOR EACH ROW SET NEW.b = test.locks()");
   await waitUntil(async () => (await target.sql('SHOW TRIGGERS FROM test')).includes('locking'), { what: 'the trigger is there', timeoutMs });
   expect(await moving.move(session, surveys())).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('routine test.locks') }] });
-  await source.sql('DROP TRIGGER test.locking');
+  await source.sql('DROP TRIGGER test.locking; DROP FUNCTION test.locks');
   await waitUntil(async () => !(await target.sql('SHOW TRIGGERS FROM test')).includes('locking'), { what: 'the trigger is gone', timeoutMs });
   await waitUntil(async () => !(await target.sql('SHOW TABLES FROM test')).includes('locking'), { what: 'the view is gone', timeoutMs });
   const asBlind: MigrationDeps['dial'] = async (_session, backend) => connect(backend.port, 'blind');
   expect(await moving.move(session, { ...surveys(), dial: asBlind })).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('TRIGGER and SHOW VIEW on test') }] });
   expect(await moving.move(session, surveys())).toMatchObject({ result: 'moved' });
   for (const each of [client, trusted.client]) each.close();
+});
+
+test.each([
+  ['trigger test.risky', 'CREATE TRIGGER test.risky BEFORE INSERT ON test.t FOR EACH ROW CREATE /* none */ TEMPORARY TABLE IF NOT EXISTS test.tmp (a INT)'],
+  ['trigger test.risky', 'CREATE TRIGGER test.risky BEFORE INSERT ON test.t FOR EACH ROW SET @@session.`timestamp` = 2000'],
+  ['trigger test.risky', "CREATE TRIGGER test.risky BEFORE INSERT ON test.t FOR EACH ROW SET NEW.b = '', insert_id /* none */ = 5"],
+  ['routine test.makes', 'CREATE FUNCTION test.makes() RETURNS INT DETERMINISTIC BEGIN CREATE TEMPORARY TABLE IF NOT EXISTS test.tmp (a INT); RETURN 1; END; CREATE VIEW test.risky AS SELECT test.makes() AS made'],
+  [undefined, 'CREATE TRIGGER test.risky BEFORE INSERT ON test.t FOR EACH ROW BEGIN DECLARE made_timestamp INT; SET made_timestamp = 1, NEW.b = (SELECT temporary_id FROM (SELECT 1 AS temporary_id) AS t); END'],
+])('what stored code may do without a report keeps a session: %s: %s', async (name, text) => {
+  const { source, target } = moving;
+  await source.sql(`DELIMITER //\n${text.replace('; CREATE VIEW', '//\nCREATE VIEW')}//`);
+  const { client, session } = await moving.proxied();
+  await client.query('SELECT * FROM test.t', timeoutMs);
+  const shown = 'SHOW TABLES FROM test; SHOW TRIGGERS FROM test';
+  await waitUntil(async () => (await target.sql(shown)).includes('risky'), { what: 'it is there', timeoutMs });
+  const moved = await moving.move(session, { surveys: new StoredCodeSurveys(() => performance.now()) });
+  expect(moved).toMatchObject(name === undefined ? { result: 'moved', why: [] } : { result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining(name) }] });
+  client.close();
+  await source.sql('DROP VIEW IF EXISTS test.risky; DROP TRIGGER IF EXISTS test.risky; DROP FUNCTION IF EXISTS test.makes');
+  await waitUntil(async () => !(await target.sql(shown)).includes('risky'), { what: 'it is gone', timeoutMs });
 });
 
 test('every reason of the table was seen to keep a session', () => {

@@ -9,13 +9,19 @@ export type StoredCode =
       /** Name of one that mentions user variables: these can be read as long as the server lives. */
       readonly userVariables?: string;
     }
-  /** `name` of one that may: it calls GET_LOCK, draws from a sequence, or calls a function that does. */
+  /** `name` of one that may: it calls GET_LOCK, draws from a sequence, makes a temporary table, sets `timestamp` and the like, or calls a function that does. */
   | { readonly kind: 'risky'; readonly name: string }
   /** The account may not see all of it. */
   | { readonly kind: 'unknown'; readonly missing: string };
 
-/** MariaDB's user variables are read from the server, wherever they come from; MySQL's too, where that is allowed at all. */
-const risky = '(get_lock|nextval|next[[:space:]]+value|session_track)';
+/** White space or a comment between two words. */
+const blank = '([[:space:]]|/[*]([^*]|[*]+[^*/])*[*]+/|(--|#)[^\n]*\n)';
+/** Variables whose value is used up or goes on by itself, and which no trigger's end restores. */
+const unreplayable = '(timestamp|insert_id|rand_seed1|rand_seed2|pseudo_thread_id|pseudo_slave_mode|gtid_next|gtid_seq_no)';
+/** What other variables stored code sets is read from the server: MariaDB's user variables, and MySQL's too, where that is allowed at all. */
+const risky = `get_lock|nextval|setval|next${blank}+value|session_track`;
+/** Views create and assign nothing, and their columns may have any name. One word of CREATE TEMPORARY TABLE is enough, with whatever comments around it. */
+const riskyProgram = `${risky}|(^|[^[:alnum:]_])temporary([^[:alnum:]_]|$)|set${blank}+role|@@[^;=,]*${unreplayable}|(^|[^[:alnum:]_$.])\`?${unreplayable}\`?${blank}*:?=`;
 const userVariable = '(^|[^@])@[[:alnum:]_`]';
 
 /** The schemas of the server itself are left out: applications do not write there. */
@@ -25,11 +31,11 @@ const calledUnseen = `EXISTS (SELECT 1 FROM information_schema.ROUTINES AS r JOI
   SELECT ACTION_STATEMENT AS body FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own}
   UNION ALL SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own}) AS b
   ON b.body LIKE CONCAT('%', r.ROUTINE_NAME, '%') WHERE r.ROUTINE_SCHEMA ${own})`;
-const findings = (kind: BackendConnection['kind'], pattern: string): string =>
+const findings = (kind: BackendConnection['kind'], pattern: string, ofPrograms = pattern): string =>
   [
-    `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${pattern}'`,
+    `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${ofPrograms}'`,
     `SELECT CONCAT('view ', TABLE_SCHEMA, '.', TABLE_NAME) FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own} AND VIEW_DEFINITION REGEXP '${pattern}'`,
-    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${pattern}' AND ${calledUnseen}`,
+    `SELECT CONCAT('routine ', ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION REGEXP '${ofPrograms}' AND ${calledUnseen}`,
     ...(kind === 'mariadb'
       ? [`SELECT CONCAT('column ', TABLE_SCHEMA, '.', TABLE_NAME, '.', COLUMN_NAME) FROM information_schema.COLUMNS WHERE TABLE_SCHEMA ${own} AND COLUMN_DEFAULT REGEXP '${pattern}'`]
       : []),
@@ -54,7 +60,7 @@ export async function surveyStoredCode(connection: BackendConnection, timeoutMs:
   try {
     const schema = await first(uncoveredSchema);
     if (schema !== undefined) return { kind: 'unknown', missing: `the account has not the rights TRIGGER and SHOW VIEW on ${schema === '%' ? '*.*' : schema}` };
-    const name = await first(findings(connection.kind, risky));
+    const name = await first(findings(connection.kind, risky, riskyProgram));
     if (name !== undefined) return { kind: 'risky', name };
     const hidden = await first(hiddenRoutine);
     if (hidden !== undefined) return { kind: 'unknown', missing: `the account may not read the body of ${hidden}` };
