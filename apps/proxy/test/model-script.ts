@@ -116,6 +116,9 @@ interface Weighted {
   readonly make: (random: SeededRandom, session: number, slots: Slots) => ModelAction | readonly ModelAction[] | undefined;
 }
 
+/** Of prepared statements of a session; one more closes the oldest. */
+const slotsMax = 6;
+
 /** Prepared statements as the script knows them: the parameters of each. */
 class Slots {
   readonly open = new Map<number, number>();
@@ -226,9 +229,12 @@ const actions: readonly Weighted[] = [
   { weight: 7, make: (random, session, slots) => {
     const sql = random.oneOf(preparable).replaceAll('#', String(session));
     const slot = slots.next++;
-    slots.open.set(slot, sql.split('?').length - 1);
     const count = sql.split('?').length - 1;
-    return [{ kind: 'prepare', slot, sql }, { kind: 'execute', slot, cursor: false, bindTypes: true, parameters: Array.from({ length: count }, () => parameter(random)) }];
+    const [oldest] = slots.open.keys();
+    const closed: ModelAction[] = slots.open.size < slotsMax ? [] : [{ kind: 'close', slot: oldest! }];
+    if (closed.length > 0) slots.open.delete(oldest!);
+    slots.open.set(slot, count);
+    return [...closed, { kind: 'prepare', slot, sql }, { kind: 'execute', slot, cursor: false, bindTypes: true, parameters: Array.from({ length: count }, () => parameter(random)) }];
   } },
   { weight: 8, make: (random, _session, slots) => {
     const slot = slots.any(random);
@@ -244,7 +250,12 @@ const actions: readonly Weighted[] = [
   } },
   { weight: 3, make: (random, _session, slots) => {
     const slot = slots.any(random);
-    return slot === undefined ? undefined : random.oneOf<ModelAction>([{ kind: 'fetch', slot, rows: 1 + random.below(50) }, { kind: 'resetStatement', slot }, { kind: 'longData', slot, parameter: 0, text: 'long ' }]);
+    const parameters = Array.from({ length: slot === undefined ? 0 : slots.open.get(slot)! }, () => parameter(random));
+    return slot === undefined ? undefined : random.oneOf<readonly ModelAction[]>([
+      [{ kind: 'execute', slot, cursor: true, bindTypes: true, parameters }, { kind: 'fetch', slot, rows: 1 + random.below(50) }, { kind: 'migrate', during: false }, { kind: 'fetch', slot, rows: 50 }, { kind: 'resetStatement', slot }],
+      [{ kind: 'longData', slot, parameter: 0, text: 'long ' }, { kind: 'migrate', during: false }, { kind: 'execute', slot, cursor: false, bindTypes: true, parameters }],
+      [{ kind: 'resetStatement', slot }],
+    ]);
   } },
   { weight: 4, make: (random, _session, slots) => {
     const slot = slots.any(random);
@@ -268,7 +279,11 @@ export function makeScript(random: SeededRandom, count: number, sessions: number
   const steps: ModelStep[] = [];
   while (steps.length < count) {
     const session = random.below(sessions);
-    for (const each of action(random, session, slots[session]!)) steps.push({ session, ...each });
+    for (const each of action(random, session, slots[session]!)) {
+      steps.push({ session, ...each });
+      // Mostly the script knows what is gone, for errors keep sessions where they are.
+      if ((each.kind === 'changeUser' || (each.kind === 'command' && each.command === Command.resetConnection)) && random.below(8) > 0) slots[session]!.open.clear();
+    }
     if (random.below(2) === 0) steps.push({ session, kind: 'migrate', during: random.below(5) === 0 });
   }
   return steps;
