@@ -361,6 +361,42 @@ test('clients that go at every byte of their login leave nothing behind', async 
   await stillServes();
 });
 
+/** Logins that were refused count here; those that were interrupted count against the host, and block it after 100. */
+const refusedLogins = async (): Promise<number> => Number((await server.sql("SHOW GLOBAL STATUS LIKE 'Access_denied_errors'")).split(/\s+/)[1]);
+
+test('logins that clients leave, or are silent in, are refused by the server and not interrupted', async () => {
+  await open({ loginTimeoutMs: 300 });
+  const before = await refusedLogins();
+  for (const user of ['app', 'stranger']) {
+    for (const silent of [false, true]) {
+      const client = raw();
+      await client.handshake();
+      client.write(login({ user }));
+      await client.payload();
+      if (!silent) client.socket.destroy();
+    }
+  }
+  await waitUntil(() => port.errors.length === 4, { what: 'all logins have failed' });
+  await waitUntil(async () => (await refusedLogins()) === before + 4, { what: 'the server has refused them' });
+  await waitUntil(async () => (await backendConnections()) === 0, { what: 'no connection is left' });
+});
+
+test('a client that leaves in the middle of COM_CHANGE_USER is refused by the server too', async () => {
+  await open();
+  const client = raw();
+  await client.handshake();
+  client.write(login());
+  client.write(reply(await client.payload()));
+  await client.payload();
+  const before = await refusedLogins();
+  client.write(framePayload(Buffer.from(`\x11stranger\0\0\0\x2d\0${nativePassword}\0\0`, 'latin1'), 0));
+  expect((await client.payload())[0]).toBe(0xfe);
+  client.socket.destroy();
+  await waitUntil(async () => (await refusedLogins()) === before + 1, { what: 'the server has refused it' });
+  await waitUntil(() => port.sessions.size === 0, { what: 'its session is over' });
+  await waitUntil(async () => (await backendConnections()) === 0, { what: 'no connection is left' });
+});
+
 test('mutated logins end in an answer or an end, and the next client comes in', async () => {
   await open({ loginTimeoutMs: 500 });
   const random = seededRandom(7);
