@@ -12,11 +12,13 @@ import { MysqlError } from '../connection/mysql-error.js';
 import { forgottenError } from '../migration/forgotten.js';
 import type { FoundSession } from '../process/worker-protocol.js';
 import { sessionIdMin } from '../process/session-ids.js';
+import type { Namespace } from '../tenants/namespace.js';
 import { judgedBytesMax } from '../tenants/refuse-list.js';
 import { Verdict } from './command-forwarder.js';
 import { killBytesMax, killText, mayBeKill, parseKill, type KillStatement } from './kill-statement.js';
 import type { SessionHost } from './session-host.js';
 import type { Session } from './session.js';
+import { lastPrepared } from './statement-ids.js';
 
 /** Of a longer statement, the beginning is seen. */
 const textBytesMax = 65_536;
@@ -34,6 +36,8 @@ export class CommandAdmission {
   #answer: Buffer | undefined;
   /** Somebody is asked; `admit` is called again once he has answered. */
   #asking = false;
+  /** The last COM_STMT_PREPARE went nowhere: no statement is "the one prepared last". */
+  #prepareRefused = false;
   /** The session whose KILL the next response decides over. */
   #killing = 0;
 
@@ -54,7 +58,8 @@ export class CommandAdmission {
       case Command.stmtPrepare:
         return this.session.lease?.namespace.refusesStatements === true ? judgedBytesMax : 0;
       case Command.stmtExecute:
-        return forgets ? statementIdBytes : 0;
+      case Command.stmtBulkExecute:
+        return forgets || this.#prepareRefused || this.session.lease?.namespace.refusesStatements === true ? statementIdBytes : 0;
       case Command.processKill:
         return processKillBytes;
       case Command.changeUser:
@@ -80,7 +85,10 @@ export class CommandAdmission {
       verdict = payload === undefined ? Verdict.forward : this.#own(command, payload, start, end);
       if (verdict === Verdict.forward) verdict = this.#limits(command, payload, start, end);
     }
-    if (verdict === Verdict.forward) this.session.forwards(command);
+    if (verdict === Verdict.forward) {
+      if (command === Command.stmtPrepare) this.#prepareRefused = false;
+      this.session.forwards(command);
+    }
     return verdict;
   }
 
@@ -112,9 +120,11 @@ export class CommandAdmission {
     if (state.forgets && payload !== undefined && state.asksForgotten(payload, start, end)) return this.#refuse({ ...Errors.unknown, message: forgottenError });
     if (lease === undefined) return Verdict.forward;
     const { namespace } = lease;
-    if (namespace.refusesStatements && payload !== undefined && (command === Command.query || command === Command.stmtPrepare)) {
-      const textStart = command === Command.query ? queryTextStart(payload, session.backend.capabilities.capabilities, start, end) : start + 1;
-      const refusal = namespace.refusal(end - start < judgedBytesMax ? payload.toString('utf8', textStart, end) : undefined, this.#mode());
+    if (payload !== undefined && (namespace.refusesStatements || this.#prepareRefused)) {
+      const executes = command === Command.stmtExecute || command === Command.stmtBulkExecute;
+      // What is being prepared may be what it executes.
+      if (executes && session.witness.preparing > 0) return Verdict.wait;
+      const refusal = executes ? this.#executionRefusal(namespace, payload, start, end) : this.#textRefusal(namespace, command, payload, start, end);
       if (refusal !== undefined) return this.#refuse(refusal);
     }
     if (!namespace.limited || !isAnswered(command)) return Verdict.forward;
@@ -124,6 +134,21 @@ export class CommandAdmission {
     if (turn === undefined) return Verdict.forward;
     if (!('done' in turn)) return this.#refuse(turn);
     return this.#ask(turn.done, (refusal) => (refusal === undefined ? Verdict.forward : this.#refuse(refusal)));
+  }
+
+  #textRefusal(namespace: Namespace, command: number, payload: Buffer, start: number, end: number): ErrPacket | undefined {
+    if (command !== Command.query && command !== Command.stmtPrepare) return undefined;
+    const textStart = command === Command.query ? queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end) : start + 1;
+    return namespace.refusal(end - start < judgedBytesMax ? payload.toString('utf8', textStart, end) : undefined, this.#mode());
+  }
+
+  /** The list may be longer than it was when the statement was prepared. */
+  #executionRefusal(namespace: Namespace, payload: Buffer, start: number, end: number): ErrPacket | undefined {
+    if (end - start < statementIdBytes) return undefined;
+    const id = payload.readUInt32LE(start + 1);
+    if (this.#prepareRefused && id === lastPrepared) return { code: 1243, sqlState: 'HY000', message: `Unknown prepared statement handler (${id}) given to EXECUTE` };
+    const text = this.session.witness.preparedText(id);
+    return text === undefined ? undefined : namespace.refusal(text === 'not kept' ? undefined : text.toString(), this.#mode());
   }
 
   /** Waits for somebody; then the command is decided upon by `answered`, after whoever has taken the session's backend meanwhile. */
@@ -142,6 +167,7 @@ export class CommandAdmission {
   }
 
   #refuse(error: ErrPacket): Verdict {
+    if (this.session.commands.tracker.command === Command.stmtPrepare) this.#prepareRefused = true;
     this.#answer = framePayload(encodeErr(error, error.message), 1);
     return this.#say();
   }

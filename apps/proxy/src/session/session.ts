@@ -300,7 +300,7 @@ export class Session implements MovableSession {
 
   /** Who refused has said so himself; of a session that the server refused another user it keeps the database, and nothing else. */
   userChanged(changed: Changed | 'refused'): void {
-    this.statementIds.clear();
+    this.witness.reset();
     if (changed === 'refused') {
       if (this.witness.tracked) this.state.onUserChanged(this.state.database, 0, this.backend.statusFlags);
       return;

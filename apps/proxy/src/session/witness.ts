@@ -5,11 +5,13 @@ import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import type { ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
 import { statementCharactersMax, type SessionMeter } from '../metrics/session-meter.js';
 import { SessionState } from '../migration/session-state.js';
+import { PreparedTexts } from './prepared-texts.js';
 import { isRetryable } from './read-retry.js';
 import type { SessionHost } from './session-host.js';
 import type { Session } from './session.js';
 
 const statementIdBytes = 5;
+const preparedBytesMax = 65_536;
 
 /** Tells those who have to know what passes: what the session holds (`SessionState`), what it costs (`SessionMeter`). Who did not ask costs nothing. */
 export class Witness {
@@ -21,6 +23,8 @@ export class Witness {
   /** The only command under way, if it may be sent again; for as long as nothing of its answer has come. */
   read: Buffer | undefined;
   #metersStatement = false;
+  /** Where nobody else knows them, and somebody may ask. */
+  #texts: PreparedTexts | undefined;
 
   constructor(
     private readonly session: Session,
@@ -42,8 +46,13 @@ export class Witness {
 
   /** How many bytes of the command that begins are to be seen by `commandPasses`. */
   bytesWanted(command: number): number {
-    const tracked = this.tracked ? SessionState.commandBytesMax(command) : 0;
+    const tracked = this.tracked ? SessionState.commandBytesMax(command) : this.#textBytesWanted(command);
     return this.#metersStatement ? Math.max(tracked, command === Command.query ? statementCharactersMax : statementIdBytes) : tracked;
+  }
+
+  #textBytesWanted(command: number): number {
+    if (command === Command.stmtPrepare && this.session.lease !== undefined) return preparedBytesMax;
+    return command === Command.stmtClose && this.#texts !== undefined ? statementIdBytes : 0;
   }
 
   /** A command's last byte is here and goes on behind this; `payload` as far as it was wanted. */
@@ -51,7 +60,10 @@ export class Witness {
     if (this.tracked) {
       if (this.host.retriesReads) this.read = this.#readOf(command, payload, start, end, cut);
       this.state.onCommand(command, payload, start, end, cut);
-    }
+    } else if (command === Command.stmtPrepare) {
+      this.#texts ??= new PreparedTexts();
+      this.#texts.asked(cut ? undefined : Buffer.from(payload.subarray(start + 1, end)));
+    } else if (command === Command.stmtClose && end - start >= statementIdBytes) this.#texts?.closed(payload.readUInt32LE(start + 1));
     if (this.#metersStatement) this.#meterStatement(command, payload, start, end);
   }
 
@@ -83,7 +95,22 @@ export class Witness {
   prepared({ statementId, parameterCount, columnCount }: ResponseTracker): number {
     const clientId = this.session.statementIds.prepared(statementId);
     if (this.tracked) this.state.onPrepared(clientId, parameterCount, columnCount);
+    this.#texts?.prepared(clientId);
     return clientId;
+  }
+
+  /** What was prepared under this id; undefined: nothing that is known. */
+  preparedText(clientId: number): Buffer | 'not kept' | undefined {
+    const { prepared } = this.state;
+    const tracked = prepared.get(clientId);
+    const text = tracked === undefined ? this.#texts?.get(clientId) : Buffer.from(tracked.statement.text, 'latin1');
+    return text ?? ((this.tracked ? prepared : this.#texts)?.overflowed === true ? 'not kept' : undefined);
+  }
+
+  /** The session was reset at its server. */
+  reset(): void {
+    this.session.statementIds.clear();
+    this.#texts?.clear();
   }
 
   resultEnded(tracker: ResponseTracker): void {
@@ -100,8 +127,9 @@ export class Witness {
     const { statementIds, admission, commands } = this.session;
     if (command === Command.stmtPrepare) {
       this.preparing--;
+      this.#texts?.answered();
       if (errorCode !== 0) statementIds.prepareFailed();
-    } else if (command === Command.resetConnection && errorCode === 0) statementIds.clear();
+    } else if (command === Command.resetConnection && errorCode === 0) this.reset();
     admission.ended(errorCode);
     if (this.meter === undefined) return;
     this.meter.commandDone(command, performance.now());
