@@ -1,4 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { TlsConfig } from '@binnacle/node-kit/proxy-config';
+import { makeAuthority } from '@binnacle/testing/certificates';
 import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { createConnection as createMariadbConnection } from 'mariadb';
@@ -52,6 +57,36 @@ describe('clients through a proxy node', () => {
     await ended;
     await waitUntil(async () => (await proxy.ask('DELETE', `/api/v1/sessions/${client.threadId}`)).status === 404, { what: 'it is gone' });
   });
+
+  test('TLS that is required is waited for, and nobody gets in plain where it cannot be had', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'binnacle-proxy-tls-'));
+    const authority = await makeAuthority(folder);
+    const { certFile: cert, keyFile: key } = await authority.issue('proxy');
+    const secured = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`] }, security: { serverTls: Object.assign(new TlsConfig(), { cert, key }) } });
+    try {
+      await secured.healthy(1);
+      const readsOne = async (ssl?: { ca: Buffer }): Promise<unknown> => {
+        const client = await secured.connect(ssl && { ssl });
+        const [rows] = await client.query('SELECT name FROM t WHERE id = 1');
+        await client.end();
+        return rows;
+      };
+      const ssl = { ca: readFileSync(authority.caFile) };
+      expect(await readsOne()).toEqual([{ name: 'one' }]);
+      await secured.configure({ security: { 'require-client-tls': true } });
+      await expect(readsOne()).rejects.toMatchObject({ errno: 3159, sqlState: 'HY000' });
+      expect(await readsOne(ssl)).toEqual([{ name: 'one' }]);
+      await secured.configure({ security: { 'require-client-tls': false } });
+      expect(await readsOne()).toEqual([{ name: 'one' }]);
+
+      await proxy.configure({ security: { 'require-client-tls': true } });
+      await expect(proxy.connect()).rejects.toMatchObject({ errno: 3159, message: expect.stringContaining('security.server-tls.cert') });
+    } finally {
+      await proxy.configure({ security: { 'require-client-tls': false } });
+      await secured.stop();
+      rmSync(folder, { recursive: true, force: true });
+    }
+  }, 30_000);
 
   test('is not asked nonsense', async () => {
     expect((await proxy.ask('GET', '/api/v1/sessions?limit=0')).status).toBe(400);

@@ -50,6 +50,25 @@ describe('sessions on two servers in Galera', () => {
     await client.end();
   }, 30_000);
 
+  test('one whose connections to backends are compressed does and moves as others', async () => {
+    await proxy.configure({ proxy: { 'backend-compression': 'zlib' } });
+    const client = await proxy.connect();
+    const compression = async (): Promise<unknown> => (await client.query<RowDataPacket[]>("SHOW SESSION STATUS LIKE 'Compression'"))[0][0]?.['Value'];
+    const statement = await client.prepare('SELECT LENGTH(?) AS bytes, REPEAT(?, 100000) AS much');
+    const executed = async (): Promise<unknown> => (await statement.execute(['c'.repeat(300_000), 'ab']))[0];
+    const { backend } = await proxy.session(client.threadId);
+    for (const place of [backend, other(backend)]) {
+      if (place !== backend) expect(await proxy.migrate(client.threadId, place)).toMatchObject({ status: 200, body: { result: 'moved', to: place } });
+      expect(await compression()).toBe('ON');
+      expect(await executed()).toEqual([{ bytes: 300_000, much: 'ab'.repeat(100_000) }]);
+    }
+    await client.end();
+    await proxy.configure({ proxy: { 'backend-compression': '' } });
+    const plain = await proxy.connect();
+    expect((await plain.query<RowDataPacket[]>("SHOW SESSION STATUS LIKE 'Compression'"))[0][0]?.['Value']).toBe('OFF');
+    await plain.end();
+  }, 30_000);
+
   test('one that cannot move says exactly why, and stays as it was', async () => {
     const client = await proxy.connect();
     await client.query('CREATE TEMPORARY TABLE here (n INT)');

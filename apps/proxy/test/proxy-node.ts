@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import { changedOverrides } from '@binnacle/node-kit/config-overrides';
-import type { ProxyConfig } from '@binnacle/node-kit/proxy-config';
+import type { ProxyConfig, SecurityConfig } from '@binnacle/node-kit/proxy-config';
 import { type RunningNode, startNode } from '@binnacle/node-kit/run-node';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { createConnection, type Connection, type ConnectionOptions } from 'mysql2/promise';
@@ -15,6 +15,7 @@ import { ProxyModule } from '../src/proxy.module.js';
 
 export interface ProxyNodeOptions {
   readonly proxy?: Partial<ProxyConfig>;
+  readonly security?: Partial<SecurityConfig>;
   readonly id?: string;
   readonly redisUrl?: string;
   readonly dataDir?: string;
@@ -57,7 +58,7 @@ export class ProxyNode {
     private readonly ownFolder: boolean,
   ) {}
 
-  static async start({ proxy = {}, id = 'n0', redisUrl = '', dataDir }: ProxyNodeOptions = {}): Promise<ProxyNode> {
+  static async start({ proxy = {}, security = {}, id = 'n0', redisUrl = '', dataDir }: ProxyNodeOptions = {}): Promise<ProxyNode> {
     const config = new NodeConfig();
     config.dataDir = dataDir ?? mkdtempSync(join(tmpdir(), 'binnacle-proxy-'));
     Object.assign(config.node, { id, port: 0 });
@@ -65,6 +66,7 @@ export class ProxyNode {
     Object.assign(config.health, { eventLoopDelayMsMax: 60_000, diskFreePercentMin: 0, memoryFreePercentMin: 0 });
     config.log.level = process.env['PROXY_LOG'] ?? 'silent';
     Object.assign(config.proxy, { addr: ['127.0.0.1:0'], highMemoryUsageRejectThreshold: 0, healthUser: 'root', healthPassword: 'root', healthCheckIntervalMs: 500, ...proxy });
+    Object.assign(config.security, security);
     const running = await startNode({ roles: ['proxy'], modules: [ProxyModule], defaultPort: 0 }, config);
     return new ProxyNode(running, config.dataDir, dataDir === undefined);
   }

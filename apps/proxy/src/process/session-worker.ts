@@ -253,7 +253,10 @@ export class SessionWorker {
   /** Before the greeting. */
   #refusal(): ErrPacket | undefined {
     const { metrics, settings } = this.parts;
-    const { maxConnections } = settings.current.proxy;
+    const { proxy, security } = settings.current;
+    const { maxConnections } = proxy;
+    // Demanded and not to be had: nobody may come in plain because of it.
+    if (security.requireClientTls && security.serverTls.cert === '') return { ...Errors.secureTransportRequired, message: 'TLS is required here, and the proxy has no certificate: set security.server-tls.cert' };
     const here = this.#sessions.size + this.#opening.logins;
     if (maxConnections > 0 && here + this.#othersSessions >= maxConnections) {
       metrics.connectionRejected('max_connections');
