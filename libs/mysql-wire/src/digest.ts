@@ -28,11 +28,11 @@ export function statementDigest(statement: string, mode: LexerMode): StatementDi
  * around them. Semicolons within the body of a stored program count too.
  */
 export function containedDigests(text: string, mode: LexerMode): Set<string> {
+  const texts = new Set<string>();
   const whole: string[] = [];
-  const digests = new Set<string>();
   let statement: string[] = [];
   const ended = (): void => {
-    if (statement.length > 0) digests.add(sha256(textOf(statement))).add(sha256(textOf(withoutParentheses(statement))));
+    if (statement.length > 0) texts.add(statement.join(' ')).add(withoutParentheses(statement).join(' '));
     statement = [];
   };
   for (const part of statementParts(text, mode)) {
@@ -41,7 +41,7 @@ export function containedDigests(text: string, mode: LexerMode): Set<string> {
     else add(statement, part);
   }
   ended();
-  return digests.add(sha256(textOf(whole)));
+  return new Set([...texts.add(textOf(whole))].map(sha256));
 }
 
 function* statementParts(statement: string, mode: LexerMode): Generator<string> {
