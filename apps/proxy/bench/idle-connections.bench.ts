@@ -13,7 +13,7 @@ const { barePipe, binnacle, haproxy, residentKb } = await import('./peers.js');
 
 const connections = Number(process.argv[2] ?? 9_900);
 const atOnce = 32;
-const settleMs = 20_000;
+const settleMs = 15_000;
 const server = await startMariadb({ args: [`--max-connections=${connections + 50}`, '--thread-handling=pool-of-threads', '--open-files-limit=20000', '--back-log=4096', '--wait-timeout=28800'] });
 
 type Client = Awaited<ReturnType<typeof WireClient.login>>;
