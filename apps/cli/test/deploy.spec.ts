@@ -10,8 +10,9 @@ import { composeProblems, kubernetesProblems } from './deployment-schemas.js';
 
 const root = fileURLToPath(new URL('../../..', import.meta.url));
 const text = (path: string): string => readFileSync(`${root}/${path}`, 'utf8');
-/** Of Node.js, where rows are stored and nowhere else. */
-const storageFlag = '--max-semi-space-size=8';
+/** Of Node.js, where rows are stored or sessions held and nowhere else. */
+const heapFlag = '--max-semi-space-size=8';
+const flagged = ['storage', 'proxy'];
 const mainOf = (app: string): string => `apps/${app}/dist/main.js`;
 const yaml = (path: string): unknown[] =>
   parseAllDocuments(text(path)).map((document) => document.toJS({ maxAliasCount: 200 }) as unknown);
@@ -132,8 +133,8 @@ describe('the image', () => {
     expect(dockerfile).toMatch(/install .*libjemalloc2/);
     const [, flags] = /^ENTRYPOINT \["node", (.+)\]$/m.exec(dockerfile) ?? [];
     expect(launcher).toContain(`nodeFlags = [${flags?.replaceAll('"', "'")}]`);
-    expect(launcher).toContain(`storageFlags = ['${storageFlag}']`);
-    expect(dockerfile).toContain(`\nCMD ["${storageFlag}", "apps/cli/dist/main.js", "start"]`);
+    expect(launcher).toContain(`storageFlags = ['${heapFlag}']`);
+    expect(dockerfile).toContain(`\nCMD ["${heapFlag}", "apps/cli/dist/main.js", "start"]`);
   });
 
   test('sets only keys that exist, and refuses to start without secrets', () => {
@@ -181,7 +182,7 @@ describe('docker-compose.yml', () => {
 
   test('runs two storage nodes, every other app once, two MariaDB servers, Redis and an S3 server', () => {
     const started = ours.map(([, service]) => /^apps\/(\w+)\/dist\/main\.js$/.exec(service.command?.at(-1) ?? '')?.[1]);
-    for (const [, { command = [] }] of ours) expect(command.slice(0, -1)).toEqual(command.includes(mainOf('storage')) ? [storageFlag] : []);
+    for (const [, { command = [] }] of ours) expect(command.slice(0, -1)).toEqual(flagged.some((app) => command.includes(mainOf(app))) ? [heapFlag] : []);
     expect(started.sort()).toEqual([...apps, 'storage'].sort());
     const images = services.filter(([, service]) => !service.build).map(([, service]) => service.image.split(':')[0]);
     expect(images.sort()).toEqual(['mariadb', 'mariadb', 'minio/minio', 'redis']);
@@ -272,7 +273,7 @@ describe('the Kubernetes manifests', () => {
   test('run every app, storage twice and with a disk of its own', () => {
     const run = nodes.map((node) => [node.kind, node.metadata.name, containerOf(node).args]);
     expect(run.sort()).toEqual(
-      apps.map((app) => [['storage', 'profiling'].includes(app) ? 'StatefulSet' : 'Deployment', app, [...(app === 'storage' ? [storageFlag] : []), mainOf(app)]]).sort(),
+      apps.map((app) => [['storage', 'profiling'].includes(app) ? 'StatefulSet' : 'Deployment', app, [...(flagged.includes(app) ? [heapFlag] : []), mainOf(app)]]).sort(),
     );
     const storage = nodes.find((node) => node.metadata.name === 'storage');
     expect(storage?.spec.replicas).toBe(2);
