@@ -29,16 +29,23 @@ export function statementDigest(statement: string, mode: LexerMode): StatementDi
  */
 export function containedDigests(text: string, mode: LexerMode): Set<string> {
   const texts = new Set<string>();
+  // Nothing is put together across a semicolon, so that the whole is its statements one after the other.
   const whole: string[] = [];
   let statement: string[] = [];
   const ended = (): void => {
-    if (statement.length > 0) texts.add(statement.join(' ')).add(withoutParentheses(statement).join(' '));
+    if (statement.length === 0) return;
+    const own = statement.join(' ');
+    whole.push(own);
+    texts.add(own);
+    if (statement[0] === '(') texts.add(withoutParentheses(statement).join(' '));
     statement = [];
   };
   for (const part of statementParts(text, mode)) {
-    add(whole, part);
-    if (part === ';') ended();
-    else add(statement, part);
+    if (part !== ';') add(statement, part);
+    else {
+      ended();
+      whole.push(part);
+    }
   }
   ended();
   return new Set([...texts.add(textOf(whole))].map(sha256));
