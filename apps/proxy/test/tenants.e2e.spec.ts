@@ -107,9 +107,10 @@ describe('a change of the user', () => {
   beforeAll(async () => {
     server = await startMariadb();
     await server.sql("CREATE USER other@'%' IDENTIFIED BY 'other', third@'%' IDENTIFIED BY 'third'");
-    proxy = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`] } });
+    proxy = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`], keepCredentials: true } });
     await proxy.healthy(1);
   }, 60_000);
+  afterEach(() => waitUntil(async () => (await proxy.sessions()).length === 0));
   afterAll(async () => {
     await proxy.stop();
     await server.stop();
@@ -138,6 +139,19 @@ describe('a change of the user', () => {
     await client.end();
     await waitUntil(async () => (await proxy.metrics()).includes('binnacle_proxy_namespace_connections{namespace="others"} 0'));
     second.close();
+  });
+
+  test('that the server refuses leaves the session as the server does: reset, and followed from its beginning', async () => {
+    const client = await proxy.connect();
+    const value = async (text: string): Promise<unknown> => Object.values(((await client.query(text))[0] as object[])[0]!)[0];
+    const was = await value('SELECT @@lock_wait_timeout');
+    await client.query("SET SESSION lock_wait_timeout = 77, sql_mode = 'ANSI_QUOTES'");
+    await expect(client.changeUser({ user: 'third', password: 'wrong', database: 'mysql' })).rejects.toMatchObject({ errno: 1045 });
+    expect([await value('SELECT @@lock_wait_timeout'), await value('SELECT DATABASE()')]).toEqual([was, 'test']);
+    expect(await value('SELECT @@sql_mode')).not.toContain('ANSI_QUOTES');
+    expect(await value('SELECT @@session_track_system_variables')).toBe('*');
+    expect((await proxy.sessions()).map(({ why }) => why)).toEqual([[]]);
+    await client.end();
   });
 
   test('is refused where the namespace of that user is served by other backends', async () => {
