@@ -41,6 +41,8 @@ describe('a proxy with two workers', () => {
   test('shares its port between them, lists the sessions of both, and counts them together', async () => {
     const clients = await Promise.all(Array.from({ length: 8 }, connect));
     expect(new Set((await sessions()).map(({ worker }) => worker))).toEqual(new Set([0, 1]));
+    // What keeps the memory of sessions small.
+    for (const pid of childrenOf(proxy.pid)) expect(readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')).toContain('--max-semi-space-size=8');
     for (const client of clients) await client.query('SELECT 1');
     expect(await proxy.metrics()).toMatch(/^tiproxy_server_connections 8$/m);
     expect(await proxy.metrics()).toMatch(/^tiproxy_session_query_total\{backend="[^"]+",cmd_type="Query"\} 8$/m);
