@@ -7,7 +7,7 @@ import type { BackendConnection } from '../connection/backend-connection.js';
 import type { Session } from '../session/session.js';
 import type { MigrationDeps } from './migrate.js';
 import { moveBlockers, type MoveBlockerCode } from './move-blocker.js';
-import { StoredCodeSurveys } from './stored-code.js';
+import { StoredCodeSurveys, surveyStoredCode, unseenSchema } from './stored-code.js';
 
 let moving: MovingSessions;
 
@@ -156,9 +156,32 @@ test('a session that used tables stays where triggers, views or defaults may tak
   await waitUntil(async () => !(await target.sql('SHOW TRIGGERS FROM test')).includes('locking'), { what: 'the trigger is gone', timeoutMs });
   await waitUntil(async () => !(await target.sql('SHOW TABLES FROM test')).includes('locking'), { what: 'the view is gone', timeoutMs });
   const asBlind: MigrationDeps['dial'] = async (_session, backend) => connect(backend.port, 'blind');
-  expect(await moving.move(session, { ...surveys(), dial: asBlind })).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('TRIGGER and SHOW VIEW on test') }] });
+  expect(await moving.move(session, { ...surveys(), dial: asBlind })).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('TRIGGER, SHOW VIEW and EXECUTE on test') }] });
   expect(await moving.move(session, surveys())).toMatchObject({ result: 'moved' });
   for (const each of [client, trusted.client]) each.close();
+});
+
+test('stored code that uses what the account cannot see is not known', async () => {
+  const { source, target } = moving;
+  await source.sql("CREATE DATABASE hidden; CREATE FUNCTION hidden.locks() RETURNS INT DETERMINISTIC RETURN GET_LOCK('hidden', 0); CREATE USER some@'127.0.0.1' IDENTIFIED BY 'some'; GRANT SELECT, INSERT, TRIGGER, SHOW VIEW, EXECUTE ON test.* TO some@'127.0.0.1'");
+  await source.sql('CREATE VIEW test.risky AS SELECT hidden.locks() AS got, t.a FROM test.t AS t');
+  await waitUntil(async () => (await target.sql('SHOW TABLES FROM test')).includes('risky'), { what: 'it is there', timeoutMs });
+  const client = await connect(target.port, 'some');
+  expect(await surveyStoredCode(client, timeoutMs)).toEqual({ kind: 'unknown', missing: expect.stringContaining('hidden') });
+  await source.sql('DROP DATABASE hidden; CREATE OR REPLACE VIEW test.risky AS SELECT t.a FROM test.t AS t');
+  await waitUntil(async () => !(await target.sql('SELECT VIEW_DEFINITION FROM information_schema.VIEWS')).includes('hidden'), { what: 'it is another one', timeoutMs });
+  expect(await surveyStoredCode(client, timeoutMs)).toEqual({ kind: 'harmless' });
+  await source.sql('DROP VIEW test.risky');
+  await waitUntil(async () => !(await target.sql('SHOW TABLES FROM test')).includes('risky'), { what: 'it is gone', timeoutMs });
+  client.close();
+});
+
+test('names of schemas are told from those of tables, aliases and variables', () => {
+  const seen = new Set(['test']);
+  for (const text of ['SET NEW.a = OLD.b + 1.5', 'select `test`.`t`.`a` AS `a` from `test`.`t`', "INSERT INTO test.log SELECT o.a, 'www.some.where' FROM orders AS o -- e.g.\n", 'SET @@session.sql_mode = @a.b']) {
+    expect([text, unseenSchema(text, seen)]).toEqual([text, undefined]);
+  }
+  for (const text of ['CALL other.p(NEW.a)', 'select `other`.`f`() AS `a`', 'SET NEW.a = /*!50000 other . f() */', 'INSERT INTO "other"."t" VALUES (1)']) expect([text, unseenSchema(text, seen)]).toEqual([text, 'other']);
 });
 
 test.each([

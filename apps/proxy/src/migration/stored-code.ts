@@ -30,7 +30,7 @@ const own = "NOT IN ('information_schema','performance_schema','mysql','sys')";
 const calledUnseen = `EXISTS (SELECT 1 FROM information_schema.ROUTINES AS r JOIN (
   SELECT ACTION_STATEMENT AS body FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own}
   UNION ALL SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own}) AS b
-  ON b.body LIKE CONCAT('%', r.ROUTINE_NAME, '%') WHERE r.ROUTINE_SCHEMA ${own})`;
+  ON b.body LIKE CONCAT('%', r.ROUTINE_NAME, '%') AND (r.ROUTINE_NAME REGEXP '[^[:alnum:]_]' OR b.body REGEXP CONCAT('(^|[^[:alnum:]_$])', r.ROUTINE_NAME, '([^[:alnum:]_$]|$)')) WHERE r.ROUTINE_SCHEMA ${own})`;
 const findings = (kind: BackendConnection['kind'], pattern: string, ofPrograms = pattern): string =>
   [
     `SELECT CONCAT('trigger ', TRIGGER_SCHEMA, '.', TRIGGER_NAME) FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own} AND ACTION_STATEMENT REGEXP '${ofPrograms}'`,
@@ -45,25 +45,67 @@ const findings = (kind: BackendConnection['kind'], pattern: string, ofPrograms =
 const hiddenRoutine = `SELECT CONCAT(ROUTINE_SCHEMA, '.', ROUTINE_NAME) FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own} AND ROUTINE_DEFINITION IS NULL AND ${calledUnseen} LIMIT 1`;
 
 /**
- * Schemas on which the account has some right, in whole or in part, but not both that it takes to see triggers and views. Rights on single tables count for a schema without them.
+ * Schemas on which the account has some right, in whole or in part, but not all three that it takes to see triggers, views and what these call. Rights on single tables count for a schema without them.
  */
 const uncoveredSchema = `SELECT s.TABLE_SCHEMA FROM (
   SELECT TABLE_SCHEMA FROM information_schema.SCHEMA_PRIVILEGES UNION SELECT TABLE_SCHEMA FROM information_schema.TABLE_PRIVILEGES
   UNION SELECT TABLE_SCHEMA FROM information_schema.COLUMN_PRIVILEGES
   UNION SELECT '%' FROM information_schema.USER_PRIVILEGES WHERE PRIVILEGE_TYPE IN ('SELECT','INSERT','UPDATE','DELETE')) AS s
-  WHERE (SELECT COUNT(DISTINCT p.PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES AS p WHERE p.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW')) < 2
-  AND (SELECT COUNT(DISTINCT q.PRIVILEGE_TYPE) FROM information_schema.SCHEMA_PRIVILEGES AS q WHERE q.TABLE_SCHEMA = s.TABLE_SCHEMA AND q.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW')) < 2 LIMIT 1`;
+  WHERE (SELECT COUNT(DISTINCT p.PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES AS p WHERE p.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW','EXECUTE')) < 3
+  AND (SELECT COUNT(DISTINCT q.PRIVILEGE_TYPE) FROM information_schema.SCHEMA_PRIVILEGES AS q WHERE q.TABLE_SCHEMA = s.TABLE_SCHEMA AND q.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW','EXECUTE')) < 3 LIMIT 1`;
+
+const bodiesMax = 1_000;
+const charactersMax = 524_288;
+/** None for an account that sees everything. Bodies without a dot name nothing outside their own schema. */
+const bodies = `SELECT b.body FROM (SELECT ACTION_STATEMENT AS body FROM information_schema.TRIGGERS WHERE TRIGGER_SCHEMA ${own}
+  UNION ALL SELECT VIEW_DEFINITION FROM information_schema.VIEWS WHERE TABLE_SCHEMA ${own}
+  UNION ALL SELECT ROUTINE_DEFINITION FROM information_schema.ROUTINES WHERE ROUTINE_SCHEMA ${own}) AS b WHERE b.body LIKE '%.%'
+  AND (SELECT COUNT(DISTINCT p.PRIVILEGE_TYPE) FROM information_schema.USER_PRIVILEGES AS p WHERE p.PRIVILEGE_TYPE IN ('TRIGGER','SHOW VIEW','EXECUTE')) < 3 LIMIT ${bodiesMax + 1}`;
+/** Strings, comments and variables; or names with dots between them. */
+const chains = /'(?:[^'\\]|\\[^]|'')*'|\/\*(?!!)[^]*?\*\/|(?:--\s|#)[^\n]*|@{1,2}[\w$`.]+|((?:`[^`]+`|"[^"]+"|[\w$]+)(?:\s*\.\s*(?:`[^`]+`|"[^"]+"|[\w$]+))*)/g;
+
+/**
+ * A name that begins names with dots, and is neither a schema that the account sees nor stands anywhere else in the text, as tables, aliases and variables do: that of a schema of which nothing
+ * is seen. Triggers and views act with the rights of who made them.
+ */
+export function unseenSchema(text: string, seen: ReadonlySet<string>): string | undefined {
+  const first = new Set<string>();
+  const known = new Set(['new', 'old']);
+  for (const [, chain] of text.matchAll(chains)) {
+    const names = chain?.toLowerCase().split(/\s*\.\s*/).map((name) => name.replace(/^[`"]|[`"]$/g, ''));
+    if (names === undefined || /^\d/.test(names[0]!)) continue;
+    if (names.length > 1) first.add(names[0]!);
+    known.add(names.at(-1)!);
+  }
+  return [...first].find((name) => !known.has(name) && !seen.has(name));
+}
+
+async function unseen(connection: BackendConnection, timeoutMs: number): Promise<string | undefined> {
+  const { rows } = await connection.query(bodies, timeoutMs);
+  const texts = rows.map(([body]) => body!.toString('latin1'));
+  if (texts.length > bodiesMax || texts.reduce((sum, { length }) => sum + length, 0) > charactersMax) return 'there are more triggers, views and routines than are read';
+  if (texts.length === 0) return undefined;
+  const schemas = await connection.query('SELECT SCHEMA_NAME FROM information_schema.SCHEMATA', timeoutMs);
+  const seen = new Set(schemas.rows.map(([name]) => name!.toString('latin1').toLowerCase()));
+  for (const text of texts) {
+    const schema = unseenSchema(text, seen);
+    if (schema !== undefined) return `the account sees nothing of ${schema}, which a trigger, a view or a routine uses`;
+  }
+  return undefined;
+}
 
 /** Looks with the eyes of this account, and says whether these see everything that the account may use. Rejects with `ConnectionLost`. */
 export async function surveyStoredCode(connection: BackendConnection, timeoutMs: number): Promise<StoredCode> {
   const first = async (sql: string): Promise<string | undefined> => (await connection.query(sql, timeoutMs)).rows[0]?.[0]?.toString();
   try {
     const schema = await first(uncoveredSchema);
-    if (schema !== undefined) return { kind: 'unknown', missing: `the account has not the rights TRIGGER and SHOW VIEW on ${schema === '%' ? '*.*' : schema}` };
+    if (schema !== undefined) return { kind: 'unknown', missing: `the account has not the rights TRIGGER, SHOW VIEW and EXECUTE on ${schema === '%' ? '*.*' : schema}` };
     const name = await first(findings(connection.kind, risky, riskyProgram));
     if (name !== undefined) return { kind: 'risky', name };
     const hidden = await first(hiddenRoutine);
     if (hidden !== undefined) return { kind: 'unknown', missing: `the account may not read the body of ${hidden}` };
+    const missing = await unseen(connection, timeoutMs);
+    if (missing !== undefined) return { kind: 'unknown', missing };
     const userVariables = await first(findings(connection.kind, userVariable));
     return { kind: 'harmless', ...(userVariables !== undefined && { userVariables }) };
   } catch (error) {
