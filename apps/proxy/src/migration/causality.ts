@@ -51,28 +51,34 @@ async function reached(connection: BackendConnection, position: Position, timeou
     case 'none':
       return true;
     case 'galera': {
-      const status = await galeraStatus(connection, answerMs);
-      if (status.get('wsrep_ready') !== 'ON') throw new MoveRefused('target', `${connection.backend.id} is not ready in its Galera cluster`);
       const [uuid, seqno] = position.gtid.split(':');
-      if (status.get('wsrep_cluster_state_uuid') === uuid && Number(status.get('wsrep_last_committed')) >= Number(seqno)) return true;
-      const [code] = await first(connection, `SELECT WSREP_SYNC_WAIT_UPTO_GTID('${position.gtid}', ${seconds}) LIMIT 1`, answerMs);
-      return code === '0';
+      // WSREP_SYNC_WAIT_UPTO_GTID takes another kind of position, which a cluster does not keep by default.
+      return polled(timeoutMs, async () => {
+        const status = await galeraStatus(connection, answerMs);
+        if (status.get('wsrep_ready') !== 'ON') throw new MoveRefused('target', `${connection.backend.id} is not ready in its Galera cluster`);
+        return status.get('wsrep_cluster_state_uuid') === uuid && Number(status.get('wsrep_last_committed')) >= Number(seqno);
+      });
     }
     case 'mysql': {
       const [code] = await first(connection, `SELECT WAIT_FOR_EXECUTED_GTID_SET('${position.gtids}', ${seconds}) LIMIT 1`, answerMs);
       return code === '0';
     }
-    case 'mariadb': {
+    case 'mariadb':
       // MASTER_GTID_WAIT waits for what is replicated only, and the target may be where it was written.
-      const endMs = performance.now() + timeoutMs;
-      for (;;) {
+      return polled(timeoutMs, async () => {
         const [gtids] = await first(connection, 'SELECT @@global.gtid_current_pos LIMIT 1', answerMs);
-        if (contains(gtids ?? '', position.gtids)) return true;
-        if (performance.now() > endMs) return false;
-        await delay(pollMs);
-      }
-    }
+        return contains(gtids ?? '', position.gtids);
+      });
   }
+}
+
+async function polled(timeoutMs: number, reaches: () => Promise<boolean>): Promise<boolean> {
+  const endMs = performance.now() + timeoutMs;
+  while (!(await reaches())) {
+    if (performance.now() > endMs) return false;
+    await delay(pollMs);
+  }
+  return true;
 }
 
 /** Whether a position of MariaDB (`0-1-10,1-2-5`: domain, server, sequence number) is at another one or behind it in every domain of that. */
