@@ -8,3 +8,13 @@ export const explained = ['user-variable', 'text-prepare', 'temporary-table', 'r
 
 /** The whole statement: nothing but the character sets changes. */
 export const setNames = /^\s*set\s+names\s+'?\w+'?(?:\s+collate\s+'?\w+'?)?\s*;?\s*$/i;
+
+/** ER_PARSE_ERROR. */
+const parseError = 1064;
+/** One statement, in which nothing can hide, and that begins with none of the words behind which other statements and stored code run: these may end in any error when much is done. */
+const oneStatement = /^\s*(?!(?:execute|set|begin|binlog)\b)[a-z_]\w*\b[^;:`'"#\\/-]*;?\s*$/i;
+
+/** Whether the server could not even read it. */
+export function isMisspelt(text: string, errorCode: number): boolean {
+  return errorCode === parseError && oneStatement.test(text);
+}

@@ -136,6 +136,18 @@ test('a variable that nobody can set again is known by the name that the server 
   expect(runs(armedState(), 'INSERT INTO t VALUES (1)', { kind: 'systemVariable', name: 'insert_id', value: '5' })).toEqual(['unreplayable-variable']);
 });
 
+test('what the server could not even read leaves nothing behind, unless it may have come from within', () => {
+  const stays = (text: string, errorCode = 1_064): boolean => {
+    const state = armedState();
+    sends(state, text);
+    state.onResult(errorCode, 2, 0, 0, 0);
+    return state.blockers().some(({ code }) => code !== 'diagnostics');
+  };
+  for (const text of ['SELEC nonsense', 'nonsense(1, 2) ;']) expect([text, stays(text)]).toEqual([text, false]);
+  for (const text of ['EXECUTE s', 'SET STATEMENT max_statement_time=1 FOR SELECT 1', 'BEGIN NOT ATOMIC SELECT 1; END', 'DO 1; SELEC', "SELEC 'a", 'SELEC /*!99999 1 */', 'SELEC -- 1']) expect([text, stays(text)]).toEqual([text, true]);
+  expect(stays('SELEC nonsense', 0)).toBe(true);
+});
+
 test('ordinary statements leave nothing to wait for and nothing behind', () => {
   const state = armedState();
   for (const text of ['SELECT a FROM t WHERE b = 1', 'BEGIN', "UPDATE t SET a = 'x'", 'COMMIT', 'SHOW TABLES']) expect(runs(state, text)).toEqual([]);

@@ -12,7 +12,7 @@ import { Diagnostics } from './diagnostics.js';
 import { HeldNames } from './held-names.js';
 import { moveBlocker, type MoveBlocker, type MoveBlockerCode } from './move-blocker.js';
 import { PreparedStatements, type PreparedStatement, type PreparedWithin } from './prepared-statements.js';
-import { explained, histories, setNames, wideCharsets } from './reported-changes.js';
+import { explained, histories, isMisspelt, setNames, wideCharsets } from './reported-changes.js';
 import { examineInEveryMode, type ExaminedStatement, type StatementExaminer } from './statement-effects.js';
 
 /** What a session's state depends on and what does not change during it. */
@@ -311,7 +311,7 @@ export class SessionState {
       if (waiting.statement !== undefined && waiting.command !== Command.stmtPrepare) {
         this.#setsNames(waiting.statement, errorCode !== 0);
         explains = this.#otherwiseReported || this.#explains(waiting.statement);
-        this.#happened(waiting.statement, errorCode !== 0);
+        this.#happened(waiting.statement, errorCode);
       }
       this.#resultOf(waiting, errorCode, statusFlags);
     }
@@ -355,8 +355,10 @@ export class SessionState {
     }
   }
 
-  #happened(statement: ExaminedStatement, failed: boolean): void {
+  #happened(statement: ExaminedStatement, errorCode: number): void {
     const { effects } = statement;
+    const failed = errorCode !== 0;
+    if (effects.has('not-understood') && isMisspelt(statement.text, errorCode)) return;
     if (effects.has('user-variable') || statement.functions.length > 0 || statement.procedures.length > 0) this.onServerOnly.add('user variables');
     if (effects.has('role')) this.onServerOnly.add('a role');
     this.held.passed(statement, failed, this.database);

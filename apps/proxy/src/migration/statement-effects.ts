@@ -34,7 +34,8 @@ const plain = /^(?:select|insert|update|delete|replace|show|commit|rollback|begi
 const sequence = /next|previous|lastval/i;
 /** These leave 0 or -1 as ROW_COUNT. */
 const leavesNoRowCount = /^[\s(]*(?:select|set|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe|do)\b/i;
-const usesNoTable = /^\s*(?:set\b(?![^]*\()|begin|start|commit|rollback|savepoint|release|use|show|explain|desc|describe)\b/i;
+/** EXPLAIN is not among them: it may evaluate what is constant, and with ANALYZE all. */
+const usesNoTable = /^\s*(?:set\b(?![^]*\()|begin|start|commit|rollback|savepoint|release|use|show)\b/i;
 const changesTable = /^\s*(?:(?:insert|update|delete|replace|truncate)\b|(?:create|alter|drop)\s+(?:or\s+replace\s+)?(?:temporary\s+)?table\b)/i;
 const readsTable = /^\s*(?:select\b[^]*\bfrom\s+(?!dual\b)[\w`]|show\s+(?:databases|tables)\b)/i;
 /** FROM means something else in these. */

@@ -26,6 +26,8 @@ const mysqlNames =
   `(SELECT THREAD_ID FROM performance_schema.threads WHERE PROCESSLIST_ID = CONNECTION_ID()) LIMIT ${variablesMax + 1}`;
 
 const mysqlTypes: Readonly<Record<string, UserVariable['type']>> = { INTEGER: 'INT', 'UNSIGNED INTEGER': 'INT UNSIGNED', DOUBLE: 'DOUBLE', DECIMAL: 'DECIMAL' };
+/** SRID, byte order and kind: servers list a geometry as the bytes that it consists of, and an assignment of bytes makes no geometry. */
+const geometry = /^.{8}010[1-7]000000/;
 const numeric = new Set<string>(['INT', 'INT UNSIGNED', 'DOUBLE', 'DECIMAL']);
 
 /**
@@ -64,6 +66,7 @@ async function readSome(connection: BackendConnection, found: readonly FoundVari
     const type = known ?? (jsonType === null ? 'VARCHAR' : (mysqlTypes[jsonType!] ?? 'VARCHAR'));
     const isNumber = numeric.has(type);
     if (!isNumber && type !== 'VARCHAR') throw new MoveRefused('user-variables', `a user variable has the type ${type}`);
+    if (charset === 'binary' && geometry.test(hex ?? '')) throw new MoveRefused('user-variables', 'a user variable may be a geometry');
     return { name, type: type as UserVariable['type'], value: isNumber ? value! : hex!, charset: isNumber ? '' : charset!, collation: isNumber ? '' : collation! };
   });
 }
