@@ -32,8 +32,8 @@ export interface MigrationDeps {
   mayMove(session: MovableSession, target: Backend): boolean;
   readonly timeouts: MigrationTimeouts;
   readonly surveys: StoredCodeSurveys;
-  /** What the health check's account found; undefined: ask with the session's own. */
-  storedCode?(backend: Backend): StoredCode | undefined;
+  /** What the health check's account sees, where the session's own does not see all; absent without such an account. */
+  storedCode?(backend: Backend): Promise<StoredCode>;
   /** The operator says that triggers, views and defaults take no locks and draw from no sequences. */
   readonly trustStoredCode: boolean;
 }
@@ -108,8 +108,9 @@ async function checkWritable(session: MovableSession, next: BackendConnection, t
 /** Locks that a trigger or a view took would be lost without a word. Only sessions that used tables can have any. */
 export async function checkStoredCode(session: MovableSession, next: BackendConnection, { facts }: Ground, deps: MigrationDeps, serverIsGone = false): Promise<void> {
   if (deps.trustStoredCode || !session.state.usedTables) return;
-  const known = deps.storedCode?.(next.backend);
-  const code = known === undefined || known.kind === 'unknown' ? await deps.surveys.of(next, facts.account, deps.timeouts.answerMs) : known;
+  const own = await deps.surveys.of(next, facts.account, deps.timeouts.answerMs);
+  const others = own.kind === 'unknown' ? await deps.storedCode?.(next.backend).catch(() => undefined) : undefined;
+  const code = others === undefined || others.kind === 'unknown' ? own : others;
   if (serverIsGone && code.kind === 'harmless' && code.userVariables !== undefined) throw new MoveRefused('user-variables', `only the server knew user variables, and ${code.userVariables} may have set some`);
   if (code.kind === 'risky') throw new MoveRefused('stored-code', `${moveBlockers['stored-code']}: ${code.name}`);
   if (code.kind === 'unknown') throw new MoveRefused('stored-code', `${moveBlockers['stored-code']}: ${code.missing}. Grant it, set proxy.health-user to an account that may see them, or proxy.trust-stored-code`);

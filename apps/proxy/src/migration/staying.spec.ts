@@ -101,6 +101,7 @@ const stayingOtherwise: [MoveBlockerCode, (client: BackendConnection, session: S
     await client.command(Buffer.concat([head, Buffer.alloc((count + 7) >> 3, 0xff), Buffer.from([1]), Buffer.alloc(2 * count, Buffer.from([3, 0]))]), timeoutMs);
   }],
   ['user-variables', (client) => client.query(`SET ${Array.from({ length: 1_001 }, (_, index) => `@v${index}=1`).join(', ')}`, timeoutMs)],
+  ['user-variables', (client) => client.query('SET @a = POINT(1, 2)', timeoutMs)],
   ['credential', async (_client, session) => {
     session.credential = undefined;
   }],
@@ -157,8 +158,15 @@ test('a session that used tables stays where triggers, views or defaults may tak
   await waitUntil(async () => !(await target.sql('SHOW TABLES FROM test')).includes('locking'), { what: 'the view is gone', timeoutMs });
   const asBlind: MigrationDeps['dial'] = async (_session, backend) => connect(backend.port, 'blind');
   expect(await moving.move(session, { ...surveys(), dial: asBlind })).toMatchObject({ result: 'refused', why: [{ code: 'stored-code', text: expect.stringContaining('TRIGGER, SHOW VIEW and EXECUTE on test') }] });
+  const others = await connect(moving.port, 'blind');
+  const ofOthers = [...moving.relay.sessions.values()].at(-1)!;
+  ofOthers.credential = { kind: 'password', password: 'blind' };
+  Object.assign(ofOthers.client, { user: 'blind' });
+  await others.query('SELECT * FROM test.t', timeoutMs);
+  const asHealthUser = new StoredCodeSurveys(() => performance.now());
+  expect(await moving.move(ofOthers, { ...surveys(), storedCode: (backend) => asHealthUser.ofHealthUser(backend.group, () => connect(backend.port), timeoutMs) })).toMatchObject({ result: 'moved' });
   expect(await moving.move(session, surveys())).toMatchObject({ result: 'moved' });
-  for (const each of [client, trusted.client]) each.close();
+  for (const each of [client, others, trusted.client]) each.close();
 });
 
 test('stored code that uses what the account cannot see is not known', async () => {

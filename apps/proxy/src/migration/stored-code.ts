@@ -117,7 +117,7 @@ export async function surveyStoredCode(connection: BackendConnection, timeoutMs:
 const keptMs = 60_000;
 const keptMax = 1_000;
 
-/** Surveys of the last minute by backend and account: sessions come in hundreds from one account. */
+/** Surveys of the last minute by group of backends and account: sessions come in hundreds from one account. */
 export class StoredCodeSurveys {
   readonly #kept = new Map<string, { readonly atMs: number; readonly code: Promise<StoredCode> }>();
 
@@ -125,11 +125,26 @@ export class StoredCodeSurveys {
 
   /** @param account whose rights they are */
   of(connection: BackendConnection, account: string, timeoutMs: number): Promise<StoredCode> {
-    const key = `${connection.backend.group} ${account}`;
+    return this.#of(`${connection.backend.group} ${account}`, () => surveyStoredCode(connection, timeoutMs));
+  }
+
+  /** With the eyes of the health check's account: applications need no rights of their own then. @param dial logs in as that  @param group of the backend that it dials */
+  ofHealthUser(group: string, dial: () => Promise<BackendConnection>, timeoutMs: number): Promise<StoredCode> {
+    return this.#of(`${group} for all`, async () => {
+      const connection = await dial();
+      try {
+        return await surveyStoredCode(connection, timeoutMs);
+      } finally {
+        connection.close();
+      }
+    });
+  }
+
+  #of(key: string, survey: () => Promise<StoredCode>): Promise<StoredCode> {
     const kept = this.#kept.get(key);
     if (kept !== undefined && this.nowMs() - kept.atMs < keptMs) return kept.code;
     if (this.#kept.size >= keptMax) this.#kept.clear();
-    const code = surveyStoredCode(connection, timeoutMs);
+    const code = survey();
     code.catch(() => this.#kept.delete(key));
     this.#kept.set(key, { atMs: this.nowMs(), code });
     return code;

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { utf8mb4GeneralCi } from '@binnacle/mysql-wire/charset';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
 import { type Backend, type BackendRole, isInCluster, mayMove } from '../backends/backend.js';
@@ -184,8 +185,9 @@ export class WorkerHost implements SessionHost {
 
   #migration(role: BackendRole): MigrationDeps {
     const { dial, settings } = this.parts;
-    const { loginTimeoutMs } = settings().proxy;
+    const { loginTimeoutMs, healthUser } = settings().proxy;
     return {
+      ...(healthUser !== '' && { storedCode: (backend: Backend) => this.#surveys.ofHealthUser(backend.group, () => this.#dialForHealth(backend), answerMsMax) }),
       dial: ({ client }, target, { credential, database }, timeoutMs) => {
         const { user, collation, attributes, capabilities } = client;
         return dialBackend(target, { ...dial.to(client), user, database, collation, attributes, capabilities, credential }, timeoutMs);
@@ -195,6 +197,13 @@ export class WorkerHost implements SessionHost {
       surveys: this.#surveys,
       trustStoredCode: settings().proxy.trustStoredCode,
     };
+  }
+
+  #dialForHealth(backend: Backend): Promise<BackendConnection> {
+    const { loginTimeoutMs, healthUser, healthPassword } = this.parts.settings().proxy;
+    const account = { user: healthUser, database: '', collation: utf8mb4GeneralCi, attributes: [['program_name', 'binnacle-stored-code']] as const };
+    const credential = { kind: 'password', password: healthPassword } as const;
+    return dialBackend(backend, { ...this.parts.dial.to(), ...account, capabilities: { capabilities: 0, mariadbCapabilities: 0 }, credential }, loginTimeoutMs);
   }
 
   /** What a session was told of its backend at its login may be old; what is gone from the view was as it was. */
