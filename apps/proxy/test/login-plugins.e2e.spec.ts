@@ -76,7 +76,7 @@ async function cli(port: LoginPort, args: string[], answers = ''): Promise<strin
   return out;
 }
 
-/** A server that wants one plugin's reply, to several questions, and keeps it. */
+/** A server that wants one plugin's reply, to several questions, and keeps it. Who answers with nothing is sent away. */
 async function asking(plugin: string, tls: boolean, [first, ...further]: readonly string[] = [''], changePlugin = plugin): Promise<{ port: number; replies: string[] }> {
   const replies: string[] = [];
   const offered = Capability.mysql | Capability.protocol41 | Capability.secureConnection | Capability.pluginAuth | Capability.pluginAuthLenenc | Capability.transactions | Capability.connectWithDatabase;
@@ -91,22 +91,21 @@ async function asking(plugin: string, tls: boolean, [first, ...further]: readonl
       packets.sequenceId = sequenceId;
       payload = await packets.read();
     }
+    const ask = async (question: Buffer): Promise<void> => {
+      packets.write(question);
+      const reply = await packets.read();
+      if (reply.length === 0) throw new Error('no reply');
+      replies.push(reply.toString());
+    };
     const response = decodeHandshakeResponse(payload);
-    packets.write(encodeAuthSwitch({ plugin, data: Buffer.from(first!) }));
-    replies.push((await packets.read()).toString());
-    for (const question of further) {
-      packets.write(Buffer.from(question));
-      replies.push((await packets.read()).toString());
-    }
+    await ask(encodeAuthSwitch({ plugin, data: Buffer.from(first!) }));
+    for (const question of further) await ask(Buffer.from(question));
     packets.write(encodeOk({}, response.capabilities));
     for (;;) {
       packets.sequenceId = 0;
       payload = await packets.read();
       if (payload[0] === Command.quit) return plain.destroy();
-      if (payload[0] === Command.changeUser) {
-        packets.write(encodeAuthSwitch({ plugin: changePlugin, data: newScramble() }));
-        replies.push((await packets.read()).toString());
-      }
+      if (payload[0] === Command.changeUser) await ask(encodeAuthSwitch({ plugin: changePlugin, data: newScramble() }));
       packets.write(encodeOk({}, response.capabilities));
     }
   };

@@ -1,11 +1,13 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
+import { decodeHandshake } from '@binnacle/mysql-wire/handshake';
 import { kindOf } from '../src/connection/backend-connection.js';
 import { changeUser, type UserChange } from '../src/connection/change-user.js';
 import { acceptClient, type ClientOptions } from '../src/connection/client-connection.js';
 import { Credentials, type Credential } from '../src/connection/credentials.js';
 import type { BackendDial } from '../src/connection/greeted-backend.js';
 import { login, LoginError, type Login } from '../src/connection/login.js';
+import { PacketPort } from '../src/connection/packet-port.js';
 import { PlainChannel } from '../src/connection/plain-channel.js';
 import { SessionState } from '../src/migration/session-state.js';
 import { StatementExaminer } from '../src/migration/statement-effects.js';
@@ -13,8 +15,6 @@ import { sessionIdMin } from '../src/process/session-ids.js';
 import type { SessionHost } from '../src/session/session-host.js';
 import { Session } from '../src/session/session.js';
 import type { Backend, BackendGreeting } from '../src/backends/backend.js';
-import { GreetedBackend } from '../src/connection/greeted-backend.js';
-import { Deadline } from '../src/connection/deadline.js';
 import { backendAt } from './relayed-sessions.js';
 
 const timeoutMs = 10_000;
@@ -56,11 +56,7 @@ export class LoginPort implements SessionHost {
 
   /** @param greeterPort who is asked what to greet with; the backend unless given */
   async listen(greeterPort = this.#backend.port): Promise<number> {
-    const deadline = new Deadline(timeoutMs, () => new Error('late'));
-    const greeted = await GreetedBackend.dial(backendAt(greeterPort), { tls: { mode: 'off', verify: false } }, deadline);
-    this.#greeting = greeted.handshake;
-    greeted.giveUp();
-    deadline.over();
+    this.#greeting = await greetingAt(greeterPort);
     this.#server.listen(0, '127.0.0.1');
     await once(this.#server, 'listening');
     return this.port;
@@ -138,5 +134,15 @@ export class LoginPort implements SessionHost {
 
   closed(session: Session): void {
     this.sessions.delete(session);
+  }
+}
+
+/** Leaves at once, so that the backend counts no login. */
+async function greetingAt(port: number): Promise<BackendGreeting> {
+  const channel = await PlainChannel.dial({ host: '127.0.0.1', port, timeoutMs });
+  try {
+    return decodeHandshake(await new PacketPort(channel, 'the server', 16_384).read());
+  } finally {
+    channel.destroy();
   }
 }

@@ -25,7 +25,7 @@ const offered =
  * called. Source: the page "Caching_sha2_password information" of MySQL's documentation of its source. Answers every command with OK.
  */
 export class Sha2Server {
-  /** What each login came to: `fast`, `full by TLS`, `full by RSA`, `wrong`. */
+  /** What each login came to: `fast`, `full by TLS`, `full by RSA`, `wrong`. Empty replies, of who leaves it, are none. */
   readonly logins: string[] = [];
   #cached: Buffer | undefined;
   #keys!: Awaited<ReturnType<typeof newRsaKeys>>;
@@ -103,17 +103,23 @@ export class Sha2Server {
       packets.write(encodeAuthMoreData(fastSucceeded));
       return true;
     }
+    if (reply.length === 0) return refuse(packets);
     packets.write(encodeAuthMoreData(fullRequired));
     let answer = await packets.read();
     if (!secure && answer.equals(publicKeyRequest)) {
       packets.write(encodeAuthMoreData(this.#keys.publicKeyPem));
       answer = await packets.read();
     }
+    if (answer.length === 0) return refuse(packets);
     const password = secure ? parseClearReply(answer) : decryptPassword(answer, scramble, this.#keys.privateKey);
     const right = password === this.password;
     this.logins.push(right ? `full by ${secure ? 'TLS' : 'RSA'}` : 'wrong');
     if (right) this.#cached = digest('sha256', sha2Stage1(password));
-    else packets.finish(encodeErr(Errors.accessDenied, 'Access denied'));
-    return right;
+    return right || refuse(packets);
   }
+}
+
+function refuse(packets: PacketPort): false {
+  packets.finish(encodeErr(Errors.accessDenied, 'Access denied'));
+  return false;
 }

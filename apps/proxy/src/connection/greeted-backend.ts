@@ -219,7 +219,7 @@ export class GreetedBackend {
   giveUp(): void {
     const { packets, handshake } = this;
     this.#deadline.unwatch(packets);
-    if (this.#stage === 'over' || kindOf(handshake.serverVersion) === 'tidb') {
+    if (this.#stage === 'over' || this.#channel.closed || kindOf(handshake.serverVersion) === 'tidb') {
       packets.release();
       this.#channel.destroy();
       return;
