@@ -8,6 +8,7 @@ interface FakeWorker {
   readonly number: number;
   readonly uplink: WorkerUplink;
   readonly orders: WorkerOrder[];
+  ended: boolean;
   die(): void;
 }
 
@@ -23,7 +24,7 @@ function described(total: number, options: { startFails?: () => boolean; diesAtS
       setup: (number) => ({ number }) as WorkerSetup,
       view: () => ({ version: 7, routingPolicy: 'prefer-idle', backends: [] }),
       make: (number, uplink, died) => {
-        const worker: FakeWorker = { number, uplink, orders: [], die: () => died('signal SIGKILL') };
+        const worker: FakeWorker = { number, uplink, orders: [], ended: false, die: () => died('signal SIGKILL') };
         made.push(worker);
         const answer = async (kind: keyof WorkerQuestions): Promise<unknown> => {
           if (kind === 'start' && options.diesAtStart?.()) {
@@ -34,7 +35,7 @@ function described(total: number, options: { startFails?: () => boolean; diesAtS
           if (kind === 'start' && options.startFails?.()) throw new Error('port 6000 is in use');
           return kind === 'start' ? { addresses: ['127.0.0.1:6000'] } : { sessions: [{ id: number }], total: 1 };
         };
-        return { order: (order) => void worker.orders.push(order), ask: (kind) => answer(kind) as Promise<WorkerQuestions[typeof kind]['answer']>, end: async () => {} };
+        return { order: (order) => void worker.orders.push(order), ask: (kind) => answer(kind) as Promise<WorkerQuestions[typeof kind]['answer']>, end: async () => void (worker.ended = true) };
       },
       reported: () => {},
       asked: async () => undefined as NodeQuestions[keyof NodeQuestions]['answer'],
@@ -128,4 +129,20 @@ test('one that died before the end has begun is not started again either', async
   await clock.advance(60_000);
   expect(made).toHaveLength(1);
   expect(clock.timerCount()).toBe(0);
+});
+
+test('one that is starting again when the end begins is ended', async () => {
+  let ends = false;
+  const { clock, made, workers } = described(1, {
+    startFails: () => {
+      if (ends) workers.startNoMore();
+      return false;
+    },
+  });
+  await workers.start();
+  ends = true;
+  made[0]!.die();
+  await clock.advance(60_000);
+  expect(made.map(({ ended }) => ended)).toEqual([false, true]);
+  expect([workers.runningNumbers(), clock.timerCount()]).toEqual([[], 0]);
 });

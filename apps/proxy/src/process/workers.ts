@@ -225,6 +225,7 @@ export class Workers {
     const slot = this.#slots[number] as Slot;
     slot.cancelRestart = this.parts.clock.after(slot.restartDelayMs, () => {
       this.#start(number).catch((error: unknown) => {
+        if (this.#stopping) return;
         this.parts.log.error({ err: error, worker: number }, 'a worker of the SQL proxy cannot start again');
         this.#restartLater(number);
       });
