@@ -42,6 +42,7 @@ describe('sessions on two servers in Galera', () => {
     expect(moved.body.why).toBeUndefined();
     expect(moved).toMatchObject({ status: 200, body: { id: client.threadId, result: 'moved', from: before.backend, to: other(before.backend), node: 'n0' } });
     expect(moved.body.pauseMs).toBeGreaterThan(0);
+    expect(String(moved.body.pauseMs)).toMatch(/^\d+(\.\d{1,2})?$/);
     expect((await proxy.session(client.threadId)).backend).toBe(other(before.backend));
     expect(await serverPort(client)).toBe(Number(other(before.backend).split(':')[1]));
     const [rows] = await client.query('SELECT @kept AS kept, @@collation_connection AS collation, @@sql_mode AS mode');

@@ -35,7 +35,7 @@ export class SessionsController {
   async migrate(@Param('id') given: string, @Query() query: Record<string, unknown>, @Req() request: RawBodyRequest<FastifyRequest>, @Res({ passthrough: true }) reply: FastifyReply): Promise<object> {
     const { sessionId: id, node, from, to, result, why, pauseMs } = await this.directory.migrate(sessionId(given), wishedTarget(request), nodeOf(query));
     void reply.code(result === 'moved' ? 200 : 409);
-    if (result === 'moved') return { id, node, from, to, result, pauseMs };
+    if (result === 'moved') return { id, node, from, to, result, pauseMs: Math.round(pauseMs * 100) / 100 };
     return { error: { code: 'CONFLICT', message: why.map(({ text }) => text).join('; ') || `the session could not be moved: ${result}` }, id, node, from, to, result, why };
   }
 
