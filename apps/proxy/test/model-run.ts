@@ -185,7 +185,7 @@ function executeBody(id: number, { cursor, parameters, bindTypes }: { cursor: bo
   for (const [index, { value }] of parameters.entries()) if (value === null) nulls[index >> 3]! |= 1 << (index & 7);
   writer.bytes(nulls).u8(bindTypes ? 1 : 0);
   if (bindTypes) for (const { type } of parameters) writer.u16(type);
-  for (const { type, value } of parameters) if (value !== null) writeValue(writer, type, value);
+  for (const { type, value, sent } of parameters) if (value !== null && sent === undefined) writeValue(writer, type, value);
   return writer.finish();
 }
 

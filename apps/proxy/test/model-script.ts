@@ -21,6 +21,8 @@ export interface Parameter {
   /** Type code of the binary protocol, with 0x8000 for unsigned. */
   readonly type: number;
   readonly value: string | null;
+  /** COM_STMT_SEND_LONG_DATA brought the value: a client that sends it once more makes MariaDB read beyond it. */
+  readonly sent?: true;
 }
 
 export const parameterType = { tiny: 1, long: 3, double: 5, null: 6, longlong: 8, varString: 253, blob: 252, unsignedLonglong: 0x8008 } as const;
@@ -253,7 +255,7 @@ const actions: readonly Weighted[] = [
     const parameters = Array.from({ length: slot === undefined ? 0 : slots.open.get(slot)! }, () => parameter(random));
     return slot === undefined ? undefined : random.oneOf<readonly ModelAction[]>([
       [{ kind: 'execute', slot, cursor: true, bindTypes: true, parameters }, { kind: 'fetch', slot, rows: 1 + random.below(50) }, { kind: 'migrate', during: false }, { kind: 'fetch', slot, rows: 50 }, { kind: 'resetStatement', slot }],
-      [{ kind: 'longData', slot, parameter: 0, text: 'long ' }, { kind: 'migrate', during: false }, { kind: 'execute', slot, cursor: false, bindTypes: true, parameters }],
+      [{ kind: 'longData', slot, parameter: 0, text: 'long ' }, { kind: 'migrate', during: false }, { kind: 'execute', slot, cursor: false, bindTypes: true, parameters: parameters.map((each, index) => (index === 0 ? { type: parameterType.blob, value: '', sent: true } : each)) }],
       [{ kind: 'resetStatement', slot }],
     ]);
   } },
