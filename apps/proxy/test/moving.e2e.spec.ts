@@ -145,6 +145,7 @@ describe('sessions on two servers in Galera', () => {
   }, 90_000);
 
   test("Ctrl-C at the mysql command line reaches the right backend, also after a migration", async () => {
+    await waitUntil(async () => (await proxy.sessions()).length === 0, { what: 'the clients before have gone' });
     const args = ['--no-defaults', '--host=127.0.0.1', `--port=${proxy.port}`, '--user=root', '--password=root', '--unbuffered', '--force', '--sigint-ignore=0', 'test'];
     const child = spawn('mariadb', args, { stdio: ['pipe', 'pipe', 'pipe'] });
     const unguard = guardProcess(child.pid as number, '');
