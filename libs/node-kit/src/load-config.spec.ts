@@ -46,6 +46,7 @@ describe('sources', () => {
       'node.cluster-secret': 'a-secret-of-32-characters-or-so!',
       'proxy.addr': '127.0.0.1:6001',
       'proxy.port-range': '6001,6002',
+      'proxy.backend-compression': 'zlib',
       'proxy.proxy-protocol': 'v2',
       'proxy.proxy-protocol-networks': '10.0.0.0/8',
       'proxy.pd-addrs': '127.0.0.1:2379',
