@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, test } from '@jest/globals';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { answerText, TestNode, type Handler } from './gateway-under-test.js';
 
-/* The gateway runs in a process of its own, so that its memory is what is measured. */
+/* The gateway runs in a process of its own, with the flags of `npm start`, so that its memory is what is measured. */
 
 const mebibyte = 1024 * 1024;
 const bodyBytes = 2 * 1024 * mebibyte;
@@ -21,7 +21,7 @@ beforeAll(async () => {
   node = new TestNode('storage-0', ['storage'], answerText(''));
   await node.listen();
   const env = { ...process.env, NODE_OPTIONS: '', NODE_PORT: String(node.port) };
-  gateway = fork(fileURLToPath(new URL('gateway-process.ts', import.meta.url)), { env, execArgv: [] });
+  gateway = fork(fileURLToPath(new URL('gateway-process.ts', import.meta.url)), { env, execArgv: ['--max-semi-space-size=8'] });
   const [{ labels }] = (await once(gateway, 'message')) as [{ labels: Record<string, string> }];
   port = Number(labels['gateway-port']);
 });
