@@ -255,9 +255,15 @@ const actions: readonly Weighted[] = [
     const parameters = Array.from({ length: slot === undefined ? 0 : slots.open.get(slot)! }, () => parameter(random));
     return slot === undefined ? undefined : random.oneOf<readonly ModelAction[]>([
       [{ kind: 'execute', slot, cursor: true, bindTypes: true, parameters }, { kind: 'fetch', slot, rows: 1 + random.below(50) }, { kind: 'migrate', during: false }, { kind: 'fetch', slot, rows: 50 }, { kind: 'resetStatement', slot }],
-      [{ kind: 'longData', slot, parameter: 0, text: 'long ' }, { kind: 'migrate', during: false }, { kind: 'execute', slot, cursor: false, bindTypes: true, parameters: parameters.map((each, index) => (index === 0 ? { type: parameterType.blob, value: '', sent: true } : each)) }],
       [{ kind: 'resetStatement', slot }],
     ]);
+  } },
+  // A statement of its own: where a parameter was a number before, MariaDB answers with bytes of its own memory.
+  { weight: 1, make: (_random, _session, slots) => {
+    const slot = slots.next++;
+    const parameters = [{ type: parameterType.blob as number, value: '', sent: true }];
+    const execute: ModelAction = { kind: 'execute', slot, cursor: false, bindTypes: true, parameters };
+    return [{ kind: 'prepare', slot, sql: 'SELECT LENGTH(?)' }, { kind: 'longData', slot, parameter: 0, text: 'long ' }, { kind: 'migrate', during: false }, execute, { kind: 'close', slot }];
   } },
   { weight: 4, make: (random, _session, slots) => {
     const slot = slots.any(random);
