@@ -261,7 +261,7 @@ const actions: readonly Weighted[] = [
   // A statement of its own: where a parameter was a number before, MariaDB answers with bytes of its own memory.
   { weight: 1, make: (_random, _session, slots) => {
     const slot = slots.next++;
-    const parameters = [{ type: parameterType.blob as number, value: '', sent: true }];
+    const parameters: readonly Parameter[] = [{ type: parameterType.blob, value: '', sent: true }];
     const execute: ModelAction = { kind: 'execute', slot, cursor: false, bindTypes: true, parameters };
     return [{ kind: 'prepare', slot, sql: 'SELECT LENGTH(?)' }, { kind: 'longData', slot, parameter: 0, text: 'long ' }, { kind: 'migrate', during: false }, execute, { kind: 'close', slot }];
   } },
