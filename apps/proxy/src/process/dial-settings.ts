@@ -1,11 +1,13 @@
-import { BlockList, isIP } from 'node:net';
+import { isIP } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { ProxyHeader } from '@binnacle/mysql-wire/proxy-protocol';
 import type { Logger } from 'pino';
+import { ownProxyHeader } from '../backends/greeting-probe.js';
 import type { ByteChannel } from '../connection/byte-channel.js';
 import type { ClientOptions } from '../connection/client-connection.js';
 import type { BackendDial } from '../connection/greeted-backend.js';
+import { contains, networkOf, type Network } from '../network.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 import { TlsFiles } from './tls-files.js';
 
@@ -23,7 +25,7 @@ export class DialSettings {
   readonly #sqlTls: TlsFiles;
   readonly #clusterTls: TlsFiles;
   #trustedFrom: readonly string[] = [];
-  #trusted: BlockList | undefined;
+  #trusted: readonly Network[] = [];
 
   constructor(
     private readonly settings: () => SettingsView,
@@ -85,26 +87,15 @@ export class DialSettings {
     if (proxyProtocol !== 'v2') return false;
     if (proxyProtocolNetworks !== this.#trustedFrom) {
       this.#trustedFrom = proxyProtocolNetworks;
-      this.#trusted = proxyProtocolNetworks.length === 0 ? undefined : networks(proxyProtocolNetworks);
+      this.#trusted = proxyProtocolNetworks.map(networkOf);
     }
-    const bare = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
-    return this.#trusted?.check(bare, isIP(bare) === 6 ? 'ipv6' : 'ipv4') ?? true;
+    return this.#trusted.length === 0 || this.#trusted.some((network) => contains(network, address));
   }
-}
-
-function networks(texts: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const text of texts) {
-    const [address = '', bits] = text.split('/');
-    const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-    list.addSubnet(address, bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits), family);
-  }
-  return list;
 }
 
 function headerFor(version: string, client: ClientAddress | undefined): ProxyHeader | undefined {
   if (version !== 'v2') return undefined;
-  if (client === undefined) return { proxied: false, source: undefined, destination: undefined, tlvs: [] };
+  if (client === undefined) return ownProxyHeader;
   const any = isIP(client.address) === 6 ? '::' : '0.0.0.0';
   return { proxied: true, source: { address: client.address, port: client.remotePort }, destination: { address: any, port: client.port }, tlvs: [] };
 }

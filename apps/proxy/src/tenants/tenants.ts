@@ -1,5 +1,5 @@
-import { BlockList, isIP } from 'node:net';
 import { globMatches } from '../glob.js';
+import { contains, networkOf, type Network } from '../network.js';
 import { Namespace, type NamespaceDeps, type NamespaceUsage } from './namespace.js';
 import { defaultNamespace, type NamespaceView } from './namespace-document.js';
 
@@ -14,7 +14,7 @@ export interface ClientFacts {
 
 interface Rule {
   readonly view: NamespaceView;
-  readonly networks: readonly { readonly list: BlockList; readonly bits: number }[];
+  readonly networks: readonly Network[];
 }
 
 /** Connections by namespace. */
@@ -91,16 +91,6 @@ export function sumUsage(parts: readonly TenantUsage[]): TenantUsage {
   return sums;
 }
 
-function networkOf(text: string): { list: BlockList; bits: number } {
-  const [address = '', bits] = text.split('/');
-  const family = isIP(address) === 6 ? 'ipv6' : 'ipv4';
-  const prefix = bits === undefined ? (family === 'ipv6' ? 128 : 32) : Number(bits);
-  const list = new BlockList();
-  list.addSubnet(address, prefix, family);
-  // An IPv4 network counts as the narrow part of IPv6 that it is.
-  return { list, bits: family === 'ipv4' ? prefix + 96 : prefix };
-}
-
 /** kinds of conditions, bits of the network, 1 for a user without wildcards, and against the name. */
 type Rank = readonly [kinds: number, bits: number, exactUser: number, name: string];
 const noRank: Rank = [-1, 0, 0, ''];
@@ -114,14 +104,8 @@ function rankOf({ view, networks }: Rule, { user, address, port }: ClientFacts):
   if (view.ports.length > 0 && !view.ports.includes(port)) return undefined;
   const matching = view.users.filter((pattern) => globMatches(pattern, user));
   if (view.users.length > 0 && matching.length === 0) return undefined;
-  const bits = networks.filter(({ list }) => contains(list, address)).map((network) => network.bits);
+  const bits = networks.filter((network) => contains(network, address)).map((network) => network.bits);
   if (networks.length > 0 && bits.length === 0) return undefined;
   const kinds = Number(view.ports.length > 0) + Number(view.users.length > 0) + Number(networks.length > 0);
   return [kinds, Math.max(0, ...bits), Number(matching.includes(user)), view.namespace];
-}
-
-function contains(list: BlockList, address: string): boolean {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1] ?? address;
-  const version = isIP(mapped);
-  return version !== 0 && list.check(mapped, version === 6 ? 'ipv6' : 'ipv4');
 }
