@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { Capability, type Capabilities } from '@binnacle/mysql-wire/capabilities';
 import { waitUntil } from '@binnacle/testing/wait-until';
+import { afterEach } from '@jest/globals';
 import { BackendConnection } from '../src/connection/backend-connection.js';
 import { MysqlError } from '../src/connection/mysql-error.js';
 import { PlainChannel } from '../src/connection/plain-channel.js';
@@ -154,4 +155,17 @@ export class Received {
   async end(): Promise<void> {
     await waitUntil(() => this.ended || this.closed, { what: 'the end', timeoutMs: 10_000 });
   }
+}
+
+/** For a file of tests: starts sessions, and ends them behind each test. */
+export function bareSessions() {
+  const running: BareSession[] = [];
+  afterEach(() => {
+    for (const bare of running.splice(0)) bare.stop();
+  });
+  return async (client: Capabilities = modern, options: ConstructorParameters<typeof BareSession>[1] = {}) => {
+    const bare = await new BareSession(client, options).start();
+    running.push(bare);
+    return { bare, fromSession: new Received(bare.client), atServer: new Received(bare.server) };
+  };
 }

@@ -1,23 +1,13 @@
-import { afterEach, expect, test } from '@jest/globals';
-import type { Capabilities } from '@binnacle/mysql-wire/capabilities';
+import { expect, test } from '@jest/globals';
 import { Command } from '@binnacle/mysql-wire/command';
 import { framePayload } from '@binnacle/mysql-wire/packet-header';
 import { column, eof, err, frame, ok } from '@binnacle/testing/peer-packets';
 import { randomChunks, seededRandom } from '@binnacle/testing/seeded-random';
 import { waitUntil } from '@binnacle/testing/wait-until';
-import { BareSession, classic, modern, Received } from './bare-session.js';
+import { bareSessions, classic, modern, Received } from './bare-session.js';
 import { classicResult, command, packets, query, result, row, rowsEnd, u32 } from './packet-texts.js';
 
-const running: BareSession[] = [];
-afterEach(() => {
-  for (const bare of running.splice(0)) bare.stop();
-});
-
-async function session(client: Capabilities = modern, options: ConstructorParameters<typeof BareSession>[1] = {}) {
-  const bare = await new BareSession(client, options).start();
-  running.push(bare);
-  return { bare, fromSession: new Received(bare.client), atServer: new Received(bare.server) };
-}
+const session = bareSessions();
 
 const pieces = (bytes: Buffer, seed: number): Buffer[] => randomChunks(bytes, seededRandom(seed), seed === 0 ? 1 : 11);
 

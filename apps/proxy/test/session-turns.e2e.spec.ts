@@ -1,5 +1,4 @@
-import { afterEach, expect, test } from '@jest/globals';
-import type { Capabilities } from '@binnacle/mysql-wire/capabilities';
+import { expect, test } from '@jest/globals';
 import { Command } from '@binnacle/mysql-wire/command';
 import { statementDigest } from '@binnacle/mysql-wire/digest';
 import { column, eof, err, frame, ok } from '@binnacle/testing/peer-packets';
@@ -9,19 +8,10 @@ import { MysqlError } from '../src/connection/mysql-error.js';
 import { sessionIdMin } from '../src/process/session-ids.js';
 import { defaultNamespace, noLimits } from '../src/tenants/namespace-document.js';
 import { Namespace, type Lease } from '../src/tenants/namespace.js';
-import { BareSession, classic, modern, Received } from './bare-session.js';
+import { bareSessions, classic, modern, Received } from './bare-session.js';
 import { command, packets, prepared, query, result, u32 } from './packet-texts.js';
 
-const running: BareSession[] = [];
-afterEach(() => {
-  for (const bare of running.splice(0)) bare.stop();
-});
-
-async function session(client: Capabilities = modern, options: ConstructorParameters<typeof BareSession>[1] = {}) {
-  const bare = await new BareSession(client, options).start();
-  running.push(bare);
-  return { bare, fromSession: new Received(bare.client), atServer: new Received(bare.server) };
-}
+const session = bareSessions();
 
 const always = (): boolean => true;
 const okPacket = packets([ok(2)]);
