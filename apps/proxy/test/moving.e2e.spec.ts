@@ -120,7 +120,7 @@ describe('sessions on two servers in Galera', () => {
     await waitUntil(async () => !(await sleeps()).includes('1'), { what: 'the server has stopped it', timeoutMs: 10_000 });
   }, 30_000);
 
-  test('when a server is killed, idle sessions of which all is known go on elsewhere, and one in a transaction is told', async () => {
+  test('when a server is killed, idle sessions of which all is known go on elsewhere, a read is sent again if that is wanted, and one in a transaction is told', async () => {
     const clients = await Promise.all(Array.from({ length: 8 }, () => proxy.connect()));
     for (const client of clients) client.on('error', () => {});
     const places = await Promise.all(clients.map(async (client) => (await proxy.session(client.threadId)).backend));
@@ -128,6 +128,10 @@ describe('sessions on two servers in Galera', () => {
     const node = cluster.nodes.find(({ port }) => dead === `127.0.0.1:${port}`)!;
     await clients[0]!.query('BEGIN');
     await clients[0]!.query('INSERT INTO t (n) VALUES (1)');
+    await proxy.configure({ proxy: { 'read-retry': true } });
+    const [reader] = clients.splice(places.indexOf(dead, 1), 1);
+    const read = reader!.query('SELECT SLEEP(3) AS slept').then(([rows]) => rows, (error: Error) => error.message);
+    await waitUntil(async () => (await proxy.session(reader!.threadId)).phase === 'busy', { what: 'it reads' });
     await node.kill9();
     try {
       const lost = await clients[0]!.query('COMMIT').then(() => 'committed', () => 'error');
@@ -135,11 +139,14 @@ describe('sessions on two servers in Galera', () => {
       // Until the survivor has missed the killed node, it answers nobody.
       const answers = await Promise.all(clients.slice(1).map((client) => client.query('SELECT 1 AS one').then(([rows]) => rows, (error: Error) => error.message)));
       expect(answers).toEqual(answers.map(() => [{ one: 1 }]));
+      expect(await read).toEqual([{ slept: 0 }]);
+      expect(await proxy.metrics()).toContain('binnacle_proxy_read_retries_total{result="succeed"} 1\n');
       expect((await proxy.sessions(`?backend=${dead}`)).length).toBe(0);
     } finally {
+      await proxy.configure({ proxy: { 'read-retry': false } });
       await node.restart();
       await proxy.healthy(2);
-      for (const client of clients) client.destroy();
+      for (const client of [...clients, reader!]) client.destroy();
     }
     await waitUntil(async () => (await proxy.sessions()).length === 0, { what: 'nobody is left' });
   }, 90_000);

@@ -87,6 +87,8 @@ export class WorkerHost implements SessionHost {
     const { log, moved, role, metrics, ending } = this.parts;
     const isClosing = (): boolean => session.phase === 'closing';
     if (isClosing()) return false;
+    // The swap sends it, and knows nothing of it afterwards.
+    const readsAgain = session.witness.read !== undefined;
     const from = session.backend.backend;
     const deps: ReconnectDeps = {
       ...this.#migration(role(session)),
@@ -104,6 +106,7 @@ export class WorkerHost implements SessionHost {
     const to = session.backend.backend;
     log.debug({ session: session.id, from: from.id, to: to.id, result, why: why.map(({ code }) => code) }, `a session lost its backend: ${result}`);
     metrics.reconnected(result);
+    if (readsAgain) metrics.readRetried(result === 'reconnected' ? 'succeed' : 'fail');
     if (result !== 'reconnected') return false;
     moved(session);
     ending(session, 'success');
