@@ -16,6 +16,7 @@ export interface NodeSnapshot {
   readonly version?: number;
   readonly bytes?: number;
   readonly error?: string;
+  readonly code?: ErrorCode;
 }
 
 export interface ClusterSnapshotAnswer {
@@ -53,7 +54,8 @@ export class ClusterSnapshot {
 
   /**
    * Of every storage node at the same time, in a folder named after the node under the path. Rejects with CONFLICT while another one is
-   * made; what a single node could not do is in the answer, and the snapshots of the others stay.
+   * made, with BAD_REQUEST when each node refuses the path; what a single node could not do is in the answer, and the snapshots of the
+   * others stay.
    */
   async ofAll(snapshotPath: unknown): Promise<ClusterSnapshotAnswer> {
     if (typeof snapshotPath !== 'string' || snapshotPath === '') throw new BinnacleError('BAD_REQUEST', 'Parameter `snapshot_path` is required.');
@@ -61,6 +63,8 @@ export class ClusterSnapshot {
       const records = (await this.node.state.nodes()).filter(({ roles }) => roles.includes('storage'));
       if (records.length === 0) throw new BinnacleError('NO_TARGET', 'There is no storage node now.');
       const answers = await Promise.all(records.map(async (record) => [record.id, await this.#outcome(record, `${snapshotPath}/${record.id}`, signal)] as const));
+      const refusal = answers.every(([, { code }]) => code === 'BAD_REQUEST') ? answers[0]?.[1].error : undefined;
+      if (refusal !== undefined) throw new BinnacleError('BAD_REQUEST', refusal);
       const failed = answers.filter(([, { success }]) => !success).map(([id]) => id);
       this.node.log.info({ path: snapshotPath, nodes: records.map(({ id }) => id), failed }, 'snapshot of all storage nodes');
       const nodes = Object.fromEntries(answers);
@@ -108,7 +112,7 @@ export class ClusterSnapshot {
     } catch (error) {
       this.node.log.warn({ err: error, target: record.id }, 'a node made no snapshot');
       if (signal.aborted) return { success: false, error: 'the lease "snapshot" was lost: the snapshot may still be made' };
-      return { success: false, error: error instanceof BinnacleError ? error.message : 'internal error' };
+      return error instanceof BinnacleError ? { success: false, error: error.message, code: error.code } : { success: false, error: 'internal error' };
     }
   }
 

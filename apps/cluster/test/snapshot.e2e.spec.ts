@@ -92,8 +92,19 @@ describe('snapshots by way of two cluster nodes', () => {
     const [status, body] = await snapshot(c1, 'snapshot_path=/a/b&node=*');
     expect([status, body]).toEqual([
       500,
-      { success: false, error: 'Copy failed on s0.', nodes: { s0: { success: false, error: 'Copy failed: ENOSPC, no space left on device.' }, s1: expect.objectContaining({ success: true }) } },
+      { success: false, error: 'Copy failed on s0.', nodes: { s0: { success: false, code: 'SNAPSHOT_FAILED', error: 'Copy failed: ENOSPC, no space left on device.' }, s1: expect.objectContaining({ success: true }) } },
     ]);
+  });
+
+  test('a path that every node refuses is the mistake of who asks; one that some take is made there', async () => {
+    const refused: Answer = () => {
+      throw new BinnacleError('BAD_REQUEST', 'Parameter `snapshot_path` must be absolute.');
+    };
+    answers.set('s0', refused).set('s1', refused);
+    expect(await snapshot(c1, 'snapshot_path=a&node=*')).toEqual([400, { message: 'Parameter `snapshot_path` must be absolute.' }]);
+    answers.set('s1', made);
+    const [status, body] = await snapshot(c1, 'snapshot_path=/a&node=*');
+    expect([status, body]).toMatchObject([500, { nodes: { s0: { code: 'BAD_REQUEST' }, s1: { success: true } } }]);
   });
 
   test('there is one at a time in the cluster, whoever is asked, and the lease is free afterwards', async () => {
