@@ -35,7 +35,8 @@ export const backendClusterTables: ValueForm = {
     })),
 };
 
-function fromJson(text: string): unknown {
+/** A list that stands in a flag or in the environment; nothing is an empty one, and what is no JSON is undefined. */
+export function fromJson(text: string): unknown {
   try {
     return text.trim() === '' ? [] : JSON.parse(text);
   } catch {

@@ -2,6 +2,7 @@ import 'reflect-metadata';
 import { Type } from 'class-transformer';
 import { IsArray, IsBoolean, IsIn, IsInt, IsString, Matches, Max, Min, ValidateNested } from 'class-validator';
 import { Key, PortKey } from './config-key.js';
+import { IngestConfig } from './ingest-config.js';
 import { AdvanceConfig, BalanceConfig, ProxyConfig, SecurityConfig } from './proxy-config.js';
 import { RemoteConfig, StorageConfig } from './storage-config.js';
 import { isTextTable, logLevel, Satisfies, textTable } from './value-forms.js';
@@ -247,6 +248,7 @@ export class NodeConfig {
   @ValidateNested() @Type(() => RemoteConfig) remote = new RemoteConfig();
   @ValidateNested() @Type(() => HealthConfig) health = new HealthConfig();
   @ValidateNested() @Type(() => ProfilingConfig) profiling = new ProfilingConfig();
+  @ValidateNested() @Type(() => IngestConfig) ingest = new IngestConfig();
   @ValidateNested() @Type(() => ProxyConfig) proxy = new ProxyConfig();
   @ValidateNested() @Type(() => BalanceConfig) balance = new BalanceConfig();
   @ValidateNested() @Type(() => SecurityConfig) security = new SecurityConfig();

@@ -57,6 +57,9 @@ describe('sources', () => {
       'balance.conn-count.count-ratio-threshold': '1.5',
       'balance.policy': 'location',
       'balance.routing-policy': 'idlest',
+      'ingest.line-source': 'host-tag',
+      'ingest.percents': '50,-99.9',
+      'ingest.filters': '[{"match-metrics": ["noisy.*"], "drop-metric": true}]',
       labels: 'zone=east',
     };
     const other = (key: (typeof configKeys)[number]): string => {

@@ -1,0 +1,71 @@
+import type { MetricKind } from './metric-kind.js';
+import type { TimerFigures } from './timer-figures.js';
+import { Values } from './values.js';
+
+/** What a series is called: kind, name, tags and source together are its identity within a keyspace. */
+export interface SeriesIdentity {
+  readonly kind: MetricKind;
+  readonly name: string;
+  /** As `normalTags` gives them. */
+  readonly tags: readonly string[];
+  /** The host it is of; may be empty. */
+  readonly source: string;
+}
+
+abstract class AnySeries {
+  /** When something last came for it, on the monotonic clock; -1: never. */
+  lastHeardMs = -1;
+  /** Something came since the last flush. */
+  wasHeard = false;
+  /** It has expired: whoever still holds it looks for it anew. */
+  isGone = false;
+
+  constructor(readonly identity: SeriesIdentity) {}
+}
+
+export class CounterSeries extends AnySeries {
+  readonly kind = 'counter';
+  /** Since the last flush. */
+  value = 0;
+  /** Since the series began, up to the last flush. */
+  total = 0;
+}
+
+export class GaugeSeries extends AnySeries {
+  readonly kind = 'gauge';
+  value = 0;
+}
+
+export class TimerSeries extends AnySeries {
+  readonly kind = 'timer';
+  readonly values = new Values();
+  /** Values since the last flush, those that sampling left out included. */
+  sampledCount = 0;
+  /** Since the series began, up to the last flush, made up for sampling. */
+  totalCount = 0;
+  totalSum = 0;
+  /** Of the last interval in which something came. */
+  figures: TimerFigures | undefined;
+}
+
+export class SetSeries extends AnySeries {
+  readonly kind = 'set';
+  readonly members = new Set<string>();
+  /** Members of the last interval. */
+  count = 0;
+}
+
+export type Series = CounterSeries | GaugeSeries | TimerSeries | SetSeries;
+
+export function newSeries(identity: SeriesIdentity): Series {
+  switch (identity.kind) {
+    case 'counter':
+      return new CounterSeries(identity);
+    case 'gauge':
+      return new GaugeSeries(identity);
+    case 'timer':
+      return new TimerSeries(identity);
+    case 'set':
+      return new SetSeries(identity);
+  }
+}
