@@ -1,0 +1,110 @@
+import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Journal } from './journal.js';
+import type { JournalRecord } from './journal-record.js';
+
+let folder = '';
+beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'binnacle-journal-'))));
+afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+const limits = { pendingBytesMax: 10_000, bytesMax: 100_000 };
+const record = (text: string): JournalRecord => ({ kind: 'raw', encoding: 'deflate', idempotencyKey: `key of ${text}`, body: Buffer.from(text) });
+const files = (): string[] => readdirSync(folder).sort();
+
+async function opened(covered = 0): Promise<{ journal: Journal; replayed: JournalRecord[] }> {
+  const replayed: JournalRecord[] = [];
+  const journal = await Journal.open(folder, limits, covered, async (each) => void replayed.push({ ...each, body: Buffer.from(each.body) }));
+  return { journal, replayed };
+}
+
+test('what is not released is replayed as it was, in order', async () => {
+  const { journal } = await opened();
+  const texts = Array.from({ length: 100 }, (_, at) => `body ${at}`);
+  await Promise.all(texts.map((text) => journal.append(record(text), () => {})));
+  await journal.close();
+  const { journal: next, replayed } = await opened();
+  expect(replayed).toEqual(texts.map(record));
+  await next.close();
+});
+
+test('a record counts when it is on the disk, before what comes behind it, and on its side of a boundary', async () => {
+  const { journal } = await opened();
+  const counted: string[] = [];
+  const onDisk = (): boolean => files().some((name) => readFileSync(join(folder, name)).includes('first'));
+  const first = journal.append(record('first'), () => counted.push(`first ${onDisk()}`));
+  const end = journal.endSegment(() => counted.push('boundary'));
+  const second = journal.append(record('second'), () => counted.push('second'));
+  expect(counted).toEqual([]);
+  await Promise.all([first, end, second]);
+  expect(counted).toEqual(['first true', 'boundary', 'second']);
+  await journal.close();
+});
+
+test('released segments go, later ones stay, and numbers are not used twice', async () => {
+  const { journal } = await opened();
+  await journal.append(record('one'), () => {});
+  const { segment } = await journal.endSegment(() => {});
+  await journal.append(record('two'), () => {});
+  expect(files()).toHaveLength(2);
+  journal.release(segment);
+  expect(files()).toHaveLength(1);
+  await journal.close();
+  const { journal: next, replayed } = await opened();
+  expect(replayed).toEqual([record('two')]);
+  const { segment: last } = await next.endSegment(() => {});
+  expect(last).toBe(segment + 2);
+  next.release(last);
+  expect([files(), next.bytes()]).toEqual([[], 0]);
+  await next.close();
+});
+
+test('what the spool has already is not replayed', async () => {
+  const { journal } = await opened();
+  await journal.append(record('one'), () => {});
+  const { segment } = await journal.endSegment(() => {});
+  await journal.append(record('two'), () => {});
+  await journal.close();
+  const { journal: next, replayed } = await opened(segment);
+  expect(replayed).toEqual([record('two')]);
+  await next.close();
+});
+
+test('a segment that was cut off, or damaged, is replayed up to there', async () => {
+  const { journal } = await opened();
+  for (const text of ['one', 'two', 'three']) await journal.append(record(text), () => {});
+  await journal.close();
+  const path = join(folder, files()[0] as string);
+  const whole = readFileSync(path);
+  truncateSync(path, whole.length - 1);
+  expect((await opened()).replayed).toEqual([record('one'), record('two')]);
+  const damaged = Buffer.from(whole);
+  damaged[damaged.lastIndexOf('two')]! ^= 1;
+  writeFileSync(path, damaged);
+  expect((await opened()).replayed).toEqual([record('one')]);
+  writeFileSync(path, whole);
+  appendFileSync(path, Buffer.alloc(40));
+  expect((await opened()).replayed).toHaveLength(3);
+});
+
+test('more than may be on its way or on the disk is refused and not counted', async () => {
+  const { journal } = await opened();
+  const large = (bytes: number): Promise<void> => journal.append({ ...record(''), body: Buffer.alloc(bytes) }, () => {});
+  await expect(large(10_001)).rejects.toMatchObject({ code: 'OVERLOADED' });
+  await Promise.all([large(5_000), expect(large(5_000)).rejects.toMatchObject({ code: 'OVERLOADED' })]);
+  for (let at = 0; at < 10; at++) await large(9_000);
+  await expect(large(9_000)).rejects.toMatchObject({ code: 'OUT_OF_DISK' });
+  journal.release((await journal.endSegment(() => {})).segment);
+  await large(9_000);
+  await journal.close();
+});
+
+test('a record that cannot be written is refused and not counted', async () => {
+  const { journal } = await opened();
+  rmSync(folder, { recursive: true });
+  let counted = 0;
+  await expect(journal.append(record('lost'), () => (counted += 1))).rejects.toMatchObject({ code: 'ENOENT' });
+  expect(counted).toBe(0);
+  await journal.close();
+});
