@@ -4,7 +4,8 @@ import { CachedCheck } from '@binnacle/node-kit/check';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 
 /**
- * One check for every node in the registry: its own `/healthcheck`, which covers that it answers, its event loop, memory and disk.
+ * One check for every node in the registry: its own `/healthcheck`, which covers that it answers, its event loop, memory and disk, and what its
+ * parts depend on.
  * Checks come and go with their nodes. A node that is stopping goes on purpose and is no failure.
  */
 export class NodeChecks {
@@ -33,7 +34,7 @@ export class NodeChecks {
     const { checkDeadlineMs: deadlineMs, checkCacheMs: cacheMs } = config.health;
     const ask = async (signal: AbortSignal): Promise<string> => {
       // The check itself keeps the deadline; the client's is there so that nothing outlives it.
-      const answer = await this.agent.request(record, { method: 'GET', path: '/healthcheck', timeoutMs: deadlineMs + 1_000, signal });
+      const answer = await this.agent.request(record, { method: 'GET', path: '/healthcheck?dependencies=true', timeoutMs: deadlineMs + 1_000, signal });
       if (answer.status === 200) return 'healthy in itself';
       throw new Error(failureText(answer));
     };

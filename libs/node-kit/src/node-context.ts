@@ -58,6 +58,10 @@ export interface NodePart {
   drain?(): Promise<void>;
   /** How long `drain` may take on purpose, in milliseconds: the node's shutdown deadline is that much later. 0 if absent. */
   drainMsMax?(): number;
+  /** What `/healthcheck` says of the part itself: resolves with a detail, rejects when it is unwell. Asks no other process. */
+  health?(): Promise<string>;
+  /** The same of what it depends on, for `/deepcheck`. */
+  dependencies?(): Promise<string>;
   /** Whether the part takes what comes from outside the gateway; a node with one that does not is not ready. */
   readiness?(): { readonly ok: boolean; readonly detail: string };
   stop?(): Promise<void>;

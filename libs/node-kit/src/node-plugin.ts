@@ -16,8 +16,10 @@ export async function nodePlugin(app: FastifyInstance, { node }: { node: Node })
   addProbes(app, node);
   addTiflashRoutes(app, node);
   addTypesenseRoutes(app, node);
-  app.get('/healthcheck', async (_request, reply) => {
-    const { status, body } = await runChecks(node.selfChecks);
+  app.get('/healthcheck', async (request, reply) => {
+    // The health role asks for the dependencies too: they may be ill without the node being so.
+    const { dependencies } = request.query as Record<string, unknown>;
+    const { status, body } = await runChecks(dependencies === 'true' ? [...node.selfChecks, ...node.dependencyChecks] : node.selfChecks);
     return reply.code(status).send(body);
   });
   app.get('/expvar', async (_request, reply) => {

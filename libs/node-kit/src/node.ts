@@ -11,7 +11,7 @@ import type { DestinationStream, Logger } from 'pino';
 import type { Registry } from 'prom-client';
 import { Admission } from './admission.js';
 import { buildInfo } from './build-info.js';
-import type { CachedCheck } from './check.js';
+import { CachedCheck } from './check.js';
 import type { NodeConfig } from './config.js';
 import { ConfigError } from './config-error.js';
 import { secretTexts } from './config-text.js';
@@ -58,7 +58,10 @@ export class Node extends NodeContext {
   readonly labels: Record<string, string> = {};
   readonly machine: MachineSampler;
   readonly resources: ResourceMonitor;
-  readonly selfChecks: readonly CachedCheck[];
+  /** Of this node alone: `/healthcheck`. */
+  readonly selfChecks: CachedCheck[];
+  /** Of what its parts depend on, for `/deepcheck`. */
+  readonly dependencyChecks: CachedCheck[] = [];
   readonly readiness: Readiness;
   readonly #startedAtMs: number;
   readonly #admission: Admission;
@@ -128,6 +131,10 @@ export class Node extends NodeContext {
   addPart(part: NodePart): void {
     if (this.lifecycle.status() !== 'Idle') throw new Error(`part "${part.name}" comes too late: the node has started`);
     this.#parts.push(part);
+    const { checkDeadlineMs: deadlineMs, checkCacheMs: cacheMs } = this.config.health;
+    const check = (run: () => Promise<string>): CachedCheck => new CachedCheck(part.name, run, { clock: this.clock, deadlineMs, cacheMs });
+    if (part.health) this.selfChecks.push(check(part.health));
+    if (part.dependencies) this.dependencyChecks.push(check(part.dependencies));
   }
 
   /** What the registry shows of this node now. */
