@@ -1,5 +1,10 @@
 import { Module } from '@nestjs/common';
+import { GostatsdRoutes } from './gostatsd-routes.js';
+import { Ingest } from './ingest.js';
+import { MetricsController } from './metrics.controller.js';
+import { Receivers } from './receivers/receivers.js';
 
-/** Today an ingest node registers and answers probes, health and metrics; it takes no statsd line or message yet, so its paths answer 501 at the gateway. */
-@Module({})
+/** Metrics in, by statsd's lines and gostatsd's messages; their aggregates out. */
+// Parts start in this order: lines are taken when it is known what becomes of them.
+@Module({ controllers: [MetricsController], providers: [Ingest, GostatsdRoutes, Receivers] })
 export class IngestModule {}

@@ -84,6 +84,18 @@ export class IngestConfig {
   @Max(1_024)
   inflatedMegabytesMax = 64;
 
+  @Key('What was acknowledged over HTTP and is not flushed yet, on the disk, in megabytes of 2^20 bytes; with more, messages are answered 507. Formula: bytes a second x the flush interval, and some for a disk that is slow.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  journalMegabytesMax = 1_024;
+
+  @Key('Rows that wait on the disk while the tables cannot be written, in megabytes of 2^20 bytes; the oldest go then. Formula: 0.2 kB x rows a flush x flushes in the longest outage.')
+  @IsInt()
+  @Min(1)
+  @Max(1_000_000)
+  spoolMegabytesMax = 1_024;
+
   @Key('Metrics that are dropped, and tags that are dropped, rewritten or added: see docs/ingest.md.', { form: metricFilterTables, allowed: 'tables of match-metrics, exclude-metrics, match-tags, drop-metric, drop-host, drop-tags, rewrite-tags and add-tags' })
   @Satisfies('filters', areMetricFilters)
   filters: readonly MetricFilterConfig[] = [];

@@ -1,7 +1,8 @@
 import { expect, test } from '@jest/globals';
 import { seededRandom } from '@binnacle/testing/seeded-random';
 import { readDecimal } from './decimal.js';
-import { eachValue, identityBytesMax, MetricLine, readMetricLine } from './metric-line.js';
+import { identityBytesMax } from '../series/identity-limits.js';
+import { eachValue, MetricLine, readMetricLine } from './metric-line.js';
 
 function read(text: string): unknown {
   // In the middle of other bytes: nothing before or after a line may matter.

@@ -1,13 +1,9 @@
+import { identityBytesMax, memberBytesMax } from '../series/identity-limits.js';
 import type { MetricKind } from '../series/metric-kind.js';
 import { readDecimal } from './decimal.js';
 
 /** Why a line was not taken: a label of the counter of bad lines, so there are few of them. */
 export type BadLine = 'no-name' | 'no-value' | 'value' | 'type' | 'sample-rate' | 'field' | 'too-long' | 'event' | 'service-check';
-
-/** Name and tags of one line; with the limit of series this bounds the memory they take. */
-export const identityBytesMax = 1_024;
-/** A member of a set is kept until the next flush. */
-const memberBytesMax = 1_024;
 
 /** What a line says, as places in the bytes it stands in. One object serves every line, so that reading one makes nothing. */
 export class MetricLine {

@@ -1,5 +1,5 @@
 import xxhash from 'xxhash-wasm';
-import { BadMessage } from './bad-message.js';
+import { BadMessage, MessageTooLong } from './bad-message.js';
 
 /*
  * LZ4's frame format, for reading: https://github.com/lz4/lz4/blob/dev/doc/lz4_Frame_format.md and lz4_Block_format.md.
@@ -59,7 +59,7 @@ class FrameReader {
     if ((flags & 0x01) !== 0) throw new BadMessage('an LZ4 frame with a dictionary, which nobody has');
     const contentBytes = hasContentSize ? Number(this.#take(8).readBigUInt64LE()) : undefined;
     if (((h32Raw(this.input.subarray(headStart, this.#at)) >>> 8) & 0xff) !== this.#byte()) throw new BadMessage('the head of an LZ4 frame is damaged');
-    if ((contentBytes ?? 0) > this.bytesMax - this.#length) throw this.#tooLong();
+    if ((contentBytes ?? 0) > this.bytesMax - this.#length) throw new MessageTooLong(this.bytesMax);
     const contentStart = this.#length;
     const isIndependent = (flags & 0x20) !== 0;
     for (let size = this.#uint32(); size !== 0; size = this.#uint32()) {
@@ -120,7 +120,7 @@ class FrameReader {
 
   #makeRoom(bytes: number): void {
     const needed = this.#length + bytes;
-    if (needed > this.bytesMax) throw this.#tooLong();
+    if (needed > this.bytesMax) throw new MessageTooLong(this.bytesMax);
     if (needed <= this.#out.length) return;
     const larger = Buffer.allocUnsafe(Math.min(this.bytesMax, Math.max(needed, this.#out.length * 2)));
     this.#out.copy(larger, 0, 0, this.#length);
@@ -141,10 +141,6 @@ class FrameReader {
 
   #uint32(): number {
     return this.#take(4).readUInt32LE();
-  }
-
-  #tooLong(): BadMessage {
-    return new BadMessage(`it inflates to more than ${this.bytesMax} bytes`);
   }
 }
 

@@ -2,7 +2,7 @@ import { expect, test } from '@jest/globals';
 import { execFileSync } from 'node:child_process';
 import { deflateSync } from 'node:zlib';
 import { seededRandom } from '@binnacle/testing/seeded-random';
-import { BadMessage } from './bad-message.js';
+import { BadMessage, MessageTooLong } from './bad-message.js';
 import { bodyEncoding, decodedBody } from './body-encoding.js';
 import { readEventMessage } from './event-message.js';
 import { checkRawMessage, readRawMessage } from './raw-message.js';
@@ -110,8 +110,8 @@ test('encodings are exact', () => {
 test('a body is inflated up to the limit and no further', async () => {
   const zeros = Buffer.alloc(1_000_000);
   expect(await decodedBody(deflateSync(zeros), 'deflate', 1_000_000)).toHaveLength(1_000_000);
-  await expect(decodedBody(deflateSync(zeros), 'deflate', 999_999)).rejects.toThrow(BadMessage);
-  await expect(decodedBody(zeros, 'identity', 999_999)).rejects.toThrow(BadMessage);
+  await expect(decodedBody(deflateSync(zeros), 'deflate', 999_999)).rejects.toThrow(MessageTooLong);
+  await expect(decodedBody(zeros, 'identity', 999_999)).rejects.toThrow(MessageTooLong);
   await expect(decodedBody(Buffer.from('no zlib'), 'deflate', 999_999)).rejects.toThrow(BadMessage);
   await expect(decodedBody(Buffer.from('no frame'), 'lz4', 999_999)).rejects.toThrow(BadMessage);
   expect(await decodedBody(Buffer.alloc(0), 'deflate', 10)).toHaveLength(0);

@@ -91,6 +91,12 @@ export class SeriesStore {
     heard(series, nowMs);
   }
 
+  /** Values that came are more than were handed over: what sampling left out. */
+  countSamples(series: TimerSeries, sampledCount: number, nowMs: number): void {
+    series.sampledCount += sampledCount;
+    heard(series, nowMs);
+  }
+
   addMember(series: SetSeries, member: string, nowMs: number): void {
     if (this.#setMembers < this.limits.setMembersMax) {
       const before = series.members.size;

@@ -1,0 +1,72 @@
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { answerErrorsOf } from '@binnacle/node-kit/error-answers';
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { Injectable, type OnModuleInit } from '@nestjs/common';
+import { HttpAdapterHost } from '@nestjs/core';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import { Ingest } from './ingest.js';
+import { BadMessage } from './messages/bad-message.js';
+import { bodyEncoding } from './messages/body-encoding.js';
+import type { JournalRecord } from './spool/journal-record.js';
+
+/** As sent; the same as at the gateway. */
+const bodyBytesMax = { raw: 16 * 2 ** 20, event: 2 ** 20 } as const;
+/** Bodies that are being read, or wait for their turn. */
+const heldBytesMax = 128 * 2 ** 20;
+const idempotencyKeyLengthMax = 256;
+
+/**
+ * `POST /v2/raw` and `/v2/event`. Past Nest, whose parsers would look at the type of the content: here every body is bytes, as in gostatsd, whose
+ * forwarders and whose neighbours' scripts say what they like.
+ */
+@Injectable()
+export class GostatsdRoutes implements OnModuleInit {
+  #heldBytes = 0;
+
+  constructor(
+    private readonly node: NodeContext,
+    private readonly adapter: HttpAdapterHost,
+    private readonly ingest: Ingest,
+  ) {}
+
+  onModuleInit(): void {
+    const app = this.adapter.httpAdapter.getInstance<FastifyInstance>();
+    void app.register(async (scope) => {
+      answerErrorsOf(scope, this.node.log);
+      scope.removeAllContentTypeParsers();
+      scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
+      for (const kind of ['raw', 'event'] as const) {
+        scope.post(`/v2/${kind}`, { bodyLimit: bodyBytesMax[kind], onRequest: async (request, reply) => this.#hold(request, reply, bodyBytesMax[kind]) }, (request, reply) => this.#take(kind, request, reply));
+      }
+    });
+  }
+
+  /** Before anything of the body is read: it will be held in memory as a whole. */
+  #hold(request: FastifyRequest, reply: FastifyReply, bytesMax: number): void {
+    const bytes = Math.min(Number(request.headers['content-length'] ?? bytesMax), bytesMax);
+    if (this.#heldBytes + bytes > heldBytesMax) throw new BinnacleError('OVERLOADED', 'too many messages wait to be read', { retryAfterS: 1 });
+    this.#heldBytes += bytes;
+    reply.raw.once('close', () => (this.#heldBytes -= bytes));
+  }
+
+  /** 202 and 400 have no body, as in the original; what went wrong is in the log. */
+  async #take(kind: JournalRecord['kind'], request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const encoding = bodyEncoding(request.headers['content-encoding']);
+    const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    const { 'idempotency-key': key = '' } = request.headers;
+    if (encoding === undefined) return this.#refuse(reply, kind, `Content-Encoding is ${String(request.headers['content-encoding']).slice(0, 64)}`);
+    if (typeof key !== 'string' || key.length > idempotencyKeyLengthMax) throw new BinnacleError('BAD_REQUEST', `Idempotency-Key has at most ${idempotencyKeyLengthMax} characters`);
+    try {
+      await this.ingest.take({ kind, encoding, idempotencyKey: key, body });
+    } catch (error) {
+      if (error instanceof BadMessage) return this.#refuse(reply, kind, error.message);
+      throw error;
+    }
+    return reply.code(202).send();
+  }
+
+  #refuse(reply: FastifyReply, kind: string, reason: string): FastifyReply {
+    this.node.log.debug({ kind, reason }, 'a message is refused');
+    return reply.code(400).send();
+  }
+}

@@ -1,0 +1,220 @@
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { BinnacleError } from '@binnacle/contracts/errors';
+import { Injectable } from '@nestjs/common';
+import { resolve } from 'node:path';
+import { Idempotency } from './idempotency.js';
+import { BadLines } from './lines/bad-lines.js';
+import { LineIntake, type LineSource } from './lines/line-intake.js';
+import { MessageTooLong } from './messages/bad-message.js';
+import { decodedBody } from './messages/body-encoding.js';
+import { readEventMessage } from './messages/event-message.js';
+import { MessageIntake } from './messages/message-intake.js';
+import type { MetricEvent } from './messages/metric-event.js';
+import { checkRawMessage } from './messages/raw-message.js';
+import { Filters } from './series/filters.js';
+import { SeriesStore } from './series/series-store.js';
+import { Journal } from './spool/journal.js';
+import type { JournalRecord } from './spool/journal-record.js';
+import { Spool, type SpoolPart } from './spool/spool.js';
+import { rowsOf } from './tables/rows.js';
+import { TableSender } from './tables/table-sender.js';
+import { Turns } from './turns.js';
+
+/** Events until the next flush, a few kB each at the most; further ones are refused over HTTP, and dropped where they come as lines. */
+const eventsMax = 10_000;
+/** Spellings of a series that clients may use before finding them costs more: order of tags, mostly. */
+const spellingsPerSeries = 2;
+/** Flushes whose rows wait in memory because the disk did not take them; the oldest go. */
+const unwrittenMax = 3;
+/** Bodies on their way to the disk: four of the longest. */
+const journalPendingBytesMax = 64 * 2 ** 20;
+
+/**
+ * Messages are inflated, and held so until they are on the disk: many short ones at a time, few long ones. Formula for the memory: 64 x 1 MiB + 2 x
+ * `ingest.inflated-megabytes-max`.
+ */
+const shortBytesMax = 2 ** 20;
+const shortAtOnceMax = 64;
+const longAtOnceMax = 2;
+
+interface Unwritten {
+  readonly parts: SpoolPart[];
+  readonly segment: number;
+}
+
+/** What comes in, by whatever way, and what becomes of it at each flush. */
+@Injectable()
+export class Ingest {
+  readonly store: SeriesStore;
+  readonly badLines: BadLines;
+  readonly lines: LineIntake;
+  readonly messages: MessageIntake;
+  readonly idempotency: Idempotency;
+  readonly spool: Spool;
+  readonly sender: TableSender;
+  readonly #shortTurns = new Turns(shortAtOnceMax);
+  readonly #longTurns = new Turns(longAtOnceMax);
+  #journal: Journal | undefined;
+  #events: MetricEvent[] = [];
+  #unwritten: Unwritten[] = [];
+  #cancelTimer = (): void => {};
+  #flushing: Promise<void> = Promise.resolve();
+  #lastFlushMs: number;
+  /** The last flush that reached the disk, on the monotonic clock. */
+  #lastWrittenMs: number;
+  flushes = 0;
+  eventsDropped = 0;
+  /** Flushes of which the disk took nothing. */
+  flushesLost = 0;
+
+  constructor(private readonly node: NodeContext) {
+    const { clock, log, config, directory, clusterSecret } = node;
+    const { ingest, dataDir } = config;
+    const filters = new Filters(ingest.filters);
+    this.store = new SeriesStore(ingest, clock);
+    this.badLines = new BadLines(clock, log);
+    this.messages = new MessageIntake(this.store, filters, clock);
+    this.idempotency = new Idempotency(clock);
+    this.lines = new LineIntake({
+      store: this.store,
+      filters,
+      clock,
+      lineSource: ingest.lineSource as LineSource,
+      knownLinesMax: ingest.seriesMax * spellingsPerSeries,
+      onEvent: (event) => this.#takeLineEvent(event),
+      onBadLine: (reason, line) => this.badLines.take(reason, line),
+    });
+    this.spool = new Spool(resolve(dataDir, 'ingest', 'spool'), ingest.spoolMegabytesMax * 2 ** 20);
+    this.sender = new TableSender({ spool: this.spool, directory, clusterSecret, clock, log });
+    this.#lastFlushMs = this.#lastWrittenMs = clock.monotonicMs();
+    node.addPart({ name: 'ingest', start: () => this.#start(), drain: () => this.#drain(), stop: () => this.#stop(), health: () => this.#health(), dependencies: () => this.#dependencies() });
+  }
+
+  /** Resolves when the message counts and outlives this process. Rejects with `BadMessage`, or why it cannot be kept. */
+  take(record: JournalRecord): Promise<void> {
+    return this.idempotency.once(record.idempotencyKey, async () => {
+      try {
+        await this.#shortTurns.run(() => this.#keep(record, shortBytesMax));
+      } catch (error) {
+        if (!(error instanceof MessageTooLong)) throw error;
+        await this.#longTurns.run(() => this.#keep(record, this.#inflatedBytesMax()));
+      }
+    });
+  }
+
+  async #keep(record: JournalRecord, inflatedBytesMax: number): Promise<void> {
+    const journal = this.#journal;
+    if (journal === undefined) throw new BinnacleError('NOT_READY', 'this node is not ready yet', { retryAfterS: 1 });
+    const count = await this.#counter(record, inflatedBytesMax);
+    await journal.append(record, count);
+  }
+
+  #inflatedBytesMax(): number {
+    return this.node.config.ingest.inflatedMegabytesMax * 2 ** 20;
+  }
+
+  async #start(): Promise<void> {
+    const { dataDir, ingest } = this.node.config;
+    const limits = { pendingBytesMax: journalPendingBytesMax, bytesMax: ingest.journalMegabytesMax * 2 ** 20 };
+    this.#journal = await Journal.open(resolve(dataDir, 'ingest', 'journal'), limits, this.spool.coveredSegment(), (record) => this.#replay(record));
+    this.#lastFlushMs = this.node.clock.monotonicMs();
+    this.#schedule();
+    this.sender.wake();
+  }
+
+  async #replay(record: JournalRecord): Promise<void> {
+    try {
+      const count = await this.#counter(record, this.#inflatedBytesMax());
+      await this.idempotency.once(record.idempotencyKey, async () => count());
+    } catch (error) {
+      // It was taken in once, so it can be read; should a later version think otherwise, the rest must not be lost for it.
+      this.node.log.error({ err: error }, 'a message of the journal cannot be read any more');
+    }
+  }
+
+  /** Everything that can go wrong with a message goes wrong here; what it returns only counts. */
+  async #counter({ kind, encoding, body }: JournalRecord, inflatedBytesMax: number): Promise<() => void> {
+    const message = await decodedBody(body, encoding, inflatedBytesMax);
+    if (kind === 'raw') {
+      checkRawMessage(message);
+      return () => this.messages.take(message);
+    }
+    const event = readEventMessage(message, Math.floor(this.node.clock.nowMs() / 1000));
+    if (this.#events.length >= eventsMax) throw new BinnacleError('OVERLOADED', 'too many events since the last flush', { retryAfterS: 10 });
+    return () => void this.#events.push(event);
+  }
+
+  #takeLineEvent(event: MetricEvent): void {
+    if (this.#events.length < eventsMax) this.#events.push(event);
+    else this.eventsDropped += 1;
+  }
+
+  #schedule(): void {
+    this.#cancelTimer = this.node.clock.after(this.node.config.ingest.flushIntervalMs, () => {
+      this.#flushing = this.flush().finally(() => this.#schedule());
+    });
+  }
+
+  /** Ends the interval: adds up, writes the rows to the spool, and lets the journal go that far. Never rejects. */
+  async flush(): Promise<void> {
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    try {
+      const { segment, closed } = await journal.endSegment(() => this.#closeInterval());
+      this.#unwritten.push({ segment, parts: closed });
+      while (this.#unwritten.length > unwrittenMax) {
+        this.#unwritten.shift();
+        this.flushesLost += 1;
+      }
+      for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
+        if (next.parts.length > 0) await this.spool.add(next.parts, next.segment);
+        journal.release(next.segment);
+        this.#unwritten.shift();
+      }
+      this.#lastWrittenMs = this.node.clock.monotonicMs();
+      this.sender.wake();
+    } catch (error) {
+      this.node.log.error({ err: error }, 'a flush cannot be written to the spool; the next one tries again');
+    }
+  }
+
+  #closeInterval(): SpoolPart[] {
+    const { clock, config } = this.node;
+    const nowMs = clock.monotonicMs();
+    // Two flushes in one millisecond are a shutdown's: no rate is meant then.
+    const intervalS = Math.max(nowMs - this.#lastFlushMs, 1) / 1000;
+    this.#lastFlushMs = nowMs;
+    this.flushes += 1;
+    const events = this.#events;
+    this.#events = [];
+    return [...rowsOf(this.store.flush(intervalS, config.ingest.percents), events, clock.nowMs())];
+  }
+
+  async #drain(): Promise<void> {
+    this.#cancelTimer();
+    await this.#flushing;
+    this.#cancelTimer();
+  }
+
+  /** After the last request: what came since the last flush goes to the spool, so that the next process need not replay it. */
+  async #stop(): Promise<void> {
+    await this.flush();
+    await this.sender.stop();
+    await this.#journal?.close();
+    this.#journal = undefined;
+  }
+
+  async #health(): Promise<string> {
+    const sinceMs = Math.round(this.node.clock.monotonicMs() - this.#lastWrittenMs);
+    const limitMs = this.node.config.ingest.flushIntervalMs * 3 + 5_000;
+    const detail = `last flush ${sinceMs} ms ago, ${this.store.seriesCount} series, ${this.badLines.total()} bad lines, ${this.store.losses.overflowed} beyond the limit of series, ${this.flushesLost} flushes lost`;
+    if (sinceMs > limitMs) throw new Error(`${detail}: no flush within ${limitMs} ms reached the disk`);
+    return detail;
+  }
+
+  async #dependencies(): Promise<string> {
+    const detail = `${this.spool.batchCount()} flushes of ${this.spool.bytes()} bytes wait in the spool, ${this.spool.lostBytes} bytes lost, ${this.sender.rowsRefused} rows refused`;
+    if (this.sender.failure !== undefined) throw new Error(`tables: ${this.sender.failure}; ${detail}`);
+    return detail;
+  }
+}

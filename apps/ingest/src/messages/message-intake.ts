@@ -1,0 +1,69 @@
+import type { Clock } from '@binnacle/cluster-state/clock';
+import { identityBytesMax, memberBytesMax } from '../series/identity-limits.js';
+import type { Filters } from '../series/filters.js';
+import type { MetricKind } from '../series/metric-kind.js';
+import { normalName } from '../series/metric-name.js';
+import type { CounterSeries, GaugeSeries, Series, SetSeries, TimerSeries } from '../series/series.js';
+import type { SeriesStore } from '../series/series-store.js';
+import { normalTags } from '../series/tags.js';
+import { type RawMessageSink, type RawSeries, readRawMessage } from './raw-message.js';
+
+/** Counts what checked messages say. */
+export class MessageIntake implements RawMessageSink {
+  /** Series in messages, since the start. */
+  taken = 0;
+  /** Series whose name and tags are too long, and members of sets that are. */
+  refused = 0;
+  #nowMs = 0;
+
+  constructor(
+    private readonly store: SeriesStore,
+    private readonly filters: Filters,
+    private readonly clock: Clock,
+  ) {}
+
+  /** Of a message that `checkRawMessage` let pass: one that breaks half way would be counted half. */
+  take(message: Uint8Array): void {
+    this.#nowMs = this.clock.monotonicMs();
+    readRawMessage(message, this);
+  }
+
+  counter(raw: RawSeries, value: number): void {
+    const series = this.#series('counter', raw);
+    if (series !== undefined) this.store.count(series as CounterSeries, value, this.#nowMs);
+  }
+
+  gauge(raw: RawSeries, value: number): void {
+    const series = this.#series('gauge', raw);
+    if (series !== undefined) this.store.setGauge(series as GaugeSeries, value, this.#nowMs);
+  }
+
+  set(raw: RawSeries, members: readonly string[]): void {
+    const series = this.#series('set', raw);
+    if (series === undefined) return;
+    for (const member of members) {
+      if (member.length <= memberBytesMax) this.store.addMember(series as SetSeries, member, this.#nowMs);
+      else this.refused += 1;
+    }
+  }
+
+  /** The sample count is of all values together. */
+  timer(raw: RawSeries, values: readonly number[], sampleCount: number): void {
+    const series = this.#series('timer', raw);
+    if (series === undefined) return;
+    for (const value of values) this.store.time(series as TimerSeries, value, 0, this.#nowMs);
+    if (sampleCount > 0) this.store.countSamples(series as TimerSeries, sampleCount, this.#nowMs);
+  }
+
+  /** Undefined when a filter drops it, it is too long, or nothing is left of its name. */
+  #series(kind: MetricKind, { name, tags, source }: RawSeries): Series | undefined {
+    this.taken += 1;
+    if (tags.reduce((sum, tag) => sum + tag.length, name.length + source.length) > identityBytesMax) {
+      this.refused += 1;
+      return undefined;
+    }
+    const identity = { kind, name: normalName(name), tags: normalTags(tags), source };
+    const filtered = identity.name === '' ? undefined : this.filters.apply(identity);
+    return filtered === undefined ? undefined : this.store.series(filtered);
+  }
+}

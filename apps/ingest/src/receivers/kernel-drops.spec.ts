@@ -1,0 +1,12 @@
+import { expect, test } from '@jest/globals';
+import { dropsIn } from './kernel-drops.js';
+
+const table = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops
+ 5641: 0100007F:1FBD 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 123456 2 0000000000000000 17
+ 5642: 0200007F:1FBD 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 123457 2 0000000000000000 3
+ 5643: 0100007F:0035 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 123458 2 0000000000000000 99
+`;
+
+test('drops are those of all sockets of the port', () => {
+  expect([dropsIn(table, 8125), dropsIn(table, 53), dropsIn(table, 1)]).toEqual([20, 99, 0]);
+});
