@@ -30,7 +30,7 @@ export async function start(argv: readonly string[]): Promise<void> {
   console.log(`binnacle ready in ${Math.round(performance.now())} ms`);
 }
 
-function listeners({ gateway, proxy }: NodeConfig, nodeAddress: string): string[] {
+function listeners({ gateway, proxy, ingest }: NodeConfig, nodeAddress: string): string[] {
   const scheme = gateway.tlsCertFile === '' ? 'http' : 'https';
   const line = (what: string, port: number) => `${what.padEnd(17)} ${scheme}://${gateway.host}:${port}`;
   return [
@@ -40,6 +40,7 @@ function listeners({ gateway, proxy }: NodeConfig, nodeAddress: string): string[
     line('gostatsd dialect', gateway.gostatsdPort),
     line('typesense dialect', gateway.typesensePort),
     `SQL proxy         ${proxy.addr.join(', ')}${proxy.portRange.length > 0 ? ` (ports ${proxy.portRange.join(' to ')})` : ''}`,
+    ...(ingest.statsd ? [`statsd lines      ${ingest.host}:${ingest.udpPort} (UDP), ${ingest.host}:${ingest.tcpPort} (TCP)`] : []),
     `node listener     http://${nodeAddress} (probes, metrics; the rest needs the cluster secret)`,
   ];
 }

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { waitUntil } from '@binnacle/testing/wait-until';
+import { createSocket } from 'node:dgram';
 import { Client } from 'typesense';
 import { portsOf, type ProductProcess, startEmbedded, temporaryFolder } from './product.js';
 
@@ -63,10 +64,18 @@ describe('every role in one process', () => {
     expect(await bodyOf(ports.typesense)).toEqual([404, '{ "message": "Not Found"}']);
   });
 
-  test('a path whose domain is not built yet says so', async () => {
-    const response = await fetch(url('/v2/raw'), { method: 'POST' });
-    expect(response.status).toBe(501);
-    expect(response.headers.get('content-type')).toContain('application/json');
+  test('a message of metrics is taken, and lines too', async () => {
+    expect((await fetch(url('/v2/raw'), { method: 'POST' })).status).toBe(202);
+    const socket = createSocket('udp4');
+    const ingested = async () => (await fetch(url('/metrics/ingested'))).text();
+    await waitUntil(async () => {
+      socket.send('deploys:1|c', 8125 + ports.offset, '127.0.0.1');
+      return /^deploys_total\{source="127.0.0.1"\} [1-9]/m.test(await ingested());
+    });
+    socket.close();
+    const select = async () => (await (await fetch(url('/api/v1/sql'), { method: 'POST', body: "SELECT name, source, sum(value) > 0 FROM metrics WHERE kind = 'counter' GROUP BY ALL" })).json()) as { rows?: unknown[] };
+    await waitUntil(async () => ((await select()).rows?.length ?? 0) > 0, { timeoutMs: 25_000, what: 'rows of metrics' });
+    expect((await select()).rows).toEqual([['deploys', '127.0.0.1', true]]);
   });
 
   test('a profile is taken, kept and shown through the gateway; a node that has left can be asked about', async () => {

@@ -30,17 +30,10 @@ describe('what is no route', () => {
     const response = await fetch(gateway.url(path, listener), { method: 'DELETE' });
     expect([response.status, await response.text(), response.headers.get('allow')]).toEqual([status, body, allow]);
   });
-
-  test.each(['all', 'gostatsd'] as const)('a path that is not built yet on the listener %s', async (listener) => {
-    await start();
-    const response = await fetch(gateway.url('/v2/raw', listener), { method: 'POST', body: '{}' });
-    const body = '{"code":"NOT_BUILT","message":"POST /v2/raw is a known path, but its domain is not built yet"}';
-    expect(await shown(response)).toEqual([501, 'application/json; charset=utf-8', body]);
-  });
 });
 
 describe('what is refused before a node is asked', () => {
-  test('a request without the right, even where the path is not built', async () => {
+  test('a request without the right', async () => {
     await start({ check: (route) => (route.action === 'public' ? undefined : new BinnacleError('UNAUTHENTICATED', 'no key')) });
     expect((await fetch(gateway.url('/v2/raw', 'gostatsd'), { method: 'POST' })).status).toBe(401);
     expect((await fetch(gateway.url('/livez'))).status).toBe(200);

@@ -119,6 +119,9 @@ const documented: Record<Exclude<Dialect, 'binnacle'>, readonly string[]> = {
 
 /** What this version answers for real. */
 const served = [
+  'POST /v2/raw',
+  'POST /v2/event',
+  'GET /metrics/ingested',
   'GET /livez',
   'GET /readyz',
   'GET /metrics',

@@ -78,6 +78,7 @@ export const gostatsdRoutes: readonly Route[] = [
     summary: 'Metrics from a gostatsd forwarder (protobuf)',
     target: anyIngest,
     action: 'metrics:create',
+    state: 'served',
     operation: 'write',
     deadlineMs: 30 * secondMs,
     // As sent; what it may inflate to is the limit of the ingest role.
@@ -88,8 +89,18 @@ export const gostatsdRoutes: readonly Route[] = [
     summary: 'An event from a gostatsd forwarder (protobuf)',
     target: anyIngest,
     action: 'events:create',
+    state: 'served',
     operation: 'write',
     bodyBytesMax: mebibyte,
     produces: 'text/plain',
+  }),
+  // What nodes say of themselves is at `/metrics`.
+  defineRoute(['gostatsd'], 'GET', '/metrics/ingested', {
+    summary: 'What was ingested, in the Prometheus text format or in OpenMetrics',
+    target: anyIngest,
+    action: 'metrics:list',
+    state: 'served',
+    deadlineMs: 30 * secondMs,
+    produces: 'text/plain; version=0.0.4; charset=utf-8',
   }),
 ];
