@@ -25,6 +25,9 @@ const requirements = [
   { package: 'mariadb-server', found: () => onPath('mariadbd') && onPath('mariadb-install-db') },
   { package: 'mariadb-client', found: () => onPath('mariadb') },
   { package: 'galera-4', found: () => fs.existsSync('/usr/lib/galera/libgalera_smm.so') },
+  { package: 'lz4', found: () => onPath('lz4') },
+  { package: 'netcat-openbsd', found: () => onPath('nc') },
+  { package: 'protobuf-compiler', found: () => onPath('protoc') },
   { package: 'radosgw', found: () => onPath('radosgw') && onPath('radosgw-admin') },
 ];
 

@@ -2,8 +2,8 @@ import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
-import { connect } from 'node:net';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import { deflateSync } from 'node:zlib';
 import HotShots from 'hot-shots';
 import { type IngestNode, newFolder, removeFolder, startIngest } from './ingest-node.js';
@@ -118,7 +118,10 @@ test("netcat's lines count over UDP and TCP, the last one without an end too", a
   await netcat('nc:10|c\nnonsense\nnc:20|c', '-N', '127.0.0.1', String(running.tcpPort));
   await waitUntil(() => running.ingest.lines.taken === 4);
   expect((await running.samples()).get('nc_total')).toBe(33);
-  expect(running.ingest.badLines.total()).toBe(1);
+  const metrics = await (await running.fetch('/metrics')).text();
+  expect(metrics).toMatch(/^binnacle_ingest_lines_total 4$/m);
+  expect(metrics).toMatch(/^binnacle_ingest_bad_lines_total{reason="no-value"} 1$/m);
+  expect(metrics).toMatch(/^binnacle_ingest_udp_drops_total 0$/m);
 });
 
 test('lines over TCP may be cut anywhere, and one that never ends takes no memory and no line but itself', async () => {

@@ -1,0 +1,49 @@
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { Injectable } from '@nestjs/common';
+import { Counter, Gauge } from 'prom-client';
+import { Ingest } from './ingest.js';
+import { Receivers } from './receivers/receivers.js';
+
+/** What the node says of its own ingesting, at `/metrics`. Read when somebody asks: nothing is added to the way of a line. */
+@Injectable()
+export class IngestMetrics {
+  constructor(node: NodeContext, ingest: Ingest, receivers: Receivers) {
+    const registers = [node.metrics];
+    const gauge = (name: string, help: string, read: () => number): void => {
+      new Gauge({ name: `binnacle_ingest_${name}`, help, registers, collect() { this.set(read()); } });
+    };
+    // prom-client's counters only add, and these numbers are added up where they arise.
+    const counter = (name: string, help: string, read: () => number | Promise<number>): void => {
+      new Counter({ name: `binnacle_ingest_${name}_total`, help, registers, async collect() { const value = await read(); this.reset(); this.inc(value); } });
+    };
+    counter('lines', 'statsd lines taken, bad ones not among them.', () => ingest.lines.taken);
+    new Counter({
+      name: 'binnacle_ingest_bad_lines_total',
+      help: 'statsd lines that could not be read, by reason.',
+      labelNames: ['reason'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [reason, count] of ingest.badLines.counts()) this.inc({ reason }, count);
+      },
+    });
+    counter('udp_packets', 'UDP packets read.', () => receivers.udp?.packets ?? 0);
+    counter('udp_drops', 'UDP packets that the kernel threw away, because they were not read in time; 0 where it does not tell.', async () => (await receivers.drops()) ?? 0);
+    gauge('tcp_connections', 'Connections with statsd lines.', () => receivers.tcp?.connectionCount() ?? 0);
+    counter('tcp_refused', 'Connections closed at once, for there were too many.', () => receivers.tcp?.refused ?? 0);
+    counter('message_series', 'Series in messages taken.', () => ingest.messages.taken);
+    counter('message_series_refused', 'Series of messages, and members of sets, that are too long.', () => ingest.messages.refused);
+    counter('message_retries', 'Messages that were not counted, because one with their Idempotency-Key had been.', () => ingest.idempotency.recognised);
+    gauge('series', 'Series that have not expired.', () => ingest.store.seriesCount);
+    counter('overflowed', 'Times that something was counted under binnacle.overflow, for there were too many series.', () => ingest.store.losses.overflowed);
+    counter('timer_values_lost', 'Values of timers that had no room; they are in the count and in no other figure.', () => ingest.store.losses.timerValues);
+    counter('set_members_lost', 'Members of sets that had no room.', () => ingest.store.losses.setMembers);
+    counter('events_dropped', 'Events in lines beyond what one flush takes.', () => ingest.eventsDropped);
+    counter('flushes', 'Flushes.', () => ingest.flushes);
+    counter('flushes_lost', 'Flushes that the disk did not take.', () => ingest.flushesLost);
+    gauge('spool_bytes', 'Rows that wait to be written to their tables.', () => ingest.spool.bytes());
+    counter('spool_lost_bytes', 'Rows that went because the spool was full.', () => ingest.spool.lostBytes);
+    counter('rows_sent', 'Rows written to tables.', () => ingest.sender.rowsSent);
+    counter('rows_refused', 'Rows that their table refuses for what they are.', () => ingest.sender.rowsRefused);
+  }
+}
