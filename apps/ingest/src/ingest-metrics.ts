@@ -43,6 +43,8 @@ export class IngestMetrics {
     counter('flushes_lost', 'Flushes that the disk did not take.', () => ingest.flushesLost);
     gauge('spool_bytes', 'Rows that wait to be written to their tables.', () => ingest.spool.bytes());
     counter('spool_lost_bytes', 'Rows that went because the spool was full.', () => ingest.spool.lostBytes);
+    gauge('forward_spool_bytes', 'Messages that wait to be sent on.', () => ingest.forwarding?.spool.bytes() ?? 0);
+    counter('messages_forwarded', 'Messages sent on.', () => ingest.forwarding?.forwarder.messagesSent ?? 0);
     counter('rows_sent', 'Rows written to tables.', () => ingest.sender.rowsSent);
     counter('rows_refused', 'Rows that their table refuses for what they are.', () => ingest.sender.rowsRefused);
   }

@@ -2,6 +2,8 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { Injectable } from '@nestjs/common';
 import { resolve } from 'node:path';
+import { Forwarder, forwardedParts } from './forwarding/forwarder.js';
+import { RawMessageWriter } from './forwarding/raw-message-writer.js';
 import { Idempotency } from './idempotency.js';
 import { BadLines } from './lines/bad-lines.js';
 import { LineIntake, type LineSource } from './lines/line-intake.js';
@@ -38,8 +40,10 @@ const shortAtOnceMax = 64;
 const longAtOnceMax = 2;
 
 interface Unwritten {
-  readonly parts: SpoolPart[];
-  readonly segment: number;
+  /** Rows for the tables. */
+  readonly rows: SpoolPart[];
+  /** Messages to be sent on. */
+  readonly messages: SpoolPart[];
 }
 
 /** What comes in, by whatever way, and what becomes of it at each flush. */
@@ -52,11 +56,13 @@ export class Ingest {
   readonly idempotency: Idempotency;
   readonly spool: Spool;
   readonly sender: TableSender;
+  /** Where it is told to send on. */
+  readonly forwarding: { readonly spool: Spool; readonly forwarder: Forwarder; readonly writer: RawMessageWriter } | undefined;
   readonly #shortTurns = new Turns(shortAtOnceMax);
   readonly #longTurns = new Turns(longAtOnceMax);
   #journal: Journal | undefined;
   #events: MetricEvent[] = [];
-  #unwritten: Unwritten[] = [];
+  #unwritten: (Unwritten & { readonly segment: number })[] = [];
   #cancelTimer = (): void => {};
   #flushing: Promise<void> = Promise.resolve();
   #lastFlushMs: number;
@@ -86,6 +92,11 @@ export class Ingest {
     });
     this.spool = new Spool(resolve(dataDir, 'ingest', 'spool'), ingest.spoolMegabytesMax * 2 ** 20);
     this.sender = new TableSender({ spool: this.spool, directory, clusterSecret, clock, log });
+    if (ingest.forwardUrl !== '') {
+      const spool = new Spool(resolve(dataDir, 'ingest', 'forward'), ingest.spoolMegabytesMax * 2 ** 20);
+      const forwarder = new Forwarder({ spool, url: ingest.forwardUrl, apiKey: ingest.forwardApiKey, clock, log });
+      this.forwarding = { spool, forwarder, writer: new RawMessageWriter() };
+    }
     this.#lastFlushMs = this.#lastWrittenMs = clock.monotonicMs();
     node.addPart({ name: 'ingest', start: () => this.#start(), drain: () => this.#drain(), stop: () => this.#stop(), health: () => this.#health(), dependencies: () => this.#dependencies() });
   }
@@ -116,10 +127,20 @@ export class Ingest {
   async #start(): Promise<void> {
     const { dataDir, ingest } = this.node.config;
     const limits = { pendingBytesMax: journalPendingBytesMax, bytesMax: ingest.journalMegabytesMax * 2 ** 20 };
-    this.#journal = await Journal.open(resolve(dataDir, 'ingest', 'journal'), limits, this.spool.coveredSegment(), (record) => this.#replay(record));
+    this.#journal = await Journal.open(resolve(dataDir, 'ingest', 'journal'), limits, this.#coveredSegment(), (record) => this.#replay(record));
     this.#lastFlushMs = this.node.clock.monotonicMs();
     this.#schedule();
-    this.sender.wake();
+    this.#wakeSenders();
+  }
+
+  /** What either spool has is counted; where a process ended between the two, the other one has lost nothing: it comes first. */
+  #coveredSegment(): number {
+    return Math.max(this.spool.coveredSegment(), this.node.config.ingest.tables ? 0 : (this.forwarding?.spool.coveredSegment() ?? 0));
+  }
+
+  #wakeSenders(): void {
+    this.sender.drain.wake();
+    this.forwarding?.forwarder.drain.wake();
   }
 
   async #replay(record: JournalRecord): Promise<void> {
@@ -161,24 +182,33 @@ export class Ingest {
     if (journal === undefined) return;
     try {
       const { segment, closed } = await journal.endSegment(() => this.#closeInterval());
-      this.#unwritten.push({ segment, parts: closed });
+      this.#unwritten.push({ segment, ...closed });
       while (this.#unwritten.length > unwrittenMax) {
         this.#unwritten.shift();
         this.flushesLost += 1;
       }
       for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) {
-        if (next.parts.length > 0) await this.spool.add(next.parts, next.segment);
+        await this.#write(next, next.segment);
         journal.release(next.segment);
         this.#unwritten.shift();
       }
       this.#lastWrittenMs = this.node.clock.monotonicMs();
-      this.sender.wake();
+      this.#wakeSenders();
     } catch (error) {
       this.node.log.error({ err: error }, 'a flush cannot be written to the spool; the next one tries again');
     }
   }
 
-  #closeInterval(): SpoolPart[] {
+  /** What is sent on goes first: should the process end between the two, it is sent again, as gostatsd would, and the tables count once. */
+  async #write({ rows, messages }: Unwritten, segment: number): Promise<void> {
+    if (messages.length > 0) {
+      await this.forwarding?.spool.add(messages, segment);
+      messages.length = 0;
+    }
+    if (rows.length > 0) await this.spool.add(rows, segment);
+  }
+
+  #closeInterval(): Unwritten {
     const { clock, config } = this.node;
     const nowMs = clock.monotonicMs();
     // Two flushes in one millisecond are a shutdown's: no rate is meant then.
@@ -187,7 +217,12 @@ export class Ingest {
     this.flushes += 1;
     const events = this.#events;
     this.#events = [];
-    return [...rowsOf(this.store.flush(intervalS, config.ingest.percents), events, clock.nowMs())];
+    const writer = this.forwarding?.writer;
+    const flushed = this.store.flush(intervalS, config.ingest.percents, (series) => writer?.add(series));
+    return {
+      rows: config.ingest.tables ? [...rowsOf(flushed, events, clock.nowMs())] : [],
+      messages: writer === undefined ? [] : [...forwardedParts(writer.take(), events)],
+    };
   }
 
   async #drain(): Promise<void> {
@@ -199,7 +234,7 @@ export class Ingest {
   /** After the last request: what came since the last flush goes to the spool, so that the next process need not replay it. */
   async #stop(): Promise<void> {
     await this.flush();
-    await this.sender.stop();
+    await Promise.all([this.sender.stop(), this.forwarding?.forwarder.stop()]);
     await this.#journal?.close();
     this.#journal = undefined;
   }
@@ -214,7 +249,10 @@ export class Ingest {
 
   async #dependencies(): Promise<string> {
     const detail = `${this.spool.batchCount()} flushes of ${this.spool.bytes()} bytes wait in the spool, ${this.spool.lostBytes} bytes lost, ${this.sender.rowsRefused} rows refused`;
-    if (this.sender.failure !== undefined) throw new Error(`tables: ${this.sender.failure}; ${detail}`);
-    return detail;
+    const { spool, forwarder } = this.forwarding ?? {};
+    const forwarded = spool === undefined ? '' : `; ${spool.bytes()} bytes wait to be sent on, ${spool.lostBytes} lost`;
+    const failures = [this.sender.drain.failure && `tables: ${this.sender.drain.failure}`, forwarder?.drain.failure && `forwarding: ${forwarder.drain.failure}`].filter(Boolean);
+    if (failures.length > 0) throw new Error(`${failures.join('; ')}; ${detail}${forwarded}`);
+    return detail + forwarded;
   }
 }

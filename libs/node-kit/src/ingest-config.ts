@@ -96,6 +96,20 @@ export class IngestConfig {
   @Max(1_000_000)
   spoolMegabytesMax = 1_024;
 
+  @Key('Send what is flushed on to this gostatsd or Binnacle, too: `http://host:8081`. Empty: nowhere.', { allowed: 'an http or https address without a path, or nothing' })
+  @IsString()
+  @Matches(/^(|https?:\/\/[^\s/@]+\/?)$/)
+  forwardUrl = '';
+
+  @Key('API key for it, sent as a bearer token.', { secret: true, allowed: 'up to 256 visible ASCII characters without spaces, or nothing' })
+  @IsString()
+  @Matches(/^[\x21-\x7e]{0,256}$/)
+  forwardApiKey = '';
+
+  @Key('Write what is flushed to the tables `metrics` and `events` of the storage role.')
+  @IsBoolean()
+  tables = true;
+
   @Key('Metrics that are dropped, and tags that are dropped, rewritten or added: see docs/ingest.md.', { form: metricFilterTables, allowed: 'tables of match-metrics, exclude-metrics, match-tags, drop-metric, drop-host, drop-tags, rewrite-tags and add-tags' })
   @Satisfies('filters', areMetricFilters)
   filters: readonly MetricFilterConfig[] = [];

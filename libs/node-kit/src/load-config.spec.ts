@@ -58,6 +58,7 @@ describe('sources', () => {
       'balance.policy': 'location',
       'balance.routing-policy': 'idlest',
       'ingest.line-source': 'host-tag',
+      'ingest.forward-url': 'http://127.0.0.1:8081',
       'ingest.percents': '50,-99.9',
       'ingest.filters': '[{"match-metrics": ["noisy.*"], "drop-metric": true}]',
       labels: 'zone=east',

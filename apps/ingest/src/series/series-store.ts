@@ -116,12 +116,17 @@ export class SeriesStore {
    * What the series that were heard since the last flush came to; begins the next interval, and forgets the expired ones.
    *
    * @param intervalS since the last flush, as measured: rates stay right when a flush comes late
+   * @param beforeClose called with every series that was heard, while it still has what came
    */
-  flush(intervalS: number, percents: readonly number[]): FlushedSeries[] {
+  flush(intervalS: number, percents: readonly number[], beforeClose: (series: Series) => void = () => {}): FlushedSeries[] {
     const nowMs = this.clock.monotonicMs();
     const flushed: FlushedSeries[] = [];
+    const close = (series: Series): void => {
+      beforeClose(series);
+      flushed.push({ identity: series.identity, figures: closeInterval(series, intervalS, percents) });
+    };
     for (const [key, series] of this.#series) {
-      if (series.wasHeard) flushed.push({ identity: series.identity, figures: closeInterval(series, intervalS, percents) });
+      if (series.wasHeard) close(series);
       else {
         fallSilent(series);
         if (nowMs - series.lastHeardMs > this.limits.expiryMs) {
@@ -131,7 +136,7 @@ export class SeriesStore {
       }
     }
     for (const series of this.#overflow.values()) {
-      if (series.wasHeard) flushed.push({ identity: series.identity, figures: closeInterval(series, intervalS, percents) });
+      if (series.wasHeard) close(series);
       else fallSilent(series);
     }
     this.#timerValues = 0;

@@ -76,7 +76,7 @@ async function filled(): Promise<Spool> {
 test('rows reach their tables with name, tags, source, time, value and kind, and each has an id of its own', async () => {
   const spool = await filled();
   const running = sender(spool);
-  running.wake();
+  running.drain.wake();
   await waitUntil(() => spool.batchCount() === 0);
   expect(requests.map(({ path, secret: shown }) => [path, shown])).toEqual([
     ['/collections/metrics/documents/import?action=upsert', secret],
@@ -101,7 +101,7 @@ test('a table that is not there is made', async () => {
   };
   const spool = await filled();
   const running = sender(spool);
-  running.wake();
+  running.drain.wake();
   await waitUntil(() => spool.batchCount() === 0);
   expect([...made]).toEqual(['metrics', 'events']);
   await running.stop();
@@ -111,13 +111,13 @@ test('while storage is away rows wait, the reason is told, and pauses grow to ha
   answer = () => [503, '{"message": "Not Ready or Lagging"}'];
   const spool = await filled();
   const running = sender(spool);
-  running.wake();
+  running.drain.wake();
   for (const pauseMs of [1_000, 2_000, 4_000, 8_000, 16_000, 30_000, 30_000]) {
-    await waitUntil(() => running.failure !== undefined && clock.timerCount() === 1);
+    await waitUntil(() => running.drain.failure !== undefined && clock.timerCount() === 1);
     const before = requests.length;
-    expect(running.failure).toBe('node storage-0 answered 503: {"message": "Not Ready or Lagging"}');
+    expect(running.drain.failure).toBe('node storage-0 answered 503: {"message": "Not Ready or Lagging"}');
     // A flush in the meantime does not hurry it.
-    running.wake();
+    running.drain.wake();
     await clock.advance(pauseMs - 1);
     expect(requests.length).toBe(before);
     await clock.advance(1);
@@ -126,7 +126,7 @@ test('while storage is away rows wait, the reason is told, and pauses grow to ha
   answer = taken;
   await waitUntil(() => clock.timerCount() === 1);
   await clock.advance(30_000);
-  await waitUntil(() => spool.batchCount() === 0 && running.failure === undefined);
+  await waitUntil(() => spool.batchCount() === 0 && running.drain.failure === undefined);
   await running.stop();
 });
 
@@ -140,14 +140,14 @@ test('a row that was not written makes its part go again, with the same ids; one
   };
   const spool = await filled();
   const running = sender(spool);
-  running.wake();
+  running.drain.wake();
   await waitUntil(() => clock.timerCount() === 1);
   await clock.advance(1_000);
   await waitUntil(() => spool.batchCount() === 0);
   expect(requests[1]?.body).toBe(requests[0]?.body);
   answer = (request) => [200, taken(request)[1].replace('{"success":true}', '{"code":400,"error":"bad","success":false}')];
   await spool.add(rowsOf([hits], [], 1), 2);
-  running.wake();
+  running.drain.wake();
   await waitUntil(() => spool.batchCount() === 0);
   expect([running.rowsSent, running.rowsRefused]).toEqual([4, 1]);
   await running.stop();
@@ -156,8 +156,8 @@ test('a row that was not written makes its part go again, with the same ids; one
 test('without a storage node it says so, and a stop does not wait for one', async () => {
   const spool = await filled();
   const running = sender(spool, 0);
-  running.wake();
-  await waitUntil(() => running.failure === 'no storage node that takes rows is running');
+  running.drain.wake();
+  await waitUntil(() => running.drain.failure === 'no storage node that takes rows is running');
   await running.stop();
   expect(spool.batchCount()).toBe(1);
 });

@@ -6,6 +6,7 @@ import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import type { Logger } from 'pino';
 import { Agent } from 'undici';
 import type { Spool, SpoolPart } from '../spool/spool.js';
+import { SpoolDrain } from '../spool/spool-drain.js';
 import { eventsTable, metricsTable } from './rows.js';
 
 export interface TableSenderOptions {
@@ -18,69 +19,37 @@ export interface TableSenderOptions {
 
 /** Of one part, the answer's last line included; a storage node that slows writes down takes its time. */
 const partTimeoutMs = 60_000;
-const retryMsMin = 1_000;
-const retryMsMax = 30_000;
+/** How long one node is the one that is asked. */
+const turnMs = 1_000;
 /** A part has some 20,000 rows, and each has a line in the answer, which repeats the row where it is refused. */
 const answerBytesMax = 64 * 2 ** 20;
 
-/** Sends what is in the spool to the tables of the storage role, oldest first, and tries again with growing pauses while that is away. */
+/** Sends what is in the spool to the tables of the storage role. */
 export class TableSender {
   readonly #agent = new Agent({ connections: 2, connect: { timeout: 2_000 }, headersTimeout: partTimeoutMs, bodyTimeout: partTimeoutMs });
-  #running: Promise<void> | undefined;
-  #isStopped = false;
-  #cancelTimer = (): void => {};
-  readonly #abort = new AbortController();
-  #retryMs = retryMsMin;
-  /** Why nothing is sent just now; undefined while all is well. */
-  failure: string | undefined;
+  readonly drain: SpoolDrain;
   rowsSent = 0;
   /** Rows that the storage role refuses for what they are: they would be refused again. */
   rowsRefused = 0;
 
-  constructor(private readonly options: TableSenderOptions) {}
-
-  /** There is something in the spool. */
-  wake(): void {
-    if (this.#isStopped || this.failure !== undefined) return;
-    this.#run();
+  constructor(private readonly options: TableSenderOptions) {
+    const { spool, clock, log } = options;
+    this.drain = new SpoolDrain({ spool, clock, log, where: 'their tables', send: (part, signal) => this.#send(part, signal) });
   }
 
-  /** Resolves when nothing is on its way any more; what is not sent stays in the spool. */
   async stop(): Promise<void> {
-    this.#isStopped = true;
-    this.#cancelTimer();
-    this.#abort.abort();
-    await this.#running;
+    await this.drain.stop();
     await this.#agent.destroy();
   }
 
-  #run(): void {
-    this.#running ??= this.#drain().finally(() => (this.#running = undefined));
-  }
-
-  async #drain(): Promise<void> {
-    try {
-      while (!this.#isStopped && (await this.options.spool.sendOldest((part) => this.#send(part))));
-      if (this.failure !== undefined) this.options.log.info('metrics are written to their tables again');
-      this.failure = undefined;
-      this.#retryMs = retryMsMin;
-    } catch (error) {
-      if (this.#isStopped) return;
-      const reason = error instanceof Error ? error.message : String(error);
-      if (this.failure === undefined) this.options.log.warn({ reason }, 'metrics cannot be written to their tables; they wait in the spool');
-      this.failure = reason;
-      this.#cancelTimer = this.options.clock.after(this.#retryMs, () => this.#run());
-      this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax);
-    }
-  }
-
-  async #send({ table, lines }: SpoolPart): Promise<void> {
+  async #send({ table, lines }: SpoolPart, stopped: AbortSignal): Promise<void> {
+    const signal = AbortSignal.any([stopped, AbortSignal.timeout(partTimeoutMs)]);
     const node = this.#writeNode();
     const path = `/collections/${table}/documents/import?action=upsert`;
-    let answer = await this.#post(node, path, 'text/plain', lines);
+    let answer = await this.#post(node, path, 'text/plain', lines, signal);
     if (answer.status === 404) {
-      await this.#create(node, table);
-      answer = await this.#post(node, path, 'text/plain', lines);
+      await this.#create(node, table, signal);
+      answer = await this.#post(node, path, 'text/plain', lines, signal);
     }
     if (answer.status !== 200) throw new Error(`node ${node.id} answered ${answer.status}: ${answer.text.slice(0, 200)}`);
     this.#take(table, answer.text);
@@ -91,12 +60,12 @@ export class TableSender {
     const [node] = nodes;
     if (node === undefined) throw new Error('no storage node that takes rows is running');
     // Any of them passes rows on to where they belong; by turns, so that one that is ill does not stop everything.
-    return nodes[Math.floor(this.options.clock.monotonicMs() / retryMsMin) % nodes.length] ?? node;
+    return nodes[Math.floor(this.options.clock.monotonicMs() / turnMs) % nodes.length] ?? node;
   }
 
-  async #create(node: NodeRecord, table: string): Promise<void> {
+  async #create(node: NodeRecord, table: string, signal: AbortSignal): Promise<void> {
     const schema = table === eventsTable.name ? eventsTable : metricsTable;
-    const { status, text } = await this.#post(node, '/collections', 'application/json', JSON.stringify(schema));
+    const { status, text } = await this.#post(node, '/collections', 'application/json', JSON.stringify(schema), signal);
     // 409: another node was first.
     if (status !== 201 && status !== 200 && status !== 409) throw new Error(`node ${node.id} does not make the table ${table}: ${status} ${text.slice(0, 200)}`);
   }
@@ -112,8 +81,7 @@ export class TableSender {
     if (failures.length > 0) this.options.log.error({ table, rows: failures.length, reason: failures[0]?.error }, 'the table refuses rows; they are dropped');
   }
 
-  async #post(node: NodeRecord, path: string, type: string, body: Buffer | string): Promise<{ status: number; text: string }> {
-    const signal = AbortSignal.any([this.#abort.signal, AbortSignal.timeout(partTimeoutMs)]);
+  async #post(node: NodeRecord, path: string, type: string, body: Buffer | string, signal: AbortSignal): Promise<{ status: number; text: string }> {
     const headers = { [clusterSecretHeader]: this.options.clusterSecret, 'content-type': type };
     const answer = await this.#agent.request({ origin: `http://${addressOf(node)}`, path, method: 'POST', headers, body, signal });
     const chunks: Buffer[] = [];

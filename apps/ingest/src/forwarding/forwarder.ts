@@ -1,0 +1,62 @@
+import type { Clock } from '@binnacle/cluster-state/clock';
+import { randomUUID } from 'node:crypto';
+import { constants, deflateSync } from 'node:zlib';
+import type { Logger } from 'pino';
+import { Agent } from 'undici';
+import type { MetricEvent } from '../messages/metric-event.js';
+import type { Spool, SpoolPart } from '../spool/spool.js';
+import { SpoolDrain } from '../spool/spool-drain.js';
+import { encodeEvent } from './raw-message-writer.js';
+
+export interface ForwarderOptions {
+  readonly spool: Spool;
+  /** `http://host:port`, of a gostatsd or a Binnacle. */
+  readonly url: string;
+  /** Sent as a bearer token where it is not empty. */
+  readonly apiKey: string;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+const sendTimeoutMs = 30_000;
+/** Fewer bytes on the disk and on the wire, and what gostatsd's forwarder does itself. */
+const deflateLevel = constants.Z_BEST_COMPRESSION;
+
+/** The parts of a spool for what was flushed. Each is named by what its retries are recognised by, where the receiver knows `Idempotency-Key`. */
+export function* forwardedParts(messages: readonly Buffer[], events: readonly MetricEvent[]): Generator<SpoolPart> {
+  for (const message of messages) yield { table: `raw.${randomUUID()}`, lines: deflateSync(message, { level: deflateLevel }) };
+  for (const event of events) yield { table: `event.${randomUUID()}`, lines: deflateSync(encodeEvent(event), { level: deflateLevel }) };
+}
+
+/** Sends what is in its spool on, as gostatsd's forwarder does: any 2xx is success, and whatever fails is sent again. */
+export class Forwarder {
+  readonly #agent = new Agent({ connections: 1, connect: { timeout: 5_000 }, headersTimeout: sendTimeoutMs, bodyTimeout: sendTimeoutMs });
+  readonly drain: SpoolDrain;
+  messagesSent = 0;
+
+  constructor(private readonly options: ForwarderOptions) {
+    const { spool, clock, log, url } = options;
+    this.drain = new SpoolDrain({ spool, clock, log, where: url, send: (part, signal) => this.#send(part, signal) });
+  }
+
+  async stop(): Promise<void> {
+    await this.drain.stop();
+    await this.#agent.destroy();
+  }
+
+  async #send({ table: key, lines }: SpoolPart, stopped: AbortSignal): Promise<void> {
+    const { url, apiKey } = this.options;
+    const headers = {
+      'content-type': 'application/x-protobuf',
+      'content-encoding': 'deflate',
+      'user-agent': 'binnacle (http forwarder)',
+      'idempotency-key': key,
+      ...(apiKey !== '' && { authorization: `Bearer ${apiKey}` }),
+    };
+    const signal = AbortSignal.any([stopped, AbortSignal.timeout(sendTimeoutMs)]);
+    const answer = await this.#agent.request({ origin: new URL(url).origin, path: `/v2/${key.startsWith('raw.') ? 'raw' : 'event'}`, method: 'POST', headers, body: lines, signal });
+    await answer.body.dump();
+    if (answer.statusCode < 200 || answer.statusCode > 299) throw new Error(`${url} answered ${answer.statusCode}`);
+    this.messagesSent += 1;
+  }
+}

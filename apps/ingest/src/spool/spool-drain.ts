@@ -1,0 +1,66 @@
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { Logger } from 'pino';
+import type { Spool, SpoolPart } from './spool.js';
+
+export interface SpoolDrainOptions {
+  readonly spool: Spool;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where it goes, for the log: `metrics` cannot be sent to `their tables`. */
+  readonly where: string;
+  /** Rejects when the part has to be sent again; the signal ends it when the node stops. */
+  readonly send: (part: SpoolPart, signal: AbortSignal) => Promise<void>;
+}
+
+const retryMsMin = 1_000;
+const retryMsMax = 30_000;
+
+/** Empties a spool, oldest first, and tries again with growing pauses while what takes it is away. */
+export class SpoolDrain {
+  #running: Promise<void> | undefined;
+  #cancelTimer = (): void => {};
+  readonly #abort = new AbortController();
+  #retryMs = retryMsMin;
+  /** Why nothing is sent just now; undefined while all is well. */
+  failure: string | undefined;
+
+  constructor(private readonly options: SpoolDrainOptions) {}
+
+  /** There is something in the spool. */
+  wake(): void {
+    if (this.#abort.signal.aborted || this.failure !== undefined) return;
+    this.#run();
+  }
+
+  /** Resolves when nothing is on its way any more; what is not sent stays in the spool. */
+  async stop(): Promise<void> {
+    this.#cancelTimer();
+    this.#abort.abort();
+    await this.#running;
+  }
+
+  #run(): void {
+    this.#running ??= this.#drain();
+  }
+
+  async #drain(): Promise<void> {
+    const { spool, send, log, where, clock } = this.options;
+    const { signal } = this.#abort;
+    try {
+      while (!signal.aborted && (await spool.sendOldest((part) => send(part, signal))));
+      if (this.failure !== undefined) log.info(`metrics are sent to ${where} again`);
+      this.failure = undefined;
+      this.#retryMs = retryMsMin;
+    } catch (error) {
+      if (!signal.aborted) {
+        const reason = error instanceof Error ? error.message : String(error);
+        if (this.failure === undefined) log.warn({ reason }, `metrics cannot be sent to ${where}; they wait in the spool`);
+        this.failure = reason;
+        this.#cancelTimer = clock.after(this.#retryMs, () => this.#run());
+        this.#retryMs = Math.min(this.#retryMs * 2, retryMsMax);
+      }
+    }
+    // In the same turn as the last look at the spool: whoever wakes it later begins anew.
+    this.#running = undefined;
+  }
+}
