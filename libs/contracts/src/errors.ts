@@ -133,6 +133,11 @@ function notBuilt(dialect: Dialect, request: FailedRequest): Content {
   ];
 }
 
+/** For forwarders of another version of gostatsd's protocol, which would else only hear that there is nothing. */
+function otherVersion(path: string): string | undefined {
+  return /^\/v\d+\/(raw|event)$/.test(path) ? 'not found: version 2 of this protocol is spoken here, at /v2/raw and /v2/event' : undefined;
+}
+
 const contentOf: Readonly<Record<Dialect, (code: ErrorCode, message: string, request: FailedRequest) => Content>> = {
   tiflash(code, message, request) {
     if (code === 'ROUTE_NOT_FOUND' || code === 'METHOD_NOT_ALLOWED')
@@ -142,15 +147,16 @@ const contentOf: Readonly<Record<Dialect, (code: ErrorCode, message: string, req
   tiproxy(code, message) {
     return [json, JSON.stringify(code === 'ROUTE_NOT_FOUND' || code === 'METHOD_NOT_ALLOWED' ? 'not found' : message)];
   },
-  gostatsd(code, message) {
+  gostatsd(code, message, request) {
     if (code === 'METHOD_NOT_ALLOWED') return [goText, ''];
-    return [goText, code === 'ROUTE_NOT_FOUND' ? 'not found' : message];
+    return [goText, code === 'ROUTE_NOT_FOUND' ? (otherVersion(request.path) ?? 'not found') : message];
   },
   typesense(code, message) {
     return [json, typesenseBodies[code] ?? typesenseTexts.get(message) ?? JSON.stringify({ message })];
   },
-  binnacle(code, message) {
-    return [json, JSON.stringify({ error: { code, message } })];
+  binnacle(code, message, request) {
+    const shown = code === 'ROUTE_NOT_FOUND' ? (otherVersion(request.path) ?? message) : message;
+    return [json, JSON.stringify({ error: { code, message: shown } })];
   },
 };
 
