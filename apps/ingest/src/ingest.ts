@@ -40,8 +40,8 @@ const shortAtOnceMax = 64;
 const longAtOnceMax = 2;
 
 interface Unwritten {
-  /** Rows for the tables. */
-  readonly rows: SpoolPart[];
+  /** Rows for the tables, made while they are written: as text they take several times what they come from. Undefined: none. */
+  readonly rows: (() => Iterable<SpoolPart>) | undefined;
   /** Messages to be sent on. */
   readonly messages: SpoolPart[];
 }
@@ -58,6 +58,7 @@ export class Ingest {
   readonly sender: TableSender;
   /** Where it is told to send on. */
   readonly forwarding: { readonly spool: Spool; readonly forwarder: Forwarder; readonly writer: RawMessageWriter } | undefined;
+  readonly #folder: string;
   readonly #shortTurns = new Turns(shortAtOnceMax);
   readonly #longTurns = new Turns(longAtOnceMax);
   #journal: Journal | undefined;
@@ -75,7 +76,9 @@ export class Ingest {
 
   constructor(private readonly node: NodeContext) {
     const { clock, log, config, directory, clusterSecret } = node;
-    const { ingest, dataDir } = config;
+    const { ingest } = config;
+    // Nodes of one machine may share a data folder, and a journal has one writer.
+    this.#folder = resolve(config.dataDir, 'ingest', `node-${node.id}`);
     const filters = new Filters(ingest.filters);
     this.store = new SeriesStore(ingest, clock);
     this.badLines = new BadLines(clock, log);
@@ -90,10 +93,10 @@ export class Ingest {
       onEvent: (event) => this.#takeLineEvent(event),
       onBadLine: (reason, line) => this.badLines.take(reason, line),
     });
-    this.spool = new Spool(resolve(dataDir, 'ingest', 'spool'), ingest.spoolMegabytesMax * 2 ** 20);
+    this.spool = new Spool(resolve(this.#folder, 'spool'), ingest.spoolMegabytesMax * 2 ** 20);
     this.sender = new TableSender({ spool: this.spool, directory, clusterSecret, clock, log });
     if (ingest.forwardUrl !== '') {
-      const spool = new Spool(resolve(dataDir, 'ingest', 'forward'), ingest.spoolMegabytesMax * 2 ** 20);
+      const spool = new Spool(resolve(this.#folder, 'forward'), ingest.spoolMegabytesMax * 2 ** 20);
       const forwarder = new Forwarder({ spool, url: ingest.forwardUrl, apiKey: ingest.forwardApiKey, clock, log });
       this.forwarding = { spool, forwarder, writer: new RawMessageWriter() };
     }
@@ -125,9 +128,9 @@ export class Ingest {
   }
 
   async #start(): Promise<void> {
-    const { dataDir, ingest } = this.node.config;
+    const { ingest } = this.node.config;
     const limits = { pendingBytesMax: journalPendingBytesMax, bytesMax: ingest.journalMegabytesMax * 2 ** 20 };
-    this.#journal = await Journal.open(resolve(dataDir, 'ingest', 'journal'), limits, this.#coveredSegment(), (record) => this.#replay(record));
+    this.#journal = await Journal.open(resolve(this.#folder, 'journal'), limits, this.#coveredSegment(), (record) => this.#replay(record));
     this.#lastFlushMs = this.node.clock.monotonicMs();
     this.#schedule();
     this.#wakeSenders();
@@ -205,7 +208,7 @@ export class Ingest {
       await this.forwarding?.spool.add(messages, segment);
       messages.length = 0;
     }
-    if (rows.length > 0) await this.spool.add(rows, segment);
+    if (rows !== undefined) await this.spool.add(rows(), segment);
   }
 
   #closeInterval(): Unwritten {
@@ -219,8 +222,10 @@ export class Ingest {
     this.#events = [];
     const writer = this.forwarding?.writer;
     const flushed = this.store.flush(intervalS, config.ingest.percents, (series) => writer?.add(series));
+    const timestampMs = clock.nowMs();
+    const hasRows = config.ingest.tables && flushed.length + events.length > 0;
     return {
-      rows: config.ingest.tables ? [...rowsOf(flushed, events, clock.nowMs())] : [],
+      rows: hasRows ? () => rowsOf(flushed, events, timestampMs) : undefined,
       messages: writer === undefined ? [] : [...forwardedParts(writer.take(), events)],
     };
   }

@@ -22,7 +22,7 @@ afterEach(() => removeFolder(folder));
 /** A process of its own, which can be killed; it flushes on its own every so many milliseconds. */
 async function startProcess(flushIntervalMs: number): Promise<{ child: ChildProcess; post: (key: string) => Promise<Response> }> {
   const port = await freePort();
-  const flags = [`--data-dir=${folder}`, `--node.port=${port}`, `--node.cluster-secret=${secret}`, '--ingest.statsd=false', `--ingest.flush-interval-ms=${flushIntervalMs}`, '--log.level=silent'];
+  const flags = ['--node.id=ingest-0', `--data-dir=${folder}`, `--node.port=${port}`, `--node.cluster-secret=${secret}`, '--ingest.statsd=false', `--ingest.flush-interval-ms=${flushIntervalMs}`, '--log.level=silent'];
   const child = spawn(process.execPath, [main, ...flags], { stdio: 'inherit' });
   guardProcess(child.pid as number, folder);
   await waitUntil(async () => (await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => undefined))?.status === 200, { timeoutMs: 20_000 });
@@ -33,7 +33,7 @@ async function startProcess(flushIntervalMs: number): Promise<{ child: ChildProc
 
 /** Sum of the counter over all rows of the spool. */
 function spooled(): number {
-  const spool = join(folder, 'ingest', 'spool');
+  const spool = join(folder, 'ingest', 'node-ingest-0', 'spool');
   const batches = existsSync(spool) ? readdirSync(spool).filter((name) => !name.endsWith('.half')) : [];
   const rows = batches.flatMap((batch) => readdirSync(join(spool, batch)).flatMap((part) => readFileSync(join(spool, batch, part), 'utf8').trimEnd().split('\n').map((line) => JSON.parse(line) as { name: string; kind: string; value: number })));
   return rows.filter(({ name, kind }) => name === 'hits' && kind === 'counter').reduce((sum, { value }) => sum + value, 0);
@@ -86,7 +86,7 @@ test('a stop leaves nothing to replay', async () => {
   const first = await startIngest(folder);
   await first.fetch('/v2/raw', { method: 'POST', body: new Uint8Array(hits) });
   await first.stop();
-  expect([spooled(), readdirSync(join(folder, 'ingest', 'journal'))]).toEqual([5, []]);
+  expect([spooled(), readdirSync(join(folder, 'ingest', 'node-ingest-0', 'journal'))]).toEqual([5, []]);
   const second = await startIngest(folder);
   expect(await counted(second)).toBe(5);
   const text = async (path: string): Promise<string> => (await second.fetch(path)).text();
