@@ -225,15 +225,17 @@ describe('docker-compose.yml', () => {
     for (const [, value] of secrets) expect(value).toMatch(/\$\{\w+:\?.+\}/);
   });
 
-  test('lets the machine itself reach the gateway and the SQL proxy, and nobody reach anything else', () => {
+  test('lets the machine itself reach the gateway, the SQL proxy and the statsd port, and nobody reach anything else', () => {
     const published = services.flatMap(([name, { ports = [] }]) => ports.map((port) => [name, port]));
     expect(published).toEqual([
       ...[8080, 20292, 3080, 8081, 8108].map((port) => ['gateway', `127.0.0.1:${port}:${port}`]),
+      ['ingest', '127.0.0.1:8125:8125/udp'],
+      ['ingest', '127.0.0.1:8125:8125/tcp'],
       ['proxy', '127.0.0.1:6000:6000'],
     ]);
     expect(file.networks['cluster']).toEqual({ internal: true });
     for (const [name, service] of services)
-      expect(service.networks).toEqual(['gateway', 'proxy'].includes(name) ? ['cluster', 'outside'] : ['cluster']);
+      expect(service.networks).toEqual(['gateway', 'ingest', 'proxy'].includes(name) ? ['cluster', 'outside'] : ['cluster']);
   });
 
   test('has Redis write every change to the disk, and a check of every server it does not build', () => {
