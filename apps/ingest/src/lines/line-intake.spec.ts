@@ -143,3 +143,13 @@ test('values and members beyond their limits are told, and the counts stay right
   take('took:1|ms\nusers:z|s');
   expect(flush()).toMatchObject({ 'took timer.mean': 1, 'users set': 1 });
 });
+
+test('a million series leave no more behind than the limit, and their sum is right', () => {
+  const { take, flush, store } = intake({ limits: { seriesMax: 10_000 }, knownLinesMax: 20_000 });
+  const heapBefore = process.memoryUsage().heapUsed;
+  for (let packet = 0; packet < 10_000; packet++) take(Array.from({ length: 100 }, (_, line) => `bomb.${packet * 100 + line}:1|c|#id:${packet}`).join('\n'));
+  const sum = Object.entries(flush()).reduce((total, [name, value]) => (name.endsWith(' counter') ? total + value : total), 0);
+  expect([sum, store.seriesCount, store.losses.overflowed]).toEqual([1_000_000, 10_000, 990_000]);
+  // 10,000 series and 20,000 spellings at most; what else there is was left by the packets and goes with the next collection.
+  expect(process.memoryUsage().heapUsed - heapBefore).toBeLessThan(200 * 2 ** 20);
+});

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
+import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -107,4 +108,23 @@ test('a record that cannot be written is refused and not counted', async () => {
   await expect(journal.append(record('lost'), () => (counted += 1))).rejects.toMatchObject({ code: 'ENOENT' });
   expect(counted).toBe(0);
   await journal.close();
+});
+
+(canMount ? test : test.skip)('a full disk is told, what did not fit is not counted, and it goes on when there is room', async () => {
+  const disk = new SmallDisk(join(folder, 'small'), 64);
+  const noLimits = { pendingBytesMax: 1_000_000, bytesMax: 1_000_000 };
+  const journal = await Journal.open(disk.folder, noLimits, 0, async () => {});
+  const counted: number[] = [];
+  const append = (number: number): Promise<void> => journal.append({ ...record(''), body: Buffer.alloc(30_000, number) }, () => counted.push(number));
+  await append(1);
+  await append(2);
+  await expect(append(3)).rejects.toMatchObject({ code: 'OUT_OF_DISK' });
+  disk.enlarge(1_024);
+  await append(4);
+  await journal.close();
+  const replayed: number[] = [];
+  const next = await Journal.open(disk.folder, noLimits, 0, async ({ body }) => void replayed.push(body[0] as number));
+  expect([counted, replayed]).toEqual([[1, 2, 4], [1, 2, 4]]);
+  await next.close();
+  disk.unmount();
 });

@@ -170,7 +170,9 @@ export class Journal {
     try {
       await this.#write(Buffer.concat(group.flatMap((append) => append.chunks)));
     } catch (error) {
-      for (const append of group) append.failed(error);
+      const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
+      const reason = isFull ? new BinnacleError('OUT_OF_DISK', 'the disk under the journal is full', { cause: error, retryAfterS: 10 }) : error;
+      for (const append of group) append.failed(reason);
       // Nothing may be written behind what is half there, or a replay would end before it.
       await this.#endSegment().catch(() => undefined);
       return;
