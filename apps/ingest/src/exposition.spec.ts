@@ -7,11 +7,11 @@ import { SeriesStore } from './series/series-store.js';
 
 async function shown(lines: string[], format: ExpositionFormat = 'prometheus'): Promise<string[]> {
   const clock = new FakeClock();
-  const store = new SeriesStore({ seriesMax: 100, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, clock);
+  const store = new SeriesStore({ seriesMax: 100, keyspaceSeriesMax: 100, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, clock);
   const intake = new LineIntake({ store, clock, filters: new Filters([]), lineSource: 'host-tag', knownLinesMax: 10, onEvent: () => {}, onBadLine: (reason) => expect(reason).toBe('') });
   const bytes = Buffer.from(lines.join('\n'));
   intake.take(bytes, 0, bytes.length, '');
-  store.flush(10, [90]);
+  store.flush({ intervalS: 10, percents: [90] });
   let text = '';
   for await (const piece of exposition(store.all(), format)) text += piece;
   return text.trimEnd().split('\n');

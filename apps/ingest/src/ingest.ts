@@ -98,7 +98,7 @@ export class Ingest {
     if (ingest.forwardUrl !== '') {
       const spool = new Spool(resolve(this.#folder, 'forward'), ingest.spoolMegabytesMax * 2 ** 20);
       const forwarder = new Forwarder({ spool, url: ingest.forwardUrl, apiKey: ingest.forwardApiKey, clock, log });
-      this.forwarding = { spool, forwarder, writer: new RawMessageWriter() };
+      this.forwarding = { spool, forwarder, writer: new RawMessageWriter('gostatsd') };
     }
     this.#lastFlushMs = this.#lastWrittenMs = clock.monotonicMs();
     node.addPart({ name: 'ingest', start: () => this.#start(), drain: () => this.#drain(), stop: () => this.#stop(), health: () => this.#health(), dependencies: () => this.#dependencies() });
@@ -221,7 +221,7 @@ export class Ingest {
     const events = this.#events;
     this.#events = [];
     const writer = this.forwarding?.writer;
-    const flushed = this.store.flush(intervalS, config.ingest.percents, (series) => writer?.add(series));
+    const flushed = this.store.flush({ intervalS, percents: config.ingest.percents, beforeClose: (series) => writer?.add(series) });
     const timestampMs = clock.nowMs();
     const hasRows = config.ingest.tables && flushed.length + events.length > 0;
     return {

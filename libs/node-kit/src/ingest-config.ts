@@ -60,11 +60,17 @@ export class IngestConfig {
   @Max(86_400_000)
   expiryMs = 300_000;
 
-  @Key('Series of a keyspace; what comes for further ones is counted under `binnacle.overflow`. Formula: memory / (1 kB + twice the length of name and tags).')
+  @Key('Series; what comes for further ones is counted under `binnacle.overflow`. Formula: memory / (1 kB + twice the length of name and tags).')
   @IsInt()
   @Min(1)
   @Max(10_000_000)
   seriesMax = 200_000;
+
+  @Key('Series of one keyspace, which is the tag `keyspace` (0 without it), so that one tenant cannot take the room of all.')
+  @IsInt()
+  @Min(1)
+  @Max(10_000_000)
+  keyspaceSeriesMax = 100_000;
 
   @Key('Values of timers kept until the next flush, 8 bytes each, twice while a timer grows; further ones are counted, and of no influence otherwise.')
   @IsInt()

@@ -10,7 +10,7 @@ import { encodeEvent, RawMessageWriter } from './raw-message-writer.js';
 const schemaFolder = new URL('../../schema/', import.meta.url).pathname;
 const decoded = (message: Buffer): string => execFileSync('protoc', ['--decode=gostatsd.RawMessageV2', '-I', schemaFolder, 'gostatsd.proto'], { input: message }).toString().replace(/\s+/g, ' ').trim();
 
-const newStore = (): SeriesStore => new SeriesStore({ seriesMax: 100_000, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, new FakeClock());
+const newStore = (): SeriesStore => new SeriesStore({ seriesMax: 100_000, keyspaceSeriesMax: 100_000, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, new FakeClock());
 
 test('protoc reads what is written, with all series of a name in one entry', () => {
   const store = newStore();
@@ -21,8 +21,8 @@ test('protoc reads what is written, with all series of a name in one entry', () 
   const timer = store.series({ kind: 'timer', name: 'took', tags: [], source: '' }) as TimerSeries;
   store.time(timer, 1.5, 10, 0);
   store.time(timer, 2.5, 10, 0);
-  const writer = new RawMessageWriter();
-  store.flush(10, [], (series) => writer.add(series));
+  const writer = new RawMessageWriter('gostatsd');
+  store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
   const [message, ...others] = writer.take();
   expect(others).toEqual([]);
   expect(decoded(message as Buffer)).toBe(
@@ -40,13 +40,13 @@ test('protoc reads what is written, with all series of a name in one entry', () 
 
 test('what is left over of a counter goes with its next flush', () => {
   const store = newStore();
-  const writer = new RawMessageWriter();
+  const writer = new RawMessageWriter('gostatsd');
   const sent: number[] = [];
   for (let flush = 0; flush < 7; flush++) {
     store.count(store.series({ kind: 'counter', name: 'sampled', tags: [], source: '' }) as CounterSeries, 1 / 0.3, 0);
-    store.flush(10, [], (series) => writer.add(series));
+    store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
     const nothing = (): void => {};
-    for (const message of writer.take()) readRawMessage(message, { counter: (_series, value) => sent.push(value), gauge: nothing, set: nothing, timer: nothing });
+    for (const message of writer.take()) readRawMessage(message, { counter: (_series, value) => sent.push(value), gauge: nothing, gaugeChange: nothing, set: nothing, timer: nothing });
   }
   expect(sent).toEqual([3, 3, 4, 3, 3, 4, 3]);
 });
@@ -54,12 +54,12 @@ test('what is left over of a counter goes with its next flush', () => {
 test('many series become several messages, and none is lost', () => {
   const store = newStore();
   for (let at = 0; at < 30_000; at++) store.count(store.series({ kind: 'counter', name: `m${at % 7}`, tags: [`tag:${at}`], source: '' }) as CounterSeries, at, 0);
-  const writer = new RawMessageWriter();
-  store.flush(10, [], (series) => writer.add(series));
+  const writer = new RawMessageWriter('gostatsd');
+  store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
   const messages = writer.take();
   const read = new Map<string, number>();
   const nothing = (): void => {};
-  for (const message of messages) readRawMessage(message, { counter: ({ name, tags }, value) => read.set(`${name} ${tags.join()}`, value), gauge: nothing, set: nothing, timer: nothing });
+  for (const message of messages) readRawMessage(message, { counter: ({ name, tags }, value) => read.set(`${name} ${tags.join()}`, value), gauge: nothing, gaugeChange: nothing, set: nothing, timer: nothing });
   expect(messages.length).toBeGreaterThan(1);
   expect(Math.max(...messages.map(({ length }) => length))).toBeLessThan(2 ** 20);
   expect([...read.values()].sort((a, b) => a - b)).toEqual(Array.from({ length: 30_000 }, (_, at) => at));

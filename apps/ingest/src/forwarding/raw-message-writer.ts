@@ -1,6 +1,7 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { eventPriorities, eventTypes, type MetricEvent } from '../messages/metric-event.js';
 import type { CounterSeries, Series } from '../series/series.js';
+import { exactField } from '../messages/raw-message.js';
 import { tagsKey } from '../series/tags.js';
 
 /** Of one message before it is compressed: far below what any receiver takes. */
@@ -15,15 +16,20 @@ interface Group {
 }
 
 /**
- * Writes what series came to since the last flush as `RawMessageV2`, in as many messages as it takes. Counters are whole numbers there: what is left
- * over goes with the next flush of the series.
+ * For another Binnacle that goes on adding up: fractions of counters and changes of gauges are said as such. For gostatsd counters are whole numbers,
+ * and what is left over goes with the next flush of the series.
  */
+export type Receiver = 'binnacle' | 'gostatsd';
+
+/** Writes what series came to since the last flush as `RawMessageV2`, in as many messages as it takes. */
 export class RawMessageWriter {
   readonly #remainders = new WeakMap<CounterSeries, number>();
   #messages: Buffer[] = [];
   /** Of the message that is being made. */
   #groups = new Map<string, Group>();
   #bytes = 0;
+
+  constructor(private readonly receiver: Receiver) {}
 
   /** Before the store closes the interval of the series. */
   add(series: Series): void {
@@ -65,10 +71,11 @@ export class RawMessageWriter {
   #writeValue(series: Series, value: BinaryWriter): void {
     switch (series.kind) {
       case 'counter':
-        value.tag(3, WireType.Varint).int64(this.#wholePart(series));
+        if (this.receiver === 'gostatsd') value.tag(3, WireType.Varint).int64(this.#wholePart(series));
+        else value.tag(exactField, WireType.Bit64).double(series.value);
         return;
       case 'gauge':
-        value.tag(3, WireType.Bit64).double(series.value);
+        value.tag(this.receiver === 'gostatsd' || series.wasSet ? 3 : exactField, WireType.Bit64).double(series.value);
         return;
       case 'set':
         for (const member of series.members) value.tag(3, WireType.LengthDelimited).string(member);

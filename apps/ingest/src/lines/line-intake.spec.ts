@@ -5,7 +5,7 @@ import { Filters } from '../series/filters.js';
 import { overflowName, type SeriesLimits, SeriesStore } from '../series/series-store.js';
 import { type LineSource, LineIntake } from './line-intake.js';
 
-const limits: SeriesLimits = { seriesMax: 1_000, timerValuesMax: 1_000, setMembersMax: 1_000, expiryMs: 300_000 };
+const limits: SeriesLimits = { seriesMax: 1_000, keyspaceSeriesMax: 1_000, timerValuesMax: 1_000, setMembersMax: 1_000, expiryMs: 300_000 };
 
 function intake(options: { limits?: Partial<SeriesLimits>; lineSource?: LineSource; knownLinesMax?: number; filters?: Filters } = {}) {
   const clock = new FakeClock();
@@ -28,7 +28,7 @@ function intake(options: { limits?: Partial<SeriesLimits>; lineSource?: LineSour
   /** By `name[tags]@source kind`. */
   const flush = (): Record<string, number> =>
     Object.fromEntries(
-      store.flush(10, [90]).flatMap(({ identity: { name, tags, source }, figures }) => figures.map(({ kind, value }) => [`${name}${tags.length > 0 ? `[${tags.join(',')}]` : ''}${source && `@${source}`} ${kind}`, value])),
+      store.flush({ intervalS: 10, percents: [90] }).flatMap(({ identity: { name, tags, source }, figures }) => figures.map(({ kind, value }) => [`${name}${tags.length > 0 ? `[${tags.join(',')}]` : ''}${source && `@${source}`} ${kind}`, value])),
     );
   return { clock, store, lines, events, bad, take, flush };
 }
@@ -145,7 +145,7 @@ test('values and members beyond their limits are told, and the counts stay right
 });
 
 test('a million series leave no more behind than the limit, and their sum is right', () => {
-  const { take, flush, store } = intake({ limits: { seriesMax: 10_000 }, knownLinesMax: 20_000 });
+  const { take, flush, store } = intake({ limits: { seriesMax: 10_000, keyspaceSeriesMax: 10_000 }, knownLinesMax: 20_000 });
   const heapBefore = process.memoryUsage().heapUsed;
   for (let packet = 0; packet < 10_000; packet++) take(Array.from({ length: 100 }, (_, line) => `bomb.${packet * 100 + line}:1|c|#id:${packet}`).join('\n'));
   const sum = Object.entries(flush()).reduce((total, [name, value]) => (name.endsWith(' counter') ? total + value : total), 0);

@@ -38,6 +38,11 @@ export class MessageIntake implements RawMessageSink {
     if (series !== undefined) this.store.setGauge(series as GaugeSeries, value, this.#nowMs);
   }
 
+  gaugeChange(raw: RawSeries, change: number): void {
+    const series = this.#series('gauge', raw);
+    if (series !== undefined) this.store.changeGauge(series as GaugeSeries, change, this.#nowMs);
+  }
+
   set(raw: RawSeries, members: readonly string[]): void {
     const series = this.#series('set', raw);
     if (series === undefined) return;

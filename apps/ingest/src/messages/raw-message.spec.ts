@@ -19,6 +19,7 @@ function series(bytes: Buffer): unknown[] {
   readRawMessage(bytes, {
     counter: ({ name, tags, source }, value) => found.push(['counter', name, tags, source, value]),
     gauge: ({ name, tags, source }, value) => found.push(['gauge', name, tags, source, value]),
+    gaugeChange: ({ name, tags, source }, change) => found.push(['change', name, tags, source, change]),
     set: ({ name, tags, source }, members) => found.push(['set', name, tags, source, members]),
     timer: ({ name, tags, source }, values, sampleCount) => found.push(['timer', name, tags, source, values, sampleCount]),
   });

@@ -2,6 +2,9 @@ import { WireType } from '@bufbuild/protobuf/wire';
 import { BadMessage } from './bad-message.js';
 import { FieldReader } from './field-reader.js';
 
+/** Binnacle's own, of counters and gauges: see the schema. */
+export const exactField = 1_000;
+
 /** What a message says of one series. The tags are as they were sent. */
 export interface RawSeries {
   readonly name: string;
@@ -12,6 +15,7 @@ export interface RawSeries {
 export interface RawMessageSink {
   counter(series: RawSeries, value: number): void;
   gauge(series: RawSeries, value: number): void;
+  gaugeChange(series: RawSeries, change: number): void;
   set(series: RawSeries, members: readonly string[]): void;
   /** @param sampleCount how many values there would be without sampling */
   timer(series: RawSeries, values: readonly number[], sampleCount: number): void;
@@ -33,7 +37,7 @@ export function readRawMessage(bytes: Uint8Array, sink: RawMessageSink): void {
 /** Reads it for its form alone: what passes here is taken whole. */
 export function checkRawMessage(bytes: Uint8Array): void {
   const nothing = (): void => {};
-  readRawMessage(bytes, { counter: nothing, gauge: nothing, set: nothing, timer: nothing });
+  readRawMessage(bytes, { counter: nothing, gauge: nothing, gaugeChange: nothing, set: nothing, timer: nothing });
 }
 
 /** An entry of the outer map: a name, and a message that is a map itself. */
@@ -55,10 +59,14 @@ class RawValue {
   source = '';
   /** Of a counter and a gauge the value, of a timer the sample count. */
   number = 0;
+  /** Of a gauge, how it changes. */
+  change: number | undefined;
   readonly members: string[] = [];
   readonly values: number[] = [];
 }
 
+const counterKind = 1;
+const gaugeKind = 2;
 const timerKind = 4;
 const setKind = 3;
 
@@ -78,17 +86,20 @@ function readValue(reader: FieldReader, kind: number, field: number, type: WireT
   if (field === 1 && isText) value.tags.push(reader.string());
   else if (field === 2 && isText) value.source = reader.string();
   else if (field === 3 && kind === setKind && isText) value.members.push(reader.string());
-  else if (field === 3 && kind === 1 && type === WireType.Varint) value.number = reader.int64();
-  else if (field === 3 && (kind === 2 || kind === timerKind) && type === WireType.Bit64) value.number = reader.double();
+  else if (field === 3 && kind === counterKind && type === WireType.Varint) value.number = reader.int64();
+  else if (field === 3 && (kind === gaugeKind || kind === timerKind) && type === WireType.Bit64) value.number = reader.double();
+  else if (field === exactField && kind === counterKind && type === WireType.Bit64) value.number = reader.double();
+  else if (field === exactField && kind === gaugeKind && type === WireType.Bit64) value.change = reader.double();
   else if (field === 4 && kind === timerKind) return reader.doubles(type, (each) => value.values.push(finite(each)));
   else return false;
   return true;
 }
 
-function handOver(name: string, kind: number, { tags, source, number, members, values }: RawValue, sink: RawMessageSink): void {
+function handOver(name: string, kind: number, { tags, source, number, change, members, values }: RawValue, sink: RawMessageSink): void {
   const series = { name, tags, source };
-  if (kind === 1) sink.counter(series, number);
-  else if (kind === 2) sink.gauge(series, finite(number));
+  if (kind === counterKind) sink.counter(series, finite(number));
+  else if (kind === gaugeKind && change !== undefined) sink.gaugeChange(series, finite(change));
+  else if (kind === gaugeKind) sink.gauge(series, finite(number));
   else if (kind === setKind) sink.set(series, members);
   else {
     if (finite(number) < 0) throw new BadMessage('a sample count is negative');

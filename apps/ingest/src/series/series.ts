@@ -2,7 +2,7 @@ import type { MetricKind } from './metric-kind.js';
 import type { TimerFigures } from './timer-figures.js';
 import { Values } from './values.js';
 
-/** What a series is called: kind, name, tags and source together are its identity within a keyspace. */
+/** What a series is called: kind, name, tags and source together are its identity. Its keyspace is among the tags. */
 export interface SeriesIdentity {
   readonly kind: MetricKind;
   readonly name: string;
@@ -19,6 +19,8 @@ abstract class AnySeries {
   wasHeard = false;
   /** It has expired: whoever still holds it looks for it anew. */
   isGone = false;
+  /** Another one adds it up: what comes here is handed over at each flush. */
+  isHandedOver = false;
 
   constructor(readonly identity: SeriesIdentity) {}
 }
@@ -33,7 +35,9 @@ export class CounterSeries extends AnySeries {
 
 export class GaugeSeries extends AnySeries {
   readonly kind = 'gauge';
+  /** Of one that is handed over, while it has not been set since the last flush: the sum of its changes. */
   value = 0;
+  wasSet = false;
 }
 
 export class TimerSeries extends AnySeries {
