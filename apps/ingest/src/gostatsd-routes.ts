@@ -10,13 +10,20 @@ import { bodyEncoding } from './messages/body-encoding.js';
 import type { JournalRecord } from './spool/journal-record.js';
 
 /** As sent; the same as at the gateway. */
-const bodyBytesMax = { raw: 16 * 2 ** 20, event: 2 ** 20 } as const;
+const rawBytesMax = 16 * 2 ** 20;
+const eventBytesMax = 2 ** 20;
+const routes = [
+  { path: '/v2/raw', kind: 'raw', bytesMax: rawBytesMax },
+  { path: '/v1/raw', kind: 'first-raw', bytesMax: rawBytesMax },
+  { path: '/v2/event', kind: 'event', bytesMax: eventBytesMax },
+  { path: '/v1/event', kind: 'event', bytesMax: eventBytesMax },
+] as const;
 /** Bodies that are being read, or wait for their turn. */
 const heldBytesMax = 128 * 2 ** 20;
 const idempotencyKeyLengthMax = 256;
 
 /**
- * `POST /v2/raw` and `/v2/event`. Past Nest, whose parsers would look at the type of the content: here every body is bytes, as in gostatsd, whose
+ * `POST /v2/raw`, `/v2/event` and those of version 1. Past Nest, whose parsers would look at the type of the content: here every body is bytes, as in gostatsd, whose
  * forwarders and whose neighbours' scripts say what they like.
  */
 @Injectable()
@@ -35,8 +42,8 @@ export class GostatsdRoutes implements OnModuleInit {
       answerErrorsOf(scope, this.node.log);
       scope.removeAllContentTypeParsers();
       scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
-      for (const kind of ['raw', 'event'] as const) {
-        scope.post(`/v2/${kind}`, { bodyLimit: bodyBytesMax[kind], onRequest: async (request, reply) => this.#hold(request, reply, bodyBytesMax[kind]) }, (request, reply) => this.#take(kind, request, reply));
+      for (const { path, kind, bytesMax } of routes) {
+        scope.post(path, { bodyLimit: bytesMax, onRequest: async (request, reply) => this.#hold(request, reply, bytesMax) }, (request, reply) => this.#take(kind, request, reply));
       }
     });
   }

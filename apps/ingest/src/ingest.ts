@@ -10,9 +10,10 @@ import { LineIntake, type LineSource } from './lines/line-intake.js';
 import { MessageTooLong } from './messages/bad-message.js';
 import { decodedBody } from './messages/body-encoding.js';
 import { readEventMessage } from './messages/event-message.js';
+import { readFirstRawMessage } from './messages/first-raw-message.js';
 import { MessageIntake } from './messages/message-intake.js';
 import type { MetricEvent } from './messages/metric-event.js';
-import { checkRawMessage } from './messages/raw-message.js';
+import { checkRawMessage, readRawMessage } from './messages/raw-message.js';
 import { Filters } from './series/filters.js';
 import { SeriesStore } from './series/series-store.js';
 import { Journal } from './spool/journal.js';
@@ -159,9 +160,10 @@ export class Ingest {
   /** Everything that can go wrong with a message goes wrong here; what it returns only counts. */
   async #counter({ kind, encoding, body }: JournalRecord, inflatedBytesMax: number): Promise<() => void> {
     const message = await decodedBody(body, encoding, inflatedBytesMax);
-    if (kind === 'raw') {
-      checkRawMessage(message);
-      return () => this.messages.take(message);
+    if (kind !== 'event') {
+      const read = kind === 'raw' ? readRawMessage : readFirstRawMessage;
+      checkRawMessage(message, read);
+      return () => this.messages.take(message, read);
     }
     const event = readEventMessage(message, Math.floor(this.node.clock.nowMs() / 1000));
     if (this.#events.length >= eventsMax) throw new BinnacleError('OVERLOADED', 'too many events since the last flush', { retryAfterS: 10 });

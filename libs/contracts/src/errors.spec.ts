@@ -108,6 +108,6 @@ describe('an error on the wire', () => {
 
 test.each(['gostatsd', 'binnacle'] as const)('a forwarder of another version hears which one is spoken: %s', (dialect) => {
   const bodyOf = (path: string) => renderError(new BinnacleError('ROUTE_NOT_FOUND', 'nothing'), dialect, { method: 'POST', path }).body;
-  for (const path of ['/v1/raw', '/v3/event', '/v10/raw?x=1']) expect(bodyOf(path)).toContain('not found: version 2 of this protocol is spoken here');
+  for (const path of ['/v0/raw', '/v3/event', '/v10/raw?x=1']) expect(bodyOf(path)).toContain('not found: versions 2 and 1 of this protocol are spoken here');
   for (const path of ['/v/raw', '/v1/raws', '/v1', '/x/v1/raw']) expect(bodyOf(path)).not.toContain('version');
 });

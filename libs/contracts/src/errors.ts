@@ -135,7 +135,7 @@ function notBuilt(dialect: Dialect, request: FailedRequest): Content {
 
 /** For forwarders of another version of gostatsd's protocol, which would else only hear that there is nothing. */
 function otherVersion(path: string): string | undefined {
-  return /^\/v\d+\/(raw|event)$/.test(path) ? 'not found: version 2 of this protocol is spoken here, at /v2/raw and /v2/event' : undefined;
+  return /^\/v\d+\/(raw|event)$/.test(path) ? 'not found: versions 2 and 1 of this protocol are spoken here, at /v2/raw and /v2/event, /v1/raw and /v1/event' : undefined;
 }
 
 const contentOf: Readonly<Record<Dialect, (code: ErrorCode, message: string, request: FailedRequest) => Content>> = {

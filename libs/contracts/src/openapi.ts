@@ -112,7 +112,7 @@ const created = new Set([
   'POST /collections',
   'POST /collections/:collection/documents',
 ]);
-const accepted = new Set(['POST /v2/raw', 'POST /v2/event']);
+const accepted = new Set(['POST /v2/raw', 'POST /v2/event', 'POST /v1/raw', 'POST /v1/event']);
 
 function successStatus(route: Route): string {
   const name = `${route.method} ${route.path}`;

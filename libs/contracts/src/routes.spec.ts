@@ -55,6 +55,8 @@ const documented: Record<Exclude<Dialect, 'binnacle'>, readonly string[]> = {
     'GET /deepcheck',
     'POST /v2/raw',
     'POST /v2/event',
+    'POST /v1/raw',
+    'POST /v1/event',
   ],
   typesense: [
     'POST /operations/snapshot',
@@ -121,6 +123,8 @@ const documented: Record<Exclude<Dialect, 'binnacle'>, readonly string[]> = {
 const served = [
   'POST /v2/raw',
   'POST /v2/event',
+  'POST /v1/raw',
+  'POST /v1/event',
   'GET /metrics/ingested',
   'GET /livez',
   'GET /readyz',

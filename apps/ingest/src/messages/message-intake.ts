@@ -6,7 +6,7 @@ import { normalName } from '../series/metric-name.js';
 import type { CounterSeries, GaugeSeries, Series, SetSeries, TimerSeries } from '../series/series.js';
 import type { SeriesStore } from '../series/series-store.js';
 import { normalTags } from '../series/tags.js';
-import { type RawMessageSink, type RawSeries, readRawMessage } from './raw-message.js';
+import { type RawMessageReader, type RawMessageSink, type RawSeries, readRawMessage } from './raw-message.js';
 
 /** Counts what checked messages say. */
 export class MessageIntake implements RawMessageSink {
@@ -23,9 +23,9 @@ export class MessageIntake implements RawMessageSink {
   ) {}
 
   /** Of a message that `checkRawMessage` let pass: one that breaks half way would be counted half. */
-  take(message: Uint8Array): void {
+  take(message: Uint8Array, read: RawMessageReader = readRawMessage): void {
     this.#nowMs = this.clock.monotonicMs();
-    readRawMessage(message, this);
+    read(message, this);
   }
 
   counter(raw: RawSeries, value: number): void {

@@ -21,6 +21,8 @@ export interface RawMessageSink {
   timer(series: RawSeries, values: readonly number[], sampleCount: number): void;
 }
 
+export type RawMessageReader = (bytes: Uint8Array, sink: RawMessageSink) => void;
+
 /**
  * Reads `RawMessageV2` of `schema/gostatsd.proto` and hands its series to the sink as they come: a message of any size takes the memory of one
  * series. A series that stands twice in it is handed over twice. Throws `BadMessage`; the sink may have got some by then.
@@ -35,9 +37,9 @@ export function readRawMessage(bytes: Uint8Array, sink: RawMessageSink): void {
 }
 
 /** Reads it for its form alone: what passes here is taken whole. */
-export function checkRawMessage(bytes: Uint8Array): void {
+export function checkRawMessage(bytes: Uint8Array, read: RawMessageReader = readRawMessage): void {
   const nothing = (): void => {};
-  readRawMessage(bytes, { counter: nothing, gauge: nothing, gaugeChange: nothing, set: nothing, timer: nothing });
+  read(bytes, { counter: nothing, gauge: nothing, gaugeChange: nothing, set: nothing, timer: nothing });
 }
 
 /** An entry of the outer map: a name, and a message that is a map itself. */
@@ -108,7 +110,7 @@ function handOver(name: string, kind: number, { tags, source, number, change, me
 }
 
 /** One that is not finite would make every sum it gets into the same. */
-function finite(value: number): number {
+export function finite(value: number): number {
   if (!Number.isFinite(value)) throw new BadMessage('a number is not finite');
   return value;
 }

@@ -1,7 +1,8 @@
 import { crc32 } from 'node:zlib';
 import { bodyEncodings, type BodyEncoding } from '../messages/body-encoding.js';
 
-export const recordKinds = ['raw', 'event'] as const;
+/** `first-raw`: metrics of the protocol's version 1; its events are those of version 2. Their order is their number on the disk. */
+export const recordKinds = ['raw', 'event', 'first-raw'] as const;
 
 /** One request that was taken in, as it was sent. */
 export interface JournalRecord {

@@ -42,6 +42,27 @@ export const trace: RouteFacts = {
   query: [{ name: 'seconds', type: 'number', description: 'How long to trace, 0.1 to 120; 30 if absent.' }],
 };
 
+const raw: RouteFacts = {
+  summary: 'Metrics from a gostatsd forwarder (protobuf)',
+  target: anyIngest,
+  action: 'metrics:create',
+  state: 'served',
+  operation: 'write',
+  deadlineMs: 30 * secondMs,
+  // As sent; what it may inflate to is the limit of the ingest role.
+  bodyBytesMax: 16 * mebibyte,
+  produces: 'text/plain',
+};
+const event: RouteFacts = {
+  summary: 'An event from a gostatsd forwarder (protobuf)',
+  target: anyIngest,
+  action: 'events:create',
+  state: 'served',
+  operation: 'write',
+  bodyBytesMax: mebibyte,
+  produces: 'text/plain',
+};
+
 export const gostatsdRoutes: readonly Route[] = [
   defineRoute(['gostatsd', 'tiproxy'], 'GET', '/debug/pprof/profile', {
     ...goProfiles,
@@ -74,26 +95,10 @@ export const gostatsdRoutes: readonly Route[] = [
     deadlineMs: 15 * secondMs,
     produces: json,
   }),
-  defineRoute(['gostatsd'], 'POST', '/v2/raw', {
-    summary: 'Metrics from a gostatsd forwarder (protobuf)',
-    target: anyIngest,
-    action: 'metrics:create',
-    state: 'served',
-    operation: 'write',
-    deadlineMs: 30 * secondMs,
-    // As sent; what it may inflate to is the limit of the ingest role.
-    bodyBytesMax: 16 * mebibyte,
-    produces: 'text/plain',
-  }),
-  defineRoute(['gostatsd'], 'POST', '/v2/event', {
-    summary: 'An event from a gostatsd forwarder (protobuf)',
-    target: anyIngest,
-    action: 'events:create',
-    state: 'served',
-    operation: 'write',
-    bodyBytesMax: mebibyte,
-    produces: 'text/plain',
-  }),
+  defineRoute(['gostatsd'], 'POST', '/v2/raw', raw),
+  defineRoute(['gostatsd'], 'POST', '/v2/event', event),
+  defineRoute(['gostatsd'], 'POST', '/v1/raw', { ...raw, summary: 'Metrics from a forwarder of version 1 of the protocol' }),
+  defineRoute(['gostatsd'], 'POST', '/v1/event', { ...event, summary: 'An event from a forwarder of version 1 of the protocol' }),
   // What nodes say of themselves is at `/metrics`.
   defineRoute(['gostatsd'], 'GET', '/metrics/ingested', {
     summary: 'What was ingested, in the Prometheus text format or in OpenMetrics',
