@@ -21,6 +21,10 @@ abstract class AnySeries {
   isGone = false;
   /** Another one adds it up: what comes here is handed over at each flush. */
   isHandedOver = false;
+  /** It was added up here at the last flush in which it was heard. */
+  isOwn = false;
+  /** Of the store, in which it last got something or was closed. */
+  interval = 0;
 
   constructor(readonly identity: SeriesIdentity) {}
 }
