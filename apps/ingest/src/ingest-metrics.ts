@@ -3,6 +3,7 @@ import { Injectable } from '@nestjs/common';
 import { Counter, Gauge } from 'prom-client';
 import { Ingest } from './ingest.js';
 import { Receivers } from './receivers/receivers.js';
+import { tablesLane } from './tables/rows.js';
 
 /** What the node says of its own ingesting, at `/metrics`. Read when somebody asks: nothing is added to the way of a line. */
 @Injectable()
@@ -39,12 +40,29 @@ export class IngestMetrics {
     counter('timer_values_lost', 'Values of timers that had no room; they are in the count and in no other figure.', () => ingest.store.losses.timerValues);
     counter('set_members_lost', 'Members of sets that had no room.', () => ingest.store.losses.setMembers);
     counter('events_dropped', 'Events in lines beyond what one flush takes.', () => ingest.eventsDropped);
-    counter('flushes', 'Flushes.', () => ingest.flushes);
-    counter('flushes_lost', 'Flushes that the disk did not take.', () => ingest.flushesLost);
-    gauge('spool_bytes', 'Rows that wait to be written to their tables.', () => ingest.spool.bytes());
-    counter('spool_lost_bytes', 'Rows that went because the spool was full.', () => ingest.spool.lostBytes);
-    gauge('forward_spool_bytes', 'Messages that wait to be sent on.', () => ingest.forwarding?.spool.bytes() ?? 0);
-    counter('messages_forwarded', 'Messages sent on.', () => ingest.forwarding?.forwarder.messagesSent ?? 0);
+    counter('flushes', 'Flushes.', () => ingest.flushes.count);
+    counter('flushes_lost', 'Flushes that the disk did not take.', () => ingest.flushes.lost);
+    new Gauge({
+      name: 'binnacle_ingest_spool_bytes',
+      help: 'What waits on the disk, by where it goes: tables, forward, or another ingest node.',
+      labelNames: ['lane'],
+      registers,
+      collect() {
+        this.reset();
+        for (const lane of new Set([tablesLane, ...ingest.spool.lanes()])) this.set({ lane }, ingest.spool.bytes(lane));
+      },
+    });
+    new Counter({
+      name: 'binnacle_ingest_spool_lost_bytes_total',
+      help: 'What went because the spool was full, by where it was to go.',
+      labelNames: ['lane'],
+      registers,
+      collect() {
+        this.reset();
+        for (const [lane, bytes] of ingest.spool.lostBytes) this.inc({ lane }, bytes);
+      },
+    });
+    counter('messages_forwarded', 'Messages sent on.', () => ingest.forwarder?.messagesSent ?? 0);
     counter('rows_sent', 'Rows written to tables.', () => ingest.sender.rowsSent);
     counter('rows_refused', 'Rows that their table refuses for what they are.', () => ingest.sender.rowsRefused);
   }

@@ -60,7 +60,7 @@ test('what one node flushes the other one has, with its tags, sources and figure
   const lines = Buffer.from('hits:1|c|@0.1|#a:1,host:web-1\nload:0.5|g\nusers:a|s\nusers:b|s\ntook:10|ms|@0.5\ntook:30|ms\n_e{1,1}:a|b');
   sender.ingest.lines.take(lines, 0, lines.length, '');
   await sender.ingest.flush();
-  await waitUntil(() => sender.ingest.forwarding?.forwarder.messagesSent === 2);
+  await waitUntil(() => sender.ingest.forwarder?.messagesSent === 2);
   await receiver.ingest.flush();
   const samples = await receiver.samples();
   expect(Object.fromEntries(samples)).toMatchObject({ 'hits_total{a="1",source="web-1"}': 10, load: 0.5, users_unique: 2, took_count: 3, took_sum: 60, took_mean: 20, took_max: 30 });

@@ -18,17 +18,20 @@ export interface ForwarderOptions {
   readonly log: Logger;
 }
 
+/** Of the spool: what is sent on. */
+export const forwardLane = 'forward';
+
 const sendTimeoutMs = 30_000;
 /** Fewer bytes on the disk and on the wire, and what gostatsd's forwarder does itself. */
 const deflateLevel = constants.Z_BEST_COMPRESSION;
 
-/** The parts of a spool for what was flushed. Each is named by what its retries are recognised by, where the receiver knows `Idempotency-Key`. */
+/** The parts of its lane for what was flushed. Each is named by what its retries are recognised by, where the receiver knows `Idempotency-Key`. */
 export function* forwardedParts(messages: readonly Buffer[], events: readonly MetricEvent[]): Generator<SpoolPart> {
-  for (const message of messages) yield { table: `raw.${randomUUID()}`, lines: deflateSync(message, { level: deflateLevel }) };
-  for (const event of events) yield { table: `event.${randomUUID()}`, lines: deflateSync(encodeEvent(event), { level: deflateLevel }) };
+  for (const message of messages) yield { lane: forwardLane, name: `raw.${randomUUID()}`, content: deflateSync(message, { level: deflateLevel }) };
+  for (const event of events) yield { lane: forwardLane, name: `event.${randomUUID()}`, content: deflateSync(encodeEvent(event), { level: deflateLevel }) };
 }
 
-/** Sends what is in its spool on, as gostatsd's forwarder does: any 2xx is success, and whatever fails is sent again. */
+/** Sends what is in its lane on, as gostatsd's forwarder does: any 2xx is success, and whatever fails is sent again. */
 export class Forwarder {
   readonly #agent = new Agent({ connections: 1, connect: { timeout: 5_000 }, headersTimeout: sendTimeoutMs, bodyTimeout: sendTimeoutMs });
   readonly drain: SpoolDrain;
@@ -36,7 +39,7 @@ export class Forwarder {
 
   constructor(private readonly options: ForwarderOptions) {
     const { spool, clock, log, url } = options;
-    this.drain = new SpoolDrain({ spool, clock, log, where: url, send: (part, signal) => this.#send(part, signal) });
+    this.drain = new SpoolDrain({ spool, lane: forwardLane, clock, log, where: url, send: (part, signal) => this.#send(part, signal) });
   }
 
   async stop(): Promise<void> {
@@ -44,7 +47,7 @@ export class Forwarder {
     await this.#agent.destroy();
   }
 
-  async #send({ table: key, lines }: SpoolPart, stopped: AbortSignal): Promise<void> {
+  async #send({ name: key, content }: SpoolPart, stopped: AbortSignal): Promise<void> {
     const { url, apiKey } = this.options;
     const headers = {
       'content-type': 'application/x-protobuf',
@@ -54,7 +57,7 @@ export class Forwarder {
       ...(apiKey !== '' && { authorization: `Bearer ${apiKey}` }),
     };
     const signal = AbortSignal.any([stopped, AbortSignal.timeout(sendTimeoutMs)]);
-    const answer = await this.#agent.request({ origin: new URL(url).origin, path: `/v2/${key.startsWith('raw.') ? 'raw' : 'event'}`, method: 'POST', headers, body: lines, signal });
+    const answer = await this.#agent.request({ origin: new URL(url).origin, path: `/v2/${key.startsWith('raw.') ? 'raw' : 'event'}`, method: 'POST', headers, body: content, signal });
     await answer.body.dump();
     if (answer.statusCode < 200 || answer.statusCode > 299) throw new Error(`${url} answered ${answer.statusCode}`);
     this.messagesSent += 1;

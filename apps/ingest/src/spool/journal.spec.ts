@@ -49,14 +49,14 @@ test('released segments go, later ones stay, and numbers are not used twice', as
   const { segment } = await journal.endSegment(() => {});
   await journal.append(record('two'), () => {});
   expect(files()).toHaveLength(2);
-  journal.release(segment);
+  await journal.release(segment);
   expect(files()).toHaveLength(1);
   await journal.close();
   const { journal: next, replayed } = await opened();
   expect(replayed).toEqual([record('two')]);
   const { segment: last } = await next.endSegment(() => {});
   expect(last).toBe(segment + 2);
-  next.release(last);
+  await next.release(last);
   expect([files(), next.bytes()]).toEqual([[], 0]);
   await next.close();
 });
@@ -96,7 +96,7 @@ test('more than may be on its way or on the disk is refused and not counted', as
   await Promise.all([large(5_000), expect(large(5_000)).rejects.toMatchObject({ code: 'OVERLOADED' })]);
   for (let at = 0; at < 10; at++) await large(9_000);
   await expect(large(9_000)).rejects.toMatchObject({ code: 'OUT_OF_DISK' });
-  journal.release((await journal.endSegment(() => {})).segment);
+  await journal.release((await journal.endSegment(() => {})).segment);
   await large(9_000);
   await journal.close();
 });

@@ -1,6 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { readdirSync, rmSync } from 'node:fs';
-import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder, syncFolder } from './durable-folder.js';
 import { decodeRecords, encodeRecord, type JournalRecord } from './journal-record.js';
@@ -58,7 +58,7 @@ export class Journal {
     const segments = readdirSync(folder).filter((name) => /^\d{12}\.journal$/.test(name)).map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b);
     const journal = new Journal(folder, limits, Math.max(coveredSegment, segments.at(-1) ?? 0));
     for (const segment of segments) journal.#segments.set(segment, 0);
-    journal.release(coveredSegment);
+    await journal.release(coveredSegment);
     for (const segment of journal.#segments.keys()) {
       const content = await readFile(journal.#path(segment));
       journal.#segments.set(segment, content.length);
@@ -112,13 +112,13 @@ export class Journal {
     });
   }
 
-  /** What is in the segments up to this one is safe elsewhere. */
-  release(segment: number): void {
-    for (const each of this.#segments.keys()) {
-      if (each > segment) return;
-      rmSync(this.#path(each), { force: true });
-      this.#segments.delete(each);
-    }
+  /** What is in the segments up to this one is safe elsewhere: they go, and stay away when the power fails. */
+  async release(segment: number): Promise<void> {
+    const released = [...this.#segments.keys()].filter((each) => each <= segment);
+    if (released.length === 0) return;
+    for (const each of released) await rm(this.#path(each), { force: true });
+    await syncFolder(this.folder);
+    for (const each of released) this.#segments.delete(each);
   }
 
   /** Takes no more, and resolves when what is on its way has arrived. */

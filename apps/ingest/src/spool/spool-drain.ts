@@ -4,6 +4,7 @@ import type { Spool, SpoolPart } from './spool.js';
 
 export interface SpoolDrainOptions {
   readonly spool: Spool;
+  readonly lane: string;
   readonly clock: Clock;
   readonly log: Logger;
   /** Where it goes, for the log: `metrics` cannot be sent to `their tables`. */
@@ -15,7 +16,7 @@ export interface SpoolDrainOptions {
 const retryMsMin = 1_000;
 const retryMsMax = 30_000;
 
-/** Empties a spool, oldest first, and tries again with growing pauses while what takes it is away. */
+/** Empties a lane of the spool, oldest first, and tries again with growing pauses while what takes it is away. */
 export class SpoolDrain {
   #running: Promise<void> | undefined;
   #cancelTimer = (): void => {};
@@ -26,10 +27,16 @@ export class SpoolDrain {
 
   constructor(private readonly options: SpoolDrainOptions) {}
 
-  /** There is something in the spool. */
+  /** There is something in the lane. */
   wake(): void {
     if (this.#abort.signal.aborted || this.failure !== undefined) return;
     this.#run();
+  }
+
+  /** Resolves when the lane is empty, or cannot be emptied just now. */
+  async attempt(): Promise<void> {
+    this.wake();
+    await this.#running;
   }
 
   /** Resolves when nothing is on its way any more; what is not sent stays in the spool. */
@@ -44,10 +51,10 @@ export class SpoolDrain {
   }
 
   async #drain(): Promise<void> {
-    const { spool, send, log, where, clock } = this.options;
+    const { spool, lane, send, log, where, clock } = this.options;
     const { signal } = this.#abort;
     try {
-      while (!signal.aborted && (await spool.sendOldest((part) => send(part, signal))));
+      while (!signal.aborted && (await spool.sendOldest(lane, (part) => send(part, signal))));
       if (this.failure !== undefined) log.info(`metrics are sent to ${where} again`);
       this.failure = undefined;
       this.#retryMs = retryMsMin;

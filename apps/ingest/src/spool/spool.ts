@@ -1,37 +1,53 @@
-import { readdirSync, rmSync, statSync } from 'node:fs';
+import { readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
 import { mkdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { makeFolder, syncFolder, writeDurably } from './durable-folder.js';
 
-/** Rows of one table as JSON lines, as the storage role imports them. */
+/** Something for one destination. */
 export interface SpoolPart {
-  readonly table: string;
-  readonly lines: Buffer;
+  /** The destination: letters, digits, dots, hyphens and underscores. */
+  readonly lane: string;
+  /** What the destination makes of it: a table, or the key of a message. Of the same characters. */
+  readonly name: string;
+  readonly content: Buffer;
 }
 
 interface Batch {
+  /** Of its folder. */
   readonly name: string;
-  bytes: number;
-  /** File names, `00003-metrics`. */
-  readonly parts: string[];
+  /** Parts that are still there. */
+  readonly parts: Set<StoredPart>;
+}
+
+interface StoredPart {
+  readonly batch: Batch;
+  /** `00003,tables,metrics`: its place in the batch, its lane, its name. */
+  readonly file: string;
+  readonly lane: string;
+  readonly bytes: number;
 }
 
 /** `000000000012-000000000034`: its number, and the segment of the journal up to which it has everything. */
 const batchName = /^(\d{12})-(\d{12})$/;
+const partName = /^\d{5},([A-Za-z0-9._-]+),([A-Za-z0-9._-]+)$/;
 
 /**
- * Batches of rows on the disk, from the flush that made them until somebody took them: a folder each, which appears whole or not at all. When
- * there is no room for another one the oldest go, and are counted.
+ * What flushes came to, on the disk until its destinations took it. A flush is one batch, with the parts of every destination: a folder, which appears
+ * whole or not at all. Each destination has a lane, which is emptied oldest first whatever the others do; a batch goes with its last part. When there
+ * is no room for another batch the oldest go, and are counted.
  */
 export class Spool {
-  readonly #batches: Batch[] = [];
+  /** In order of their making. */
+  readonly #batches = new Set<Batch>();
+  /** In order of their making, for each lane. */
+  readonly #lanes = new Map<string, StoredPart[]>();
   #bytes = 0;
   #nextNumber = 1;
   #coveredSegment = 0;
-  /** The batch that is being sent does not go for want of room. */
-  #inHand: Batch | undefined;
-  /** Bytes that went for want of room, since the start. */
-  lostBytes = 0;
+  /** Parts that are being sent do not go for want of room. */
+  readonly #inHand = new Set<StoredPart>();
+  /** Bytes that went for want of room, since the start, by lane. */
+  readonly lostBytes = new Map<string, number>();
 
   constructor(
     private readonly folder: string,
@@ -43,12 +59,9 @@ export class Spool {
       // The process ended while it wrote it; the journal has what was to be in it.
       if (number === undefined) rmSync(join(folder, name), { recursive: true, force: true });
       else {
-        const parts = readdirSync(join(folder, name)).sort();
-        const bytes = parts.reduce((sum, part) => sum + statSync(join(folder, name, part)).size, 0);
-        this.#batches.push({ name, bytes, parts });
-        this.#bytes += bytes;
         this.#nextNumber = Number(number) + 1;
         this.#coveredSegment = Number(segment);
+        this.#find(name);
       }
     }
   }
@@ -58,27 +71,36 @@ export class Spool {
     return this.#coveredSegment;
   }
 
-  bytes(): number {
-    return this.#bytes;
+  /** On the disk: of one lane, or of all. */
+  bytes(lane?: string): number {
+    return lane === undefined ? this.#bytes : (this.#lanes.get(lane) ?? []).reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   batchCount(): number {
-    return this.#batches.length;
+    return this.#batches.size;
   }
 
-  /** Resolves when all of it is on the disk, and rejects when nothing of it is. */
-  async add(parts: Iterable<SpoolPart>, coveredSegment: number): Promise<void> {
+  /** Those in which something waits. */
+  lanes(): readonly string[] {
+    return [...this.#lanes.keys()];
+  }
+
+  /**
+   * Resolves when all of it is on the disk, and rejects when nothing of it is. Nothing is sent before `kept` has resolved, which is called once it is
+   * on the disk; what that rejects with is passed on, though the batch stays.
+   */
+  async add(parts: Iterable<SpoolPart>, coveredSegment: number, kept: () => Promise<void> = async () => {}): Promise<void> {
     const digits = (number: number): string => String(number).padStart(12, '0');
     const name = `${digits(this.#nextNumber)}-${digits(coveredSegment)}`;
     const half = join(this.folder, `${name}.half`);
-    const batch: Batch = { name, bytes: 0, parts: [] };
+    const batch: Batch = { name, parts: new Set() };
     await mkdir(half, { mode: 0o700 });
     try {
-      for (const { table, lines } of parts) {
-        const part = `${String(batch.parts.length).padStart(5, '0')}-${table}`;
-        await writeDurably(join(half, part), lines);
-        batch.parts.push(part);
-        batch.bytes += lines.length;
+      for (const { lane, name: of, content } of parts) {
+        const file = `${String(batch.parts.size).padStart(5, '0')},${lane},${of}`;
+        if (!partName.test(file)) throw new Error(`a part of the spool cannot be called ${file}`);
+        await writeDurably(join(half, file), content);
+        batch.parts.add({ batch, file, lane, bytes: content.length });
       }
       await syncFolder(half);
       await rename(half, join(this.folder, name));
@@ -88,46 +110,84 @@ export class Spool {
       throw error;
     }
     this.#nextNumber += 1;
-    this.#batches.push(batch);
-    this.#bytes += batch.bytes;
-    await this.#makeRoom();
+    try {
+      await kept();
+    } finally {
+      this.#publish(batch);
+      await this.#makeRoom(batch);
+    }
   }
 
-  /**
-   * Sends the parts of the oldest batch one after the other; each goes once `send` has resolved, and the rest stays when it rejects.
-   * False when there is none.
-   */
-  async sendOldest(send: (part: SpoolPart) => Promise<void>): Promise<boolean> {
-    const batch = this.#batches[0];
-    if (batch === undefined) return false;
-    this.#inHand = batch;
+  /** Sends the oldest part of a lane; it goes once `send` has resolved, and stays when it rejects. False when there is none. One at a time for each lane. */
+  async sendOldest(lane: string, send: (part: SpoolPart) => Promise<void>): Promise<boolean> {
+    const part = this.#lanes.get(lane)?.[0];
+    if (part === undefined) return false;
+    this.#inHand.add(part);
     try {
-      for (let part = batch.parts[0]; part !== undefined; part = batch.parts[0]) {
-        const path = join(this.folder, batch.name, part);
-        const lines = await readFile(path);
-        await send({ table: part.slice(part.indexOf('-') + 1), lines });
-        await rm(path);
-        batch.parts.shift();
-        batch.bytes -= lines.length;
-        this.#bytes -= lines.length;
-      }
-      await rmdir(join(this.folder, batch.name));
-      this.#batches.shift();
+      const [, , name] = partName.exec(part.file) as unknown as [string, string, string];
+      await send({ lane, name, content: await readFile(join(this.folder, part.batch.name, part.file)) });
+      await this.#remove(part);
     } finally {
-      this.#inHand = undefined;
+      this.#inHand.delete(part);
     }
     return true;
   }
 
-  async #makeRoom(): Promise<void> {
-    while (this.#bytes > this.bytesMax && this.#batches.length > 1) {
-      const at = this.#batches[0] === this.#inHand ? 1 : 0;
-      // The newest one stays: it has what the journal is about to let go.
-      if (at === this.#batches.length - 1) return;
-      const [oldest] = this.#batches.splice(at, 1) as [Batch];
-      this.#bytes -= oldest.bytes;
-      this.lostBytes += oldest.bytes;
-      await rm(join(this.folder, oldest.name), { recursive: true, force: true });
+  /** A batch that an earlier process left. */
+  #find(name: string): void {
+    const batch: Batch = { name, parts: new Set() };
+    for (const file of readdirSync(join(this.folder, name)).sort()) {
+      const [, lane] = partName.exec(file) ?? [];
+      if (lane !== undefined) batch.parts.add({ batch, file, lane, bytes: statSync(join(this.folder, name, file)).size });
+    }
+    // Its last part was sent, and the process ended before the folder went.
+    if (batch.parts.size === 0) rmdirSync(join(this.folder, name));
+    else this.#publish(batch);
+  }
+
+  #publish(batch: Batch): void {
+    if (batch.parts.size > 0) this.#batches.add(batch);
+    for (const part of batch.parts) {
+      const lane = this.#lanes.get(part.lane) ?? [];
+      this.#lanes.set(part.lane, lane);
+      lane.push(part);
+      this.#bytes += part.bytes;
+    }
+  }
+
+  /** Durably: a part that came back with the power might be sent when its receiver has forgotten it. */
+  async #remove(part: StoredPart): Promise<void> {
+    const { batch, file, lane: name, bytes } = part;
+    const path = join(this.folder, batch.name);
+    const lane = this.#lanes.get(name) as StoredPart[];
+    const at = lane.indexOf(part);
+    // At once, so that nobody begins to send what is about to go.
+    lane.splice(at, 1);
+    try {
+      await rm(join(path, file), { force: true });
+      await syncFolder(path);
+    } catch (error) {
+      lane.splice(at, 0, part);
+      throw error;
+    }
+    if (lane.length === 0) this.#lanes.delete(name);
+    batch.parts.delete(part);
+    this.#bytes -= bytes;
+    if (batch.parts.size > 0) return;
+    this.#batches.delete(batch);
+    // An empty one that stays goes at the next start.
+    await rmdir(path).catch(() => undefined);
+  }
+
+  async #makeRoom(newest: Batch): Promise<void> {
+    for (const batch of this.#batches) {
+      // The newest one stays: it has what the journal has just let go.
+      if (this.#bytes <= this.bytesMax || batch === newest) return;
+      for (const part of batch.parts) {
+        if (this.#inHand.has(part)) continue;
+        this.lostBytes.set(part.lane, (this.lostBytes.get(part.lane) ?? 0) + part.bytes);
+        await this.#remove(part);
+      }
     }
   }
 }

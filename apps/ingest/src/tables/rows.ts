@@ -3,6 +3,9 @@ import type { MetricEvent } from '../messages/metric-event.js';
 import type { FlushedSeries } from '../series/figures.js';
 import type { SpoolPart } from '../spool/spool.js';
 
+/** Of the spool: what goes to the tables. */
+export const tablesLane = 'tables';
+
 /** Of one import: small enough to be held and sent again, large enough that the round trip does not matter. */
 const partBytesMax = 4 * 2 ** 20;
 
@@ -74,9 +77,9 @@ function* parts(table: string, lines: Iterable<string>): Generator<SpoolPart> {
     text.push(line);
     characters += line.length;
     if (characters < partBytesMax) continue;
-    yield { table, lines: Buffer.from(text.join('')) };
+    yield { lane: tablesLane, name: table, content: Buffer.from(text.join('')) };
     text = [];
     characters = 0;
   }
-  if (text.length > 0) yield { table, lines: Buffer.from(text.join('')) };
+  if (text.length > 0) yield { lane: tablesLane, name: table, content: Buffer.from(text.join('')) };
 }

@@ -7,7 +7,7 @@ import type { Logger } from 'pino';
 import { Agent } from 'undici';
 import type { Spool, SpoolPart } from '../spool/spool.js';
 import { SpoolDrain } from '../spool/spool-drain.js';
-import { eventsTable, metricsTable } from './rows.js';
+import { eventsTable, metricsTable, tablesLane } from './rows.js';
 
 export interface TableSenderOptions {
   readonly spool: Spool;
@@ -34,7 +34,7 @@ export class TableSender {
 
   constructor(private readonly options: TableSenderOptions) {
     const { spool, clock, log } = options;
-    this.drain = new SpoolDrain({ spool, clock, log, where: 'their tables', send: (part, signal) => this.#send(part, signal) });
+    this.drain = new SpoolDrain({ spool, lane: tablesLane, clock, log, where: 'their tables', send: (part, signal) => this.#send(part, signal) });
   }
 
   async stop(): Promise<void> {
@@ -42,7 +42,7 @@ export class TableSender {
     await this.#agent.destroy();
   }
 
-  async #send({ table, lines }: SpoolPart, stopped: AbortSignal): Promise<void> {
+  async #send({ name: table, content: lines }: SpoolPart, stopped: AbortSignal): Promise<void> {
     const signal = AbortSignal.any([stopped, AbortSignal.timeout(partTimeoutMs)]);
     const node = this.#writeNode();
     const path = `/collections/${table}/documents/import?action=upsert`;

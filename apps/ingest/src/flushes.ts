@@ -1,0 +1,127 @@
+import { NodeContext } from '@binnacle/node-kit/node-context';
+import { forwardedParts } from './forwarding/forwarder.js';
+import { RawMessageWriter } from './forwarding/raw-message-writer.js';
+import type { MetricEvent } from './messages/metric-event.js';
+import type { SeriesStore } from './series/series-store.js';
+import type { Journal } from './spool/journal.js';
+import type { Spool, SpoolPart } from './spool/spool.js';
+import { rowsOf } from './tables/rows.js';
+
+/** Flushes that wait in memory because the disk did not take them; the oldest go. */
+const unwrittenMax = 3;
+
+export interface FlushesOptions {
+  readonly node: NodeContext;
+  readonly store: SeriesStore;
+  readonly spool: Spool;
+  /** Whether flushes are sent on. */
+  readonly isForwarding: boolean;
+  /** The events since the last call. */
+  readonly takeEvents: () => readonly MetricEvent[];
+  /** Awaited before each interval ends. Never rejects. */
+  readonly beforeFlush: () => Promise<void>;
+  /** There is something new in the spool. */
+  readonly onWritten: () => void;
+}
+
+/** What a flush came to. */
+interface Flush {
+  /** Of the journal: it has what came up to the end of this interval. */
+  readonly segment: number;
+  /** Made while they are written: rows take several times what they come from. Empty: nothing came. */
+  readonly parts: () => Iterable<SpoolPart>;
+  readonly isEmpty: boolean;
+}
+
+/** Ends the intervals: adds up, puts what it came to into the spool as one batch, and lets the journal go that far. */
+export class Flushes {
+  readonly #writer: RawMessageWriter | undefined;
+  readonly #unwritten: Flush[] = [];
+  #journal: Journal | undefined;
+  #cancelTimer = (): void => {};
+  #last: Promise<void> = Promise.resolve();
+  #lastFlushMs: number;
+  /** The last flush that reached the disk, on the monotonic clock. */
+  lastWrittenMs: number;
+  count = 0;
+  /** Flushes of which the disk took nothing. */
+  lost = 0;
+
+  constructor(private readonly options: FlushesOptions) {
+    this.#writer = options.isForwarding ? new RawMessageWriter('gostatsd') : undefined;
+    this.#lastFlushMs = this.lastWrittenMs = options.node.clock.monotonicMs();
+  }
+
+  start(journal: Journal): void {
+    this.#journal = journal;
+    this.#lastFlushMs = this.options.node.clock.monotonicMs();
+    this.#schedule();
+  }
+
+  /** No flush comes by itself any more. */
+  async stop(): Promise<void> {
+    this.#cancelTimer();
+    await this.#last;
+    this.#cancelTimer();
+  }
+
+  /** Never rejects: what the disk did not take is tried again with the next one. */
+  flush(): Promise<void> {
+    return (this.#last = this.#last.then(() => this.#flush()));
+  }
+
+  #schedule(): void {
+    const { clock, config } = this.options.node;
+    this.#cancelTimer = clock.after(config.ingest.flushIntervalMs, () => void this.flush().finally(() => this.#schedule()));
+  }
+
+  async #flush(): Promise<void> {
+    const journal = this.#journal;
+    if (journal === undefined) return;
+    await this.options.beforeFlush();
+    try {
+      const { segment, closed } = await journal.endSegment(() => ({ made: this.#closeInterval() }));
+      this.#unwritten.push({ segment, ...(await closed.made) });
+      while (this.#unwritten.length > unwrittenMax) {
+        this.#unwritten.shift();
+        this.lost += 1;
+      }
+      for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) await this.#write(next, journal);
+      this.lastWrittenMs = this.options.node.clock.monotonicMs();
+    } catch (error) {
+      this.options.node.log.error({ err: error }, 'a flush cannot be written to the spool; the next one tries again');
+    }
+    this.options.onWritten();
+  }
+
+  async #write({ segment, parts, isEmpty }: Flush, journal: Journal): Promise<void> {
+    const kept = async (): Promise<void> => {
+      this.#unwritten.shift();
+      await journal.release(segment);
+    };
+    if (isEmpty) await kept();
+    else await this.options.spool.add(parts(), segment, kept);
+  }
+
+  /** The interval ends with the call; what it came to is known later. */
+  async #closeInterval(): Promise<Omit<Flush, 'segment'>> {
+    const { node, store, takeEvents } = this.options;
+    const { clock, config } = node;
+    const nowMs = clock.monotonicMs();
+    // Two flushes in one millisecond are a shutdown's: no rate is meant then.
+    const intervalS = Math.max(nowMs - this.#lastFlushMs, 1) / 1000;
+    this.#lastFlushMs = nowMs;
+    this.count += 1;
+    const events = takeEvents();
+    const timestampMs = clock.nowMs();
+    const flushed = await store.flush({ intervalS, percents: config.ingest.percents, beforeClose: (series) => this.#writer?.add(series) });
+    const rows = config.ingest.tables && flushed.length + events.length > 0 ? (): Iterable<SpoolPart> => rowsOf(flushed, events, timestampMs) : undefined;
+    const messages = this.#writer === undefined ? [] : [...forwardedParts(this.#writer.take(), events)];
+    return { parts: () => partsOf(rows, messages), isEmpty: rows === undefined && messages.length === 0 };
+  }
+}
+
+function* partsOf(rows: (() => Iterable<SpoolPart>) | undefined, messages: readonly SpoolPart[]): Generator<SpoolPart> {
+  if (rows !== undefined) yield* rows();
+  yield* messages;
+}
