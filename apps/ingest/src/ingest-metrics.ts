@@ -1,3 +1,4 @@
+import { variablesOf } from '@binnacle/node-kit/expvar';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { Counter, Gauge } from 'prom-client';
@@ -5,11 +6,12 @@ import { Ingest } from './ingest.js';
 import { Receivers } from './receivers/receivers.js';
 import { tablesLane } from './tables/rows.js';
 
-/** What the node says of its own ingesting, at `/metrics`. Read when somebody asks: nothing is added to the way of a line. */
+/** What the node says of its own ingesting, at `/metrics` and `/expvar`. Read when somebody asks: nothing is added to the way of a line. */
 @Injectable()
 export class IngestMetrics {
   constructor(node: NodeContext, ingest: Ingest, receivers: Receivers) {
     const registers = [node.metrics];
+    node.addPart({ name: 'ingest metrics', variables: async () => ({ ingest: await variablesOf(node.metrics, 'binnacle_ingest_') }) });
     const gauge = (name: string, help: string, read: () => number): void => {
       new Gauge({ name: `binnacle_ingest_${name}`, help, registers, collect() { this.set(read()); } });
     };

@@ -1,15 +1,17 @@
 import { getHeapStatistics } from 'node:v8';
-import type { MetricValueWithName, Registry } from 'prom-client';
+import type { Counter, MetricValueWithName, Registry } from 'prom-client';
+import type { NodePart } from './node-context.js';
 
 const nsPerS = 1e9;
 
 /**
  * `/expvar` as gostatsd (Go's expvar) shows it: `cmdline` and `memstats`. Of Go's memory statistics those are given that V8 knows, in
- * bytes and under Go's names; the others are left out. Secrets given as flags are masked in `cmdline`.
+ * bytes and under Go's names; the others are left out. Secrets given as flags are masked in `cmdline`. Parts of the node add their own variables.
  */
-export async function expvar(metrics: Registry, mask: (text: string) => string): Promise<Record<string, unknown>> {
+export async function expvar(metrics: Registry, mask: (text: string) => string, parts: readonly NodePart[]): Promise<Record<string, unknown>> {
   const heap = getHeapStatistics();
   const collections = await garbageCollections(metrics);
+  const added = await Promise.all(parts.map((part) => part.variables?.()));
   return {
     cmdline: [...process.execArgv, ...process.argv].map(mask),
     memstats: {
@@ -22,7 +24,23 @@ export async function expvar(metrics: Registry, mask: (text: string) => string):
       NumGC: collections.count,
       PauseTotalNs: Math.round(collections.seconds * nsPerS),
     },
+    ...Object.assign({}, ...added),
   };
+}
+
+/**
+ * The counters and gauges whose names begin so, as variables: by what follows, without `_total`. One with labels is an object of numbers, by their
+ * values joined with commas.
+ */
+export async function variablesOf(metrics: Registry, prefix: string): Promise<Record<string, unknown>> {
+  const own = metrics.getMetricsAsArray().filter(({ name }) => name.startsWith(prefix));
+  const read = own.map(async (metric): Promise<[string, unknown]> => {
+    const { values } = await (metrics.getSingleMetric(metric.name) as Counter).get();
+    const byLabels = values.map(({ labels, value }): [string, number] => [Object.values(labels).join(','), value]);
+    const [first] = byLabels;
+    return [metric.name.slice(prefix.length).replace(/_total$/, ''), first?.[0] === '' ? first[1] : Object.fromEntries(byLabels)];
+  });
+  return Object.fromEntries(await Promise.all(read));
 }
 
 /** From prom-client's histogram, which watches the collections already. */

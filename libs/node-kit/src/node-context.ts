@@ -62,6 +62,8 @@ export interface NodePart {
   health?(): Promise<string>;
   /** The same of what it depends on, for `/deepcheck`. */
   dependencies?(): Promise<string>;
+  /** What `/expvar` shows besides, by name. */
+  variables?(): Promise<Record<string, unknown>>;
   /** Whether the part takes what comes from outside the gateway; a node with one that does not is not ready. */
   readiness?(): { readonly ok: boolean; readonly detail: string };
   stop?(): Promise<void>;

@@ -24,7 +24,7 @@ export async function nodePlugin(app: FastifyInstance, { node }: { node: Node })
   });
   app.get('/expvar', async (_request, reply) => {
     // With the charset, as gostatsd (Go's expvar) sends it.
-    return reply.type('application/json; charset=utf-8').send(JSON.stringify(await expvar(node.metrics, node.maskSecrets)));
+    return reply.type('application/json; charset=utf-8').send(JSON.stringify(await expvar(node.metrics, node.maskSecrets, node.parts)));
   });
   addAgentRoutes(app, node);
   addCaptureRoutes(app, node);

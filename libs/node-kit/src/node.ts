@@ -66,7 +66,7 @@ export class Node extends NodeContext {
   readonly #startedAtMs: number;
   readonly #admission: Admission;
   readonly #membership: Membership;
-  readonly #parts: NodePart[] = [];
+  readonly parts: NodePart[] = [];
   readonly #startedParts: NodePart[] = [];
   #address: { readonly host: string; readonly port: number } | undefined;
 
@@ -130,7 +130,7 @@ export class Node extends NodeContext {
 
   addPart(part: NodePart): void {
     if (this.lifecycle.status() !== 'Idle') throw new Error(`part "${part.name}" comes too late: the node has started`);
-    this.#parts.push(part);
+    this.parts.push(part);
     const { checkDeadlineMs: deadlineMs, checkCacheMs: cacheMs } = this.config.health;
     const check = (run: () => Promise<string>): CachedCheck => new CachedCheck(part.name, run, { clock: this.clock, deadlineMs, cacheMs });
     if (part.health) this.selfChecks.push(check(part.health));
@@ -165,7 +165,7 @@ export class Node extends NodeContext {
   async prepare(): Promise<void> {
     this.resources.start();
     await this.machine.start();
-    for (const part of this.#parts) await part.check?.();
+    for (const part of this.parts) await part.check?.();
     await this.#admission.ask();
   }
 
@@ -175,7 +175,7 @@ export class Node extends NodeContext {
     this.lifecycle.moveTo('Ready');
     const admitted = this.#admission.admitted();
     await Promise.all([this.directory.start(), this.settings.start(), admitted ? this.#membership.start() : undefined]);
-    for (const part of this.#parts) {
+    for (const part of this.parts) {
       this.#startedParts.unshift(part);
       await part.start?.();
       if (admitted) await part.join?.();
@@ -190,7 +190,7 @@ export class Node extends NodeContext {
   async #joinLate(): Promise<void> {
     try {
       await this.#membership.start();
-      for (const part of this.#parts) if (this.lifecycle.status() === 'Running') await part.join?.();
+      for (const part of this.parts) if (this.lifecycle.status() === 'Running') await part.join?.();
     } catch (error) {
       this.log.error({ err: error }, 'a part could not join the cluster');
     }
@@ -238,14 +238,14 @@ export class Node extends NodeContext {
   runSteps(steps: readonly ShutdownStep[]): Promise<void> {
     return runShutdown(steps, {
       clock: this.clock,
-      deadlineMs: this.config.node.shutdownDeadlineMs + this.#parts.reduce((sum, part) => sum + (part.drainMsMax?.() ?? 0), 0),
+      deadlineMs: this.config.node.shutdownDeadlineMs + this.parts.reduce((sum, part) => sum + (part.drainMsMax?.() ?? 0), 0),
       log: this.log,
       describeRest: () => this.requests.describeOutstanding(),
     });
   }
 
   #partsReadiness(): ReadinessLine[] {
-    return this.#parts.flatMap((part) => (part.readiness === undefined ? [] : [{ name: part.name.replaceAll(' ', '_'), ...part.readiness() }]));
+    return this.parts.flatMap((part) => (part.readiness === undefined ? [] : [{ name: part.name.replaceAll(' ', '_'), ...part.readiness() }]));
   }
 
   /** With embedded state nobody else routes to this process, so there is nobody to wait for. */

@@ -81,7 +81,7 @@ export const gostatsdRoutes: readonly Route[] = [
     ],
   }),
   defineRoute(['gostatsd'], 'GET', '/expvar', {
-    summary: 'cmdline and memstats',
+    summary: 'cmdline, memstats, and figures of the roles that have some',
     target: self,
     action: 'expvar:list',
     state: 'served',
