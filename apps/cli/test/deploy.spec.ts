@@ -35,7 +35,7 @@ interface Container {
   args?: string[];
   command?: string[];
   env?: EnvironmentVariable[];
-  ports: { name: string; containerPort: number }[];
+  ports: { name: string; containerPort: number; protocol?: string }[];
   startupProbe?: Probe;
   livenessProbe?: Probe;
   readinessProbe?: Probe;
@@ -63,10 +63,12 @@ interface Manifest {
     selector: Record<string, string> & { matchLabels: Record<string, string> };
     template: { metadata: { labels: Record<string, string> }; spec: PodSpec };
     volumeClaimTemplates?: { metadata: { name: string } }[];
-    ports: { port: number; targetPort: string }[];
+    ports: { port: number; targetPort: string; protocol?: string }[];
     podSelector: { matchLabels?: Record<string, string> };
-    ingress?: { ports: { port: string | number }[] }[];
+    ingress?: { ports: { port: string | number; protocol: string }[] }[];
     replicas: number;
+    serviceName?: string;
+    clusterIP?: string;
     maxUnavailable: number;
   };
 }
@@ -81,6 +83,7 @@ const manifests = kustomization.resources.flatMap((file) => yaml(`${folder}/${fi
 const workloads = manifests.filter(({ kind }) => kind === 'Deployment' || kind === 'StatefulSet');
 const nodes = workloads.filter(({ spec }) => spec.template.metadata.labels['binnacle-node'] === 'true');
 const containerOf = (workload: Manifest): Container => workload.spec.template.spec.containers[0] as Container;
+const stateful = ['storage', 'profiling', 'ingest'];
 const apps = ['cluster', 'gateway', 'health', 'ingest', 'profiling', 'proxy', 'storage'];
 
 /** `NAME=value` of the image's ENV lines. */
@@ -272,14 +275,17 @@ describe('the Kubernetes manifests', () => {
     expect(await kubernetesProblems(misspelt)).toEqual(['/spec/template/spec/containers/0/livenessProb is an unknown field']);
   });
 
-  test('run every app, storage twice and with a disk of its own', () => {
+  test('run every app; those that keep something have disks of their own', () => {
     const run = nodes.map((node) => [node.kind, node.metadata.name, containerOf(node).args]);
     expect(run.sort()).toEqual(
-      apps.map((app) => [['storage', 'profiling'].includes(app) ? 'StatefulSet' : 'Deployment', app, [...(flagged.includes(app) ? [heapFlag] : []), mainOf(app)]]).sort(),
+      apps.map((app) => [stateful.includes(app) ? 'StatefulSet' : 'Deployment', app, [...(flagged.includes(app) ? [heapFlag] : []), mainOf(app)]]).sort(),
     );
-    const storage = nodes.find((node) => node.metadata.name === 'storage');
-    expect(storage?.spec.replicas).toBe(2);
-    expect(storage?.spec.volumeClaimTemplates?.map(({ metadata }) => metadata.name)).toEqual(['data']);
+    for (const { metadata, spec } of nodes.filter(({ kind }) => kind === 'StatefulSet')) {
+      expect([metadata.name, spec.replicas]).toEqual([metadata.name, metadata.name === 'profiling' ? 1 : 2]);
+      expect(spec.volumeClaimTemplates?.map((claim) => claim.metadata.name)).toEqual(['data']);
+      expect(spec.template.spec.volumes?.map(({ name }) => name)).toEqual(['tmp']);
+      expect(manifests.find((each) => each.kind === 'Service' && each.metadata.name === spec.serviceName)?.spec.clusterIP).toBe('None');
+    }
   });
 
   test.each(nodes.map((node) => [node.metadata.name, node] as const))('%s is probed on its node port', (_name, node) => {
@@ -358,22 +364,23 @@ describe('the Kubernetes manifests', () => {
   });
 
   test('have services and policies that name ports the pods have', () => {
+    const portOf = (name: string | number, protocol = 'TCP'): string => `${name}/${protocol}`;
     const portsOf = (labels: Record<string, string>): string[] =>
       workloads
         .filter(({ spec }) => Object.entries(labels).every(([name, value]) => spec.template.metadata.labels[name] === value))
-        .flatMap((workload) => containerOf(workload).ports.map(({ name }) => name));
+        .flatMap((workload) => containerOf(workload).ports.map(({ name, protocol }) => portOf(name, protocol)));
     for (const { spec } of manifests.filter(({ kind }) => kind === 'Service'))
-      for (const { targetPort } of spec.ports) expect(portsOf(spec.selector)).toContain(targetPort);
+      for (const { targetPort, protocol } of spec.ports) expect(portsOf(spec.selector)).toContain(portOf(targetPort, protocol));
     for (const { spec } of manifests.filter(({ kind }) => kind === 'NetworkPolicy'))
-      for (const { port } of spec.ingress?.flatMap(({ ports }) => ports) ?? [])
-        expect(portsOf(spec.podSelector.matchLabels ?? {})).toContain(port);
+      for (const { port, protocol } of spec.ingress?.flatMap(({ ports }) => ports) ?? [])
+        expect(portsOf(spec.podSelector.matchLabels ?? {})).toContain(portOf(port, protocol));
   });
 
-  test('deny what no policy allows, and open only the gateway and the SQL port to clients', () => {
+  test('deny what no policy allows, and open only the gateway, the SQL port and the statsd port to clients', () => {
     const policies = manifests.filter(({ kind }) => kind === 'NetworkPolicy');
     const deny = policies.find(({ metadata }) => metadata.name === 'default-deny');
     expect(deny?.spec).toEqual({ podSelector: {}, policyTypes: ['Ingress', 'Egress'] });
     const open = policies.filter((policy) => JSON.stringify(policy.spec.ingress ?? []).includes('binnacle-client'));
-    expect(open.map(({ metadata }) => metadata.name)).toEqual(['gateway', 'proxy']);
+    expect(open.map(({ metadata }) => metadata.name)).toEqual(['gateway', 'proxy', 'ingest']);
   });
 });
