@@ -10,7 +10,7 @@ import { IngestModule } from '@binnacle/ingest/ingest.module';
 import { Ingest } from '@binnacle/ingest/ingest';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import { startNode } from '@binnacle/node-kit/run-node';
-import { secret, startTrialCluster } from './trial-cluster.mjs';
+import { metricIn, secret, startTrialCluster } from './trial-cluster.mjs';
 
 const [seriesCount = 10_000, intervalS = 60, hours = 24] = process.argv.slice(2).map(Number);
 const namesMax = 100;
@@ -66,7 +66,7 @@ const realNow = Date.now;
 const node = await startNode({ roles: ['ingest'], modules: [IngestModule], defaultPort: 0 }, config);
 const ingest = node.app.get(Ingest);
 const askIngest = async (path, init = {}) => fetch(`http://${node.address}${path}`, { ...init, headers: { 'x-binnacle-cluster-secret': secret } });
-const spoolBytes = async () => Number(/^binnacle_ingest_spool_bytes (\S+)$/m.exec(await (await askIngest('/metrics')).text())?.[1]);
+const spoolBytes = async () => metricIn(await (await askIngest('/metrics')).text(), 'binnacle_ingest_spool_bytes');
 let failed = false;
 try {
   const startedMs = performance.now();

@@ -14,6 +14,11 @@ const { nodeFlags, storageFlags, withJemalloc } = await import(new URL('../../cl
 export const secret = 'the-secret-of-this-trial-of-ingest';
 const secretHeader = { 'x-binnacle-cluster-secret': secret };
 
+/** A metric in Prometheus' text format, over all its labels. */
+export function metricIn(text, name) {
+  return [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((sum, [, value]) => sum + Number(value), 0);
+}
+
 /** A process of Binnacle. */
 class TrialNode {
   constructor(child, port) {
@@ -28,10 +33,8 @@ class TrialNode {
     return fetch(`http://127.0.0.1:${this.port}${path}`, { ...init, headers: { ...init.headers, ...secretHeader } });
   }
 
-  /** A sum over all labels of a metric at `/metrics`. */
   async metric(name) {
-    const text = await (await this.fetch('/metrics')).text();
-    return [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].reduce((sum, [, value]) => sum + Number(value), 0);
+    return metricIn(await (await this.fetch('/metrics')).text(), name);
   }
 
   /** Resident now, and the most it ever was. */
