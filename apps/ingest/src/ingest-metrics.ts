@@ -30,10 +30,11 @@ export class IngestMetrics {
         for (const [reason, count] of ingest.badLines.counts()) this.inc({ reason }, count);
       },
     });
-    counter('udp_packets', 'UDP packets read.', () => receivers.udp?.packets ?? 0);
-    counter('udp_drops', 'UDP packets that the kernel threw away, because they were not read in time; 0 where it does not tell.', async () => (await receivers.drops()) ?? 0);
-    gauge('tcp_connections', 'Connections with statsd lines.', () => receivers.tcp?.connectionCount() ?? 0);
-    counter('tcp_refused', 'Connections closed at once, for there were too many.', () => receivers.tcp?.refused ?? 0);
+    counter('udp_packets', 'UDP packets read.', () => receivers.packets);
+    counter('udp_drops', 'UDP packets that the kernel threw away, because they were not read in time; 0 where it does not tell.', () => receivers.drops());
+    gauge('tcp_connections', 'Connections with statsd lines.', () => receivers.connectionCount());
+    counter('tcp_refused', 'Connections closed at once, for there were too many.', () => receivers.refused);
+    counter('receiver_deaths', 'Receiver threads that ended by themselves, with up to a second of lines each; another one took their place.', () => receivers.deaths);
     counter('message_series', 'Series in messages taken.', () => ingest.messages.taken);
     counter('message_series_refused', 'Series of messages, and members of sets, that are too long.', () => ingest.messages.refused);
     counter('message_retries', 'Messages that were not counted, because one with their Idempotency-Key had been.', () => ingest.idempotency.recognised);

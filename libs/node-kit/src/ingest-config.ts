@@ -22,6 +22,12 @@ export class IngestConfig {
   @IsBoolean()
   statsd = true;
 
+  @Key('Threads that take statsd lines, each with sockets of its own on the same ports (Linux; elsewhere one at most). 0: the thread that does all else. Formula: lines a second / 2,000,000.')
+  @IsInt()
+  @Min(0)
+  @Max(64)
+  receiverWorkers = 0;
+
   @Key('What the kernel may keep of UDP packets that are not read yet, in kilobytes of 2^10 bytes; the system has a limit of its own (`net.core.rmem_max`). Formula: packets a second x their size x the longest pause.')
   @IsInt()
   @Min(16)

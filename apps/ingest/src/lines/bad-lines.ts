@@ -1,10 +1,10 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { Logger } from 'pino';
+import { shownBytesMax } from './line-limits.js';
 import type { BadLine } from './metric-line.js';
 
 /** One line in the log for each stretch of this length: whoever sends a million bad lines does not fill the disk. */
 const logIntervalMs = 10_000;
-const shownBytesMax = 200;
 
 /** Counts bad lines by reason, and shows one of them in the log now and then. */
 export class BadLines {
@@ -27,18 +27,18 @@ export class BadLines {
     return total;
   }
 
-  /** The line is only valid during the call. */
-  take(reason: BadLine, line: Buffer): void {
-    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + 1);
+  /** The line is only valid during the call; it is one of so many. */
+  take(reason: BadLine, line: Buffer, count = 1): void {
+    this.#counts.set(reason, (this.#counts.get(reason) ?? 0) + count);
     const nowMs = this.clock.monotonicMs();
     if (nowMs - this.#lastShownMs < logIntervalMs) {
-      this.#notShown += 1;
+      this.#notShown += count;
       return;
     }
     // As JSON a line shows what in it is no text.
     const shown = line.toString('latin1', 0, shownBytesMax);
     this.log.warn({ reason, line: shown, ...(this.#notShown > 0 && { othersSinceLast: this.#notShown }) }, 'a statsd line cannot be read');
     this.#lastShownMs = nowMs;
-    this.#notShown = 0;
+    this.#notShown = count - 1;
   }
 }

@@ -8,5 +8,5 @@ const table = `   sl  local_address rem_address   st tx_queue rx_queue tr tm->wh
 `;
 
 test('drops are those of all sockets of the port', () => {
-  expect([dropsIn(table, 8125), dropsIn(table, 53), dropsIn(table, 1)]).toEqual([20, 99, 0]);
+  expect([8125, 53, 1].map((port) => [...dropsIn(table, port)])).toEqual([[['123456', 17], ['123457', 3]], [['123458', 99]], []]);
 });

@@ -1,12 +1,17 @@
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import type { LineIntake } from '../lines/line-intake.js';
+import type { ConnectionCount } from './connection-count.js';
+import { untilQuiet } from './until-quiet.js';
 
 export interface TcpReceiverOptions {
   readonly host: string;
   readonly port: number;
+  readonly isShared: boolean;
+  /** Of all receivers together, as `connections` counts them. */
   readonly connectionsMax: number;
   readonly idleMsMax: number;
+  readonly connections: ConnectionCount;
 }
 
 /** Longer than any packet of UDP may be; a longer line is bad, and the next one counts again. */
@@ -17,6 +22,8 @@ const lineFeed = 0x0a;
 export class TcpReceiver {
   readonly #server: Server;
   readonly #connections = new Set<Socket>();
+  /** Connections and pieces of data, since the start. */
+  #arrivals = 0;
   /** Connections that were closed at once, for there were too many. */
   refused = 0;
 
@@ -31,7 +38,8 @@ export class TcpReceiver {
   /** Rejects with what the system says. */
   async open(): Promise<void> {
     const listening = once(this.#server, 'listening');
-    this.#server.listen(this.options.port, this.options.host);
+    const { host, port, isShared } = this.options;
+    this.#server.listen({ host, port, reusePort: isShared });
     await listening;
   }
 
@@ -39,12 +47,9 @@ export class TcpReceiver {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  connectionCount(): number {
-    return this.#connections.size;
-  }
-
   /** What has arrived is taken; what comes now goes elsewhere. */
   async close(): Promise<void> {
+    await untilQuiet(() => this.#arrivals);
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     for (const socket of this.#connections) socket.destroy();
     await closed;
@@ -52,17 +57,26 @@ export class TcpReceiver {
 
   #follow(socket: Socket): void {
     socket.on('error', () => socket.destroy());
-    if (this.#connections.size >= this.options.connectionsMax) {
+    const { connections, connectionsMax, idleMsMax } = this.options;
+    if (connections.add(1) > connectionsMax) {
+      connections.add(-1);
       this.refused += 1;
       socket.destroy();
       return;
     }
     this.#connections.add(socket);
     const splitter = new LineBuffer(this.lines, socket.remoteAddress?.replace(/^::ffff:/, '') ?? '', this.onLongLine);
-    socket.setTimeout(this.options.idleMsMax, () => socket.destroy());
-    socket.on('data', (chunk) => splitter.take(chunk));
+    this.#arrivals += 1;
+    socket.setTimeout(idleMsMax, () => socket.destroy());
+    socket.on('data', (chunk) => {
+      this.#arrivals += 1;
+      splitter.take(chunk);
+    });
     socket.on('end', () => splitter.end());
-    socket.on('close', () => this.#connections.delete(socket));
+    socket.on('close', () => {
+      this.#connections.delete(socket);
+      connections.add(-1);
+    });
   }
 }
 

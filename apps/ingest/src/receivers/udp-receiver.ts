@@ -2,10 +2,12 @@ import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { isIPv6 } from 'node:net';
 import type { LineIntake } from '../lines/line-intake.js';
+import { untilQuiet } from './until-quiet.js';
 
 export interface UdpReceiverOptions {
   readonly host: string;
   readonly port: number;
+  readonly isShared: boolean;
   readonly bufferBytes: number;
 }
 
@@ -18,7 +20,7 @@ export class UdpReceiver {
     private readonly options: UdpReceiverOptions,
     lines: LineIntake,
   ) {
-    this.#socket = createSocket({ type: isIPv6(options.host) ? 'udp6' : 'udp4' });
+    this.#socket = createSocket({ type: isIPv6(options.host) ? 'udp6' : 'udp4', reusePort: options.isShared });
     this.#socket.on('message', (packet, { address }) => {
       this.packets += 1;
       lines.take(packet, 0, packet.length, address);
@@ -45,7 +47,9 @@ export class UdpReceiver {
     return this.#socket.getRecvBufferSize();
   }
 
+  /** What has arrived is taken first. */
   async close(): Promise<void> {
+    await untilQuiet(() => this.packets);
     await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
   }
 }

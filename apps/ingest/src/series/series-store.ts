@@ -75,6 +75,11 @@ export class SeriesStore {
     return series;
   }
 
+  /** How much of the room for values of timers, or for members of sets, is taken: the greater part of the two. */
+  fullness(): number {
+    return Math.max(this.#timerValues / this.limits.timerValuesMax, this.#setMembers / this.limits.setMembersMax);
+  }
+
   isOverflow({ identity }: Series): boolean {
     return identity.name === overflowName;
   }
