@@ -2,6 +2,9 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { forwardedParts } from './forwarding/forwarder.js';
 import { RawMessageWriter } from './forwarding/raw-message-writer.js';
 import type { MetricEvent } from './messages/metric-event.js';
+import { HandOver } from './ownership/hand-over.js';
+import type { Ownership } from './ownership/ownership.js';
+import type { Series } from './series/series.js';
 import type { SeriesStore } from './series/series-store.js';
 import type { Journal } from './spool/journal.js';
 import type { Spool, SpoolPart } from './spool/spool.js';
@@ -14,6 +17,7 @@ export interface FlushesOptions {
   readonly node: NodeContext;
   readonly store: SeriesStore;
   readonly spool: Spool;
+  readonly ownership: Ownership;
   /** Whether flushes are sent on. */
   readonly isForwarding: boolean;
   /** The events since the last call. */
@@ -29,7 +33,7 @@ interface Flush {
   /** Of the journal: it has what came up to the end of this interval. */
   readonly segment: number;
   /** Made while they are written: rows take several times what they come from. Empty: nothing came. */
-  readonly parts: () => Iterable<SpoolPart>;
+  readonly parts: () => AsyncIterable<SpoolPart>;
   readonly isEmpty: boolean;
 }
 
@@ -65,9 +69,13 @@ export class Flushes {
     this.#cancelTimer();
   }
 
-  /** Never rejects: what the disk did not take is tried again with the next one. */
-  flush(): Promise<void> {
-    return (this.#last = this.#last.then(() => this.#flush()));
+  /**
+   * Never rejects: what the disk did not take is tried again with the next one.
+   *
+   * @param isLast this node leaves
+   */
+  flush(isLast = false): Promise<void> {
+    return (this.#last = this.#last.then(() => this.#flush(isLast)));
   }
 
   #schedule(): void {
@@ -75,12 +83,12 @@ export class Flushes {
     this.#cancelTimer = clock.after(config.ingest.flushIntervalMs, () => void this.flush().finally(() => this.#schedule()));
   }
 
-  async #flush(): Promise<void> {
+  async #flush(isLast: boolean): Promise<void> {
     const journal = this.#journal;
     if (journal === undefined) return;
     await this.options.beforeFlush();
     try {
-      const { segment, closed } = await journal.endSegment(() => ({ made: this.#closeInterval() }));
+      const { segment, closed } = await journal.endSegment(() => ({ made: this.#closeInterval(isLast) }));
       this.#unwritten.push({ segment, ...(await closed.made) });
       while (this.#unwritten.length > unwrittenMax) {
         this.#unwritten.shift();
@@ -104,8 +112,8 @@ export class Flushes {
   }
 
   /** The interval ends with the call; what it came to is known later. */
-  async #closeInterval(): Promise<Omit<Flush, 'segment'>> {
-    const { node, store, takeEvents } = this.options;
+  async #closeInterval(isLast: boolean): Promise<Omit<Flush, 'segment'>> {
+    const { node, store, ownership, takeEvents } = this.options;
     const { clock, config } = node;
     const nowMs = clock.monotonicMs();
     // Two flushes in one millisecond are a shutdown's: no rate is meant then.
@@ -114,14 +122,22 @@ export class Flushes {
     this.count += 1;
     const events = takeEvents();
     const timestampMs = clock.nowMs();
-    const flushed = await store.flush({ intervalS, percents: config.ingest.percents, beforeClose: (series) => this.#writer?.add(series) });
-    const rows = config.ingest.tables && flushed.length + events.length > 0 ? (): Iterable<SpoolPart> => rowsOf(flushed, events, timestampMs) : undefined;
-    const messages = this.#writer === undefined ? [] : [...forwardedParts(this.#writer.take(), events)];
-    return { parts: () => partsOf(rows, messages), isEmpty: rows === undefined && messages.length === 0 };
+    ownership.refresh();
+    const handOver = new HandOver(ownership, isLast);
+    const beforeClose = (series: Series): void => this.#writer?.add(series);
+    const closing = store.beginFlush({ intervalS, percents: config.ingest.percents, beforeClose, isOfAnother: handOver.isOfAnother, handOver: handOver.add });
+    const flushed = await closing.run();
+    handOver.end();
+    const messages = this.#writer?.take() ?? [];
+    const hasRows = config.ingest.tables && flushed.length + events.length > 0;
+    const isForwarded = this.#writer !== undefined && messages.length + events.length > 0;
+    return {
+      isEmpty: !hasRows && !isForwarded && handOver.isEmpty,
+      async *parts() {
+        if (hasRows) yield* rowsOf(flushed, events, timestampMs);
+        if (isForwarded) yield* forwardedParts(messages, events);
+        yield* handOver.parts();
+      },
+    };
   }
-}
-
-function* partsOf(rows: (() => Iterable<SpoolPart>) | undefined, messages: readonly SpoolPart[]): Generator<SpoolPart> {
-  if (rows !== undefined) yield* rows();
-  yield* messages;
 }

@@ -7,6 +7,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Ingest } from './ingest.js';
 import { BadMessage } from './messages/bad-message.js';
 import { bodyEncoding } from './messages/body-encoding.js';
+import { handOverPath } from './ownership/peers.js';
 import type { JournalRecord } from './spool/journal-record.js';
 
 /** As sent; the same as at the gateway. */
@@ -17,6 +18,7 @@ const routes = [
   { path: '/v1/raw', kind: 'first-raw', bytesMax: rawBytesMax },
   { path: '/v2/event', kind: 'event', bytesMax: eventBytesMax },
   { path: '/v1/event', kind: 'event', bytesMax: eventBytesMax },
+  { path: handOverPath, kind: 'handed', bytesMax: rawBytesMax },
 ] as const;
 /** Bodies that are being read, or wait for their turn. */
 const heldBytesMax = 128 * 2 ** 20;

@@ -37,6 +37,10 @@ export class IngestMetrics {
     counter('receiver_deaths', 'Receiver threads that ended by themselves, with up to a second of lines each; another one took their place.', () => receivers.deaths);
     counter('message_series', 'Series in messages taken.', () => ingest.messages.taken);
     counter('message_series_refused', 'Series of messages, and members of sets, that are too long.', () => ingest.messages.refused);
+    counter('handed_series', 'Series in what other nodes, and receivers of this one, handed over.', () => ingest.handed.taken);
+    counter('messages_handed_over', 'Messages to the ingest nodes that own their series.', () => ingest.peers.messagesSent);
+    counter('messages_taken_back', 'Messages to ingest nodes that left, which were taken in here again.', () => ingest.peers.messagesTakenBack);
+    counter('messages_handed_over_refused', 'Messages that their owner could not read; they were dropped.', () => ingest.peers.messagesRefused);
     counter('message_retries', 'Messages that were not counted, because one with their Idempotency-Key had been.', () => ingest.idempotency.recognised);
     gauge('series', 'Series that have not expired.', () => ingest.store.seriesCount);
     counter('overflowed', 'Times that something was counted under binnacle.overflow, for there were too many series.', () => ingest.store.losses.overflowed);

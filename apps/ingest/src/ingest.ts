@@ -7,7 +7,6 @@ import { Forwarder, forwardLane } from './forwarding/forwarder.js';
 import { Idempotency } from './idempotency.js';
 import { BadLines } from './lines/bad-lines.js';
 import { LineIntake, type LineSource } from './lines/line-intake.js';
-import { eventsMax, spellingsPerSeries } from './lines/line-limits.js';
 import { MessageTooLong } from './messages/bad-message.js';
 import { decodedBody } from './messages/body-encoding.js';
 import { readEventMessage } from './messages/event-message.js';
@@ -15,7 +14,10 @@ import { readFirstRawMessage } from './messages/first-raw-message.js';
 import { MessageIntake } from './messages/message-intake.js';
 import type { MetricEvent } from './messages/metric-event.js';
 import { checkRawMessage, readRawMessage } from './messages/raw-message.js';
+import { Ownership } from './ownership/ownership.js';
+import { Peers } from './ownership/peers.js';
 import { Filters } from './series/filters.js';
+import type { Series } from './series/series.js';
 import { SeriesStore } from './series/series-store.js';
 import { Journal } from './spool/journal.js';
 import type { JournalRecord } from './spool/journal-record.js';
@@ -23,6 +25,10 @@ import { Spool } from './spool/spool.js';
 import { TableSender } from './tables/table-sender.js';
 import { Turns } from './turns.js';
 
+/** Events until the next flush, a few kB each at the most; further ones are refused over HTTP, and dropped where they come as lines. */
+const eventsMax = 10_000;
+/** Spellings of a series that clients may use before finding them costs more: order of tags, mostly. */
+const spellingsPerSeries = 2;
 /** Bodies on their way to the disk: four of the longest. */
 const journalPendingBytesMax = 64 * 2 ** 20;
 
@@ -34,6 +40,11 @@ const shortBytesMax = 2 ** 20;
 const shortAtOnceMax = 64;
 const longAtOnceMax = 2;
 
+/** A node that the registry has let go, its lease having run out, may be back within this time: a restart. */
+const returnMs = 3_000;
+/** At the end, for what waits in the spool. */
+const lastSendMsMax = 3_000;
+
 /** What comes in, by whatever way, and what becomes of it at each flush. */
 @Injectable()
 export class Ingest {
@@ -44,10 +55,14 @@ export class Ingest {
   /** What has been through the filters already. */
   readonly handed: MessageIntake;
   readonly idempotency: Idempotency;
+  /** Of what other nodes hand over: clients cannot push these keys out. */
+  readonly #handedKeys: Idempotency;
   readonly spool: Spool;
   readonly sender: TableSender;
   /** Where it is told to send on. */
   readonly forwarder: Forwarder | undefined;
+  readonly ownership: Ownership;
+  readonly peers: Peers;
   readonly flushes: Flushes;
   /** Awaited before each interval ends: receivers hand over what they have. Never rejects. */
   beforeFlush: () => Promise<void> = async () => {};
@@ -69,23 +84,28 @@ export class Ingest {
     this.messages = new MessageIntake(this.store, filters, clock);
     this.handed = new MessageIntake(this.store, new Filters([]), clock);
     this.idempotency = new Idempotency(clock);
+    this.#handedKeys = new Idempotency(clock);
     this.lines = new LineIntake({
       store: this.store,
       filters,
       clock,
       lineSource: ingest.lineSource as LineSource,
       knownLinesMax: ingest.seriesMax * spellingsPerSeries,
-      onEvent: (event) => this.takeLineEvent(event),
+      onEvent: (event) => this.#takeLineEvent(event),
       onBadLine: (reason, line) => this.badLines.take(reason, line),
     });
     this.spool = new Spool(resolve(this.#folder, 'spool'), ingest.spoolMegabytesMax * 2 ** 20);
     this.sender = new TableSender({ spool: this.spool, directory, clusterSecret, clock, log });
     const { forwardUrl: url, forwardApiKey: apiKey } = ingest;
     this.forwarder = url === '' ? undefined : new Forwarder({ spool: this.spool, url, apiKey, clock, log });
+    this.ownership = new Ownership(node.id, () => directory.byRole('ingest'));
+    const graceMs = config.node.heartbeatTtlMs + returnMs;
+    this.peers = new Peers({ spool: this.spool, directory, state: node.state, clusterSecret, clock, log, graceMs, takeBack: (record) => this.take(record) });
     this.flushes = new Flushes({
       node,
       store: this.store,
       spool: this.spool,
+      ownership: this.ownership,
       isForwarding: this.forwarder !== undefined,
       takeEvents: () => this.#events.splice(0),
       beforeFlush: () => this.beforeFlush(),
@@ -96,7 +116,7 @@ export class Ingest {
 
   /** Resolves when the message counts and outlives this process. Rejects with `BadMessage`, or why it cannot be kept. */
   take(record: JournalRecord): Promise<void> {
-    return this.idempotency.once(record.idempotencyKey, async () => {
+    return this.#keysOf(record).once(record.idempotencyKey, async () => {
       try {
         await this.#shortTurns.run(() => this.#keep(record, shortBytesMax));
       } catch (error) {
@@ -104,6 +124,10 @@ export class Ingest {
         await this.#longTurns.run(() => this.#keep(record, this.#inflatedBytesMax()));
       }
     });
+  }
+
+  #keysOf({ kind }: JournalRecord): Idempotency {
+    return kind === 'handed' ? this.#handedKeys : this.idempotency;
   }
 
   async #keep(record: JournalRecord, inflatedBytesMax: number): Promise<void> {
@@ -128,12 +152,13 @@ export class Ingest {
   #wakeSenders(): void {
     this.sender.drain.wake();
     this.forwarder?.drain.wake();
+    this.peers.wake();
   }
 
   async #replay(record: JournalRecord): Promise<void> {
     try {
       const count = await this.#counter(record, this.#inflatedBytesMax());
-      await this.idempotency.once(record.idempotencyKey, async () => count());
+      await this.#keysOf(record).once(record.idempotencyKey, async () => count());
     } catch (error) {
       // It was taken in once, so it can be read; should a later version think otherwise, the rest must not be lost for it.
       this.node.log.error({ err: error }, 'a message of the journal cannot be read any more');
@@ -144,19 +169,24 @@ export class Ingest {
   async #counter({ kind, encoding, body }: JournalRecord, inflatedBytesMax: number): Promise<() => void> {
     const message = await decodedBody(body, encoding, inflatedBytesMax);
     if (kind !== 'event') {
-      const read = kind === 'raw' ? readRawMessage : readFirstRawMessage;
+      const read = kind === 'first-raw' ? readFirstRawMessage : readRawMessage;
       checkRawMessage(message, read);
-      return () => this.messages.take(message, read);
+      const intake = kind === 'handed' ? this.handed : this.messages;
+      return () => intake.take(message, read);
     }
     const event = readEventMessage(message, Math.floor(this.node.clock.nowMs() / 1000));
     if (this.#events.length >= eventsMax) throw new BinnacleError('OVERLOADED', 'too many events since the last flush', { retryAfterS: 10 });
     return () => void this.#events.push(event);
   }
 
-  /** Dropped when there are too many. */
-  takeLineEvent(event: MetricEvent): void {
+  #takeLineEvent(event: MetricEvent): void {
     if (this.#events.length < eventsMax) this.#events.push(event);
     else this.eventsDropped += 1;
+  }
+
+  /** What this node adds up and shows. A series that came since the last flush may be another node's. */
+  *ownSeries(): Generator<Series> {
+    for (const series of this.store.all()) if (this.store.isOverflow(series) || this.ownership.isOwn(series)) yield series;
   }
 
   /** Ends the interval, and resolves when what it came to is on the disk, or cannot be kept. Never rejects. */
@@ -164,10 +194,17 @@ export class Ingest {
     return this.flushes.flush();
   }
 
-  /** After the last request: what came since the last flush goes to the spool, so that the next process need not replay it. */
+  /**
+   * After the last request: what came since the last flush goes to the spool, so that the next process need not replay it, and from there as far as it
+   * gets within a moment.
+   */
   async #stop(): Promise<void> {
-    await this.flush();
-    await Promise.all([this.sender.stop(), this.forwarder?.stop()]);
+    await this.flushes.flush(true);
+    let cancel = (): void => {};
+    const deadline = new Promise<void>((resolve) => (cancel = this.node.clock.after(lastSendMsMax, resolve)));
+    await Promise.race([deadline, Promise.all([this.sender.drain.attempt(), this.forwarder?.drain.attempt(), this.peers.attempt()])]);
+    cancel();
+    await Promise.all([this.sender.stop(), this.forwarder?.stop(), this.peers.stop()]);
     await this.#journal?.close();
     this.#journal = undefined;
   }
@@ -185,7 +222,7 @@ export class Ingest {
     const lost = [...spool.lostBytes.values()].reduce((sum, bytes) => sum + bytes, 0);
     const forwarded = forwarder === undefined ? '' : `; ${spool.bytes(forwardLane)} bytes of it are to be sent on`;
     const detail = `${spool.batchCount()} flushes of ${spool.bytes()} bytes wait in the spool, ${lost} bytes lost, ${sender.rowsRefused} rows refused${forwarded}`;
-    const failures = [sender.drain.failure && `tables: ${sender.drain.failure}`, forwarder?.drain.failure && `forwarding: ${forwarder.drain.failure}`].filter(Boolean);
+    const failures = [sender.drain.failure && `tables: ${sender.drain.failure}`, forwarder?.drain.failure && `forwarding: ${forwarder.drain.failure}`, ...this.peers.failures()].filter(Boolean);
     if (failures.length > 0) throw new Error(`${failures.join('; ')}; ${detail}`);
     return detail;
   }

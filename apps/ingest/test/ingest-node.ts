@@ -21,6 +21,12 @@ export interface IngestNode {
   stop(): Promise<void>;
 }
 
+/** By name and labels. */
+export function samplesOf(exposition: string): Map<string, number> {
+  const lines = exposition.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+  return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]));
+}
+
 export function newFolder(): string {
   return mkdtempSync(join(tmpdir(), 'binnacle-ingest-'));
 }
@@ -41,14 +47,12 @@ export async function startIngest(dataDir: string, change: (config: NodeConfig) 
   return {
     node,
     ingest: node.app.get(Ingest),
-    udpPort: receivers.udpPort ?? 0,
-    tcpPort: receivers.tcpPort ?? 0,
+    udpPort: receivers.udp?.port() ?? 0,
+    tcpPort: receivers.tcp?.port() ?? 0,
     dataDir,
     fetch: fetchFrom,
     async samples() {
-      const text = await (await fetchFrom('/metrics/ingested')).text();
-      const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
-      return new Map(lines.map((line) => [line.slice(0, line.lastIndexOf(' ')), Number(line.slice(line.lastIndexOf(' ') + 1))]));
+      return samplesOf(await (await fetchFrom('/metrics/ingested')).text());
     },
     stop: () => node.stop(),
   };

@@ -1,6 +1,7 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { randomUUID } from 'node:crypto';
-import { constants, deflateSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { constants, deflate } from 'node:zlib';
 import type { Logger } from 'pino';
 import { Agent } from 'undici';
 import type { MetricEvent } from '../messages/metric-event.js';
@@ -25,10 +26,16 @@ const sendTimeoutMs = 30_000;
 /** Fewer bytes on the disk and on the wire, and what gostatsd's forwarder does itself. */
 const deflateLevel = constants.Z_BEST_COMPRESSION;
 
+const deflated = promisify(deflate);
+
 /** The parts of its lane for what was flushed. Each is named by what its retries are recognised by, where the receiver knows `Idempotency-Key`. */
-export function* forwardedParts(messages: readonly Buffer[], events: readonly MetricEvent[]): Generator<SpoolPart> {
-  for (const message of messages) yield { lane: forwardLane, name: `raw.${randomUUID()}`, content: deflateSync(message, { level: deflateLevel }) };
-  for (const event of events) yield { lane: forwardLane, name: `event.${randomUUID()}`, content: deflateSync(encodeEvent(event), { level: deflateLevel }) };
+export async function* forwardedParts(messages: readonly Buffer[], events: readonly MetricEvent[]): AsyncGenerator<SpoolPart> {
+  for (const message of messages) yield partOf('raw', message);
+  for (const event of events) yield partOf('event', encodeEvent(event));
+}
+
+async function partOf(kind: 'raw' | 'event', message: Buffer): Promise<SpoolPart> {
+  return { lane: forwardLane, name: `${kind}.${randomUUID()}`, content: await deflated(message, { level: deflateLevel }) };
 }
 
 /** Sends what is in its lane on, as gostatsd's forwarder does: any 2xx is success, and whatever fails is sent again. */

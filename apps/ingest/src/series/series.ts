@@ -21,6 +21,11 @@ abstract class AnySeries {
   isGone = false;
   /** Another one adds it up: what comes here is handed over at each flush. */
   isHandedOver = false;
+  /** What its owner is found by, once it has been asked for. */
+  hash: number | undefined;
+  owner = '';
+  /** For which set of owners `owner` holds. */
+  ownerEpoch = 0;
   /** It was added up here at the last flush in which it was heard. */
   isOwn = false;
   /** Of the store, in which it last got something or was closed. */

@@ -1,8 +1,11 @@
 import { crc32 } from 'node:zlib';
 import { bodyEncodings, type BodyEncoding } from '../messages/body-encoding.js';
 
-/** `first-raw`: metrics of the protocol's version 1; its events are those of version 2. Their order is their number on the disk. */
-export const recordKinds = ['raw', 'event', 'first-raw'] as const;
+/**
+ * `first-raw`: metrics of the protocol's version 1; its events are those of version 2. `handed`: from another node of the cluster, whose filters it has
+ * been through. Their order is their number on the disk.
+ */
+export const recordKinds = ['raw', 'event', 'first-raw', 'handed'] as const;
 
 /** One request that was taken in, as it was sent. */
 export interface JournalRecord {

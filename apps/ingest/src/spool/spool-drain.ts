@@ -9,12 +9,14 @@ export interface SpoolDrainOptions {
   readonly log: Logger;
   /** Where it goes, for the log: `metrics` cannot be sent to `their tables`. */
   readonly where: string;
+  /** The longest pause between two attempts; half a minute if absent. */
+  readonly retryMsMax?: number;
   /** Rejects when the part has to be sent again; the signal ends it when the node stops. */
   readonly send: (part: SpoolPart, signal: AbortSignal) => Promise<void>;
 }
 
 const retryMsMin = 1_000;
-const retryMsMax = 30_000;
+const usualRetryMsMax = 30_000;
 
 /** Empties a lane of the spool, oldest first, and tries again with growing pauses while what takes it is away. */
 export class SpoolDrain {
@@ -51,7 +53,7 @@ export class SpoolDrain {
   }
 
   async #drain(): Promise<void> {
-    const { spool, lane, send, log, where, clock } = this.options;
+    const { spool, lane, send, log, where, clock, retryMsMax = usualRetryMsMax } = this.options;
     const { signal } = this.#abort;
     try {
       while (!signal.aborted && (await spool.sendOldest(lane, (part) => send(part, signal))));

@@ -89,14 +89,14 @@ export class Spool {
    * Resolves when all of it is on the disk, and rejects when nothing of it is. Nothing is sent before `kept` has resolved, which is called once it is
    * on the disk; what that rejects with is passed on, though the batch stays.
    */
-  async add(parts: Iterable<SpoolPart>, coveredSegment: number, kept: () => Promise<void> = async () => {}): Promise<void> {
+  async add(parts: Iterable<SpoolPart> | AsyncIterable<SpoolPart>, coveredSegment: number, kept: () => Promise<void> = async () => {}): Promise<void> {
     const digits = (number: number): string => String(number).padStart(12, '0');
     const name = `${digits(this.#nextNumber)}-${digits(coveredSegment)}`;
     const half = join(this.folder, `${name}.half`);
     const batch: Batch = { name, parts: new Set() };
     await mkdir(half, { mode: 0o700 });
     try {
-      for (const { lane, name: of, content } of parts) {
+      for await (const { lane, name: of, content } of parts) {
         const file = `${String(batch.parts.size).padStart(5, '0')},${lane},${of}`;
         if (!partName.test(file)) throw new Error(`a part of the spool cannot be called ${file}`);
         await writeDurably(join(half, file), content);

@@ -1,0 +1,145 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
+import { type RedisServer, startRedis } from '@binnacle/testing/redis-server';
+import { waitUntil } from '@binnacle/testing/wait-until';
+import { counterMessage, IngestCluster } from './ingest-cluster.js';
+
+let redis: RedisServer;
+let cluster: IngestCluster;
+beforeAll(async () => void (redis = await startRedis()));
+afterAll(() => redis.stop());
+beforeEach(() => void (cluster = new IngestCluster(redis.url)));
+afterEach(() => cluster.stop());
+
+const names = Array.from({ length: 60 }, (_, at) => `hits.${at}`);
+
+/** Where each counter's rows are, once all is settled. */
+const placesOf = (kind = 'counter'): Map<string, Set<string>> => {
+  const places = new Map<string, Set<string>>();
+  for (const row of cluster.rows()) if (row.kind === kind) places.set(row.name, (places.get(row.name) ?? new Set()).add(row.node));
+  return places;
+};
+
+test('what comes to any of three nodes is added up by one, exactly', async () => {
+  const nodes = [await cluster.start('a'), await cluster.start('b'), await cluster.start('c')];
+  await cluster.known(['a', 'b', 'c']);
+  const expected = new Map<string, number>();
+  for (let round = 0; round < 30; round++) {
+    for (const [at, name] of names.entries()) {
+      const node = nodes[(at + round) % 3]!;
+      if (round % 2 === 0) {
+        const lines = Buffer.from(`${name}:${round}|c|@0.3\n${name}.took:${round}|ms\n${name}.who:${round}|s\n${name}.depth:+1|g`);
+        node.ingest.lines.take(lines, 0, lines.length, '');
+        expected.set(name, (expected.get(name) ?? 0) + round / 0.3);
+      } else {
+        await cluster.post(node, counterMessage(name, round));
+        expected.set(name, (expected.get(name) ?? 0) + round);
+      }
+    }
+    if (round % 10 === 5) await nodes[round % 3]!.ingest.flush();
+  }
+  await cluster.settle();
+  const sums = cluster.sums('counter');
+  for (const [name, sum] of expected) expect(Math.abs((sums.get(name) ?? 0) - sum)).toBeLessThan(1e-9 * sum);
+  for (const kind of ['counter', 'timer.count', 'set', 'gauge']) for (const places of placesOf(kind).values()) expect(places.size).toBe(1);
+  expect(new Set([...placesOf().values()].flatMap((places) => [...places]))).toEqual(new Set(['a', 'b', 'c']));
+  const gauges = cluster.rows().filter(({ kind }) => kind === 'gauge');
+  for (const name of names) expect(gauges.filter((row) => row.name === `${name}.depth`).at(-1)?.value).toBe(15);
+});
+
+test('a node that joins or leaves takes its series with it, gauges with what they stand at', async () => {
+  const [a, b] = [await cluster.start('a'), await cluster.start('b')];
+  await cluster.known(['a', 'b']);
+  const take = (text: string): void => {
+    const lines = Buffer.from(names.map((name) => `${name}${text}`).join('\n'));
+    a.ingest.lines.take(lines, 0, lines.length, '');
+  };
+  take(':7|g');
+  await cluster.settle();
+  const c = await cluster.start('c');
+  await cluster.known(['a', 'b', 'c']);
+  await cluster.settle();
+  take(':+1|g');
+  await cluster.settle();
+  const shown = async (): Promise<Map<string, number>> => new Map((await Promise.all(cluster.nodes.map(async (node) => [...(await cluster.ownSamples(node))]))).flat());
+  expect(new Set((await shown()).values())).toEqual(new Set([8]));
+  expect((await cluster.ownSamples(c)).size).toBeGreaterThan(5);
+  await cluster.leave(b);
+  await cluster.known(['a', 'c']);
+  take(':+1|g');
+  await cluster.settle();
+  expect([(await shown()).size, new Set((await shown()).values())]).toEqual([names.length, new Set([9])]);
+  await cluster.leave(a);
+  await cluster.leave(c);
+  expect(cluster.waiting('peer-')).toEqual([]);
+});
+
+test('a node is added under load, and nothing is lost or counted twice', async () => {
+  await cluster.start('a');
+  await cluster.start('b');
+  await cluster.known(['a', 'b']);
+  const load = cluster.load(names, 200);
+  await load.reached(300);
+  await cluster.start('c');
+  await cluster.known(['a', 'b', 'c']);
+  await load.reached(900);
+  const { acknowledged, unanswered } = await load.stop();
+  await cluster.settle();
+  expect(unanswered).toBe(0);
+  expect(cluster.total('counter')).toBe(acknowledged);
+  expect([...placesOf().values()].some((places) => places.has('c'))).toBe(true);
+});
+
+test('after kill -9 of an owner all that was acknowledged is counted, and at most one message of each other node twice', async () => {
+  await cluster.start('a');
+  await cluster.start('b');
+  const victim = await cluster.startProcess('victim');
+  await cluster.known(['a', 'b', 'victim']);
+  const load = cluster.load(names, 200);
+  await load.reached(600);
+  await victim.kill();
+  await waitUntil(() => cluster.nodes.every(({ ingest }) => ingest.peers.failures().length > 0 || ingest.peers.messagesTakenBack > 0));
+  // Its lease runs out, the grace too, and its series have other owners.
+  await waitUntil(() => cluster.nodes.every(({ ingest }) => ingest.peers.messagesTakenBack > 0), { timeoutMs: 30_000 });
+  const { acknowledged, unanswered, mostInFlush } = await load.stop();
+  await cluster.start('victim');
+  await cluster.settle();
+  const total = cluster.total('counter');
+  expect(total).toBeGreaterThanOrEqual(acknowledged);
+  expect(total).toBeLessThanOrEqual(acknowledged + unanswered + 2 * mostInFlush);
+}, 90_000);
+
+test('an owner that is stopped and goes on loses nothing, and counts at most one message of each other node twice', async () => {
+  await cluster.start('a');
+  await cluster.start('b');
+  const victim = await cluster.startProcess('victim');
+  await cluster.known(['a', 'b', 'victim']);
+  const load = cluster.load(names, 200, ['a', 'b']);
+  await load.reached(300);
+  victim.signal('SIGSTOP');
+  await waitUntil(() => cluster.nodes.every(({ ingest }) => ingest.peers.messagesTakenBack > 0), { timeoutMs: 60_000 });
+  victim.signal('SIGCONT');
+  await cluster.known(['a', 'b', 'victim']);
+  const { acknowledged, unanswered, mostInFlush } = await load.stop();
+  expect(unanswered).toBe(0);
+  await cluster.settle();
+  await victim.end();
+  const total = cluster.total('counter');
+  expect(total).toBeGreaterThanOrEqual(acknowledged);
+  expect(total).toBeLessThanOrEqual(acknowledged + 2 * mostInFlush);
+}, 90_000);
+
+test('an owner that is away for a moment gets what waited for it, and nothing is counted elsewhere', async () => {
+  const a = await cluster.start('a');
+  const b = await cluster.start('b');
+  await cluster.known(['a', 'b']);
+  for (const name of names) await cluster.post(a, counterMessage(name, 1));
+  await cluster.leave(b);
+  // It was still known when this was flushed: what is b's waits for it.
+  await a.ingest.flush();
+  for (const name of names) await cluster.post(a, counterMessage(name, 1));
+  await cluster.start('b');
+  await cluster.known(['a', 'b']);
+  await cluster.settle();
+  expect(cluster.total('counter')).toBe(2 * names.length);
+  expect(a.ingest.peers.messagesTakenBack).toBe(0);
+});
