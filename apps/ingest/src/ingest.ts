@@ -7,6 +7,7 @@ import { Forwarder, forwardLane } from './forwarding/forwarder.js';
 import { Idempotency } from './idempotency.js';
 import { BadLines } from './lines/bad-lines.js';
 import { LineIntake, type LineSource } from './lines/line-intake.js';
+import { eventsMax, spellingsPerSeries } from './lines/line-limits.js';
 import { MessageTooLong } from './messages/bad-message.js';
 import { decodedBody } from './messages/body-encoding.js';
 import { readEventMessage } from './messages/event-message.js';
@@ -25,10 +26,6 @@ import { Spool } from './spool/spool.js';
 import { TableSender } from './tables/table-sender.js';
 import { Turns } from './turns.js';
 
-/** Events until the next flush, a few kB each at the most; further ones are refused over HTTP, and dropped where they come as lines. */
-const eventsMax = 10_000;
-/** Spellings of a series that clients may use before finding them costs more: order of tags, mostly. */
-const spellingsPerSeries = 2;
 /** Bodies on their way to the disk: four of the longest. */
 const journalPendingBytesMax = 64 * 2 ** 20;
 
@@ -91,7 +88,7 @@ export class Ingest {
       clock,
       lineSource: ingest.lineSource as LineSource,
       knownLinesMax: ingest.seriesMax * spellingsPerSeries,
-      onEvent: (event) => this.#takeLineEvent(event),
+      onEvent: (event) => this.takeLineEvent(event),
       onBadLine: (reason, line) => this.badLines.take(reason, line),
     });
     this.spool = new Spool(resolve(this.#folder, 'spool'), ingest.spoolMegabytesMax * 2 ** 20);
@@ -179,7 +176,8 @@ export class Ingest {
     return () => void this.#events.push(event);
   }
 
-  #takeLineEvent(event: MetricEvent): void {
+  /** Dropped when there are too many. */
+  takeLineEvent(event: MetricEvent): void {
     if (this.#events.length < eventsMax) this.#events.push(event);
     else this.eventsDropped += 1;
   }

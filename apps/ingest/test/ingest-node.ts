@@ -47,8 +47,8 @@ export async function startIngest(dataDir: string, change: (config: NodeConfig) 
   return {
     node,
     ingest: node.app.get(Ingest),
-    udpPort: receivers.udp?.port() ?? 0,
-    tcpPort: receivers.tcp?.port() ?? 0,
+    udpPort: receivers.udpPort ?? 0,
+    tcpPort: receivers.tcpPort ?? 0,
     dataDir,
     fetch: fetchFrom,
     async samples() {
