@@ -65,6 +65,38 @@ test('many series become several messages, and none is lost', () => {
   expect([...read.values()].sort((a, b) => a - b)).toEqual(Array.from({ length: 30_000 }, (_, at) => at));
 });
 
+test('a series with very many values or members is in several messages, which add up to it', () => {
+  const store = new SeriesStore({ seriesMax: 10, keyspaceSeriesMax: 10, timerValuesMax: 1_000_000, setMembersMax: 1_000_000, expiryMs: 1_000 }, new FakeClock());
+  const timer = store.series({ kind: 'timer', name: 'took', tags: [], source: '' }) as TimerSeries;
+  const users = store.series({ kind: 'set', name: 'users', tags: [], source: '' }) as SetSeries;
+  for (let at = 0; at < 100_000; at++) {
+    store.time(timer, at, 2, 0);
+    store.addMember(users, `user ${at}`, 0);
+  }
+  const writer = new RawMessageWriter('binnacle');
+  store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
+  const messages = writer.take();
+  expect(Math.max(...messages.map(({ length }) => length))).toBeLessThan(2 ** 20);
+  const nothing = (): void => {};
+  const found = { values: [] as number[], sampled: 0, members: new Set<string>() };
+  for (const message of messages) {
+    let timersInMessage = 0;
+    readRawMessage(message, {
+      counter: nothing,
+      gauge: nothing,
+      gaugeChange: nothing,
+      set: (_series, members) => members.forEach((member) => found.members.add(member)),
+      timer(_series, values, sampleCount) {
+        found.values.push(...values);
+        found.sampled += sampleCount;
+        timersInMessage += 1;
+      },
+    });
+    expect(timersInMessage).toBeLessThanOrEqual(1);
+  }
+  expect([found.values.length, new Set(found.values).size, found.sampled, found.members.size]).toEqual([100_000, 100_000, 200_000, 100_000]);
+});
+
 test('an event is read as it was written', () => {
   const event = { title: 'deploy', text: 'v2\nnew', happenedAtS: 1_600_000_000, source: 'web-1', aggregationKey: 'k', sourceTypeName: 'ci', tags: ['a', 'b'], priority: 'low', type: 'success', kind: 'event' } as const;
   expect(readEventMessage(encodeEvent(event), 0)).toEqual(event);

@@ -1,11 +1,14 @@
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
 import { eventPriorities, eventTypes, type MetricEvent } from '../messages/metric-event.js';
-import type { CounterSeries, Series } from '../series/series.js';
+import type { CounterSeries, Series, TimerSeries } from '../series/series.js';
 import { exactField } from '../messages/raw-message.js';
 import { tagsKey } from '../series/tags.js';
 
 /** Of one message before it is compressed: far below what any receiver takes. */
 const messageBytesMax = 512 * 1_024;
+/** Of one series in a message: one with more values or members is in several, which its receiver adds up. */
+const valuesMax = 32_768;
+const memberCharactersMax = 256 * 1_024;
 const fieldByKind = { counter: 1, gauge: 2, set: 3, timer: 4 } as const;
 
 /** All series of one kind and name: of two entries of one name a receiver would keep the last. */
@@ -33,11 +36,21 @@ export class RawMessageWriter {
 
   /** Before the store closes the interval of the series. */
   add(series: Series): void {
+    let isFirst = true;
+    for (const write of this.#pieces(series)) {
+      // Of two entries of one series in a message a receiver may keep the last.
+      if (!isFirst && this.#bytes > 0) this.#endMessage();
+      isFirst = false;
+      this.#addEntry(series, write);
+    }
+  }
+
+  #addEntry(series: Series, write: (value: BinaryWriter) => void): void {
     const { name, tags, source } = series.identity;
     const value = new BinaryWriter();
     for (const tag of tags) value.tag(1, WireType.LengthDelimited).string(tag);
     if (source !== '') value.tag(2, WireType.LengthDelimited).string(source);
-    this.#writeValue(series, value);
+    write(value);
     const entry = new BinaryWriter().tag(1, WireType.LengthDelimited).string(tagsKey(tags, source)).tag(2, WireType.LengthDelimited).bytes(value.finish()).finish();
     const field = fieldByKind[series.kind];
     const key = `${field} ${name}`;
@@ -68,23 +81,26 @@ export class RawMessageWriter {
     this.#bytes = 0;
   }
 
-  #writeValue(series: Series, value: BinaryWriter): void {
+  *#pieces(series: Series): Generator<(value: BinaryWriter) => void> {
     switch (series.kind) {
       case 'counter':
-        if (this.receiver === 'gostatsd') value.tag(3, WireType.Varint).int64(this.#wholePart(series));
-        else value.tag(exactField, WireType.Bit64).double(series.value);
+        yield (value) => {
+          if (this.receiver === 'gostatsd') value.tag(3, WireType.Varint).int64(this.#wholePart(series));
+          else value.tag(exactField, WireType.Bit64).double(series.value);
+        };
         return;
       case 'gauge':
-        value.tag(this.receiver === 'gostatsd' || series.wasSet ? 3 : exactField, WireType.Bit64).double(series.value);
+        yield (value) => value.tag(this.receiver === 'gostatsd' || series.wasSet ? 3 : exactField, WireType.Bit64).double(series.value);
         return;
       case 'set':
-        for (const member of series.members) value.tag(3, WireType.LengthDelimited).string(member);
+        for (const members of pieces(series.members)) {
+          yield (value) => {
+            for (const member of members) value.tag(3, WireType.LengthDelimited).string(member);
+          };
+        }
         return;
       case 'timer':
-        value.tag(3, WireType.Bit64).double(series.sampledCount);
-        value.tag(4, WireType.LengthDelimited).fork();
-        for (const each of series.values.current()) value.double(each);
-        value.join();
+        yield* timerPieces(series);
     }
   }
 
@@ -95,6 +111,34 @@ export class RawMessageWriter {
     this.#remainders.set(series, total - whole);
     return BigInt.asIntN(64, BigInt(Math.max(-(2 ** 63), Math.min(whole, 2 ** 63 - 1_024))));
   }
+}
+
+/** How many values there would be without sampling is said once. */
+function* timerPieces({ values, sampledCount }: TimerSeries): Generator<(value: BinaryWriter) => void> {
+  const all = values.current();
+  for (let from = 0; from === 0 || from < all.length; from += valuesMax) {
+    yield (value) => {
+      value.tag(3, WireType.Bit64).double(from === 0 ? sampledCount : 0);
+      value.tag(4, WireType.LengthDelimited).fork();
+      for (const each of all.subarray(from, from + valuesMax)) value.double(each);
+      value.join();
+    };
+  }
+}
+
+function* pieces(members: ReadonlySet<string>): Generator<readonly string[]> {
+  let piece: string[] = [];
+  let characters = 0;
+  for (const member of members) {
+    if (characters >= memberCharactersMax) {
+      yield piece;
+      piece = [];
+      characters = 0;
+    }
+    piece.push(member);
+    characters += member.length;
+  }
+  yield piece;
 }
 
 /** One `EventV2`. A service check goes as an event. */
