@@ -1,6 +1,8 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import type { Series } from '../series/series.js';
 
+const { imul } = Math;
+
 interface Owner {
   readonly id: string;
   readonly hash: number;
@@ -71,14 +73,14 @@ function hashOf(series: Series): number {
 /** FNV-1a over UTF-16 units, then mixed: names that differ in their last letter alone differ in every bit. */
 function hashed(text: string, seed: number): number {
   let hash = seed ^ 0x811c9dc5;
-  for (let at = 0; at < text.length; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+  for (let at = 0; at < text.length; at++) hash = imul(hash ^ text.charCodeAt(at), 0x01000193);
   return mixed(hash ^ text.length);
 }
 
 /** MurmurHash3's last step: every bit of the result depends on every bit of the number. */
 function mixed(number: number): number {
   let hash = number;
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  hash = imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = imul(hash ^ (hash >>> 13), 0xc2b2ae35);
   return hash ^ (hash >>> 16);
 }
