@@ -108,7 +108,7 @@ export class Ingest {
       beforeFlush: () => this.beforeFlush(),
       onWritten: () => this.#wakeSenders(),
     });
-    node.addPart({ name: 'ingest', start: () => this.#start(), drain: () => this.flushes.stop(), stop: () => this.#stop(), health: () => this.#health(), dependencies: () => this.#dependencies() });
+    node.addPart({ name: 'ingest', start: () => this.#start(), drain: () => this.#drain(), stop: () => this.#stop(), health: () => this.#health(), dependencies: () => this.#dependencies() });
   }
 
   /** Resolves when the message counts and outlives this process. Rejects with `BadMessage`, or why it cannot be kept. */
@@ -190,6 +190,12 @@ export class Ingest {
   /** Ends the interval, and resolves when what it came to is on the disk, or cannot be kept. Never rejects. */
   flush(): Promise<void> {
     return this.flushes.flush();
+  }
+
+  /** A storage node may be this very process, which waits for the requests it has: new ones would keep it from ending. */
+  async #drain(): Promise<void> {
+    await this.flushes.stop();
+    await this.sender.drain.stop();
   }
 
   /**

@@ -22,7 +22,7 @@ const usualRetryMsMax = 30_000;
 export class SpoolDrain {
   #running: Promise<void> | undefined;
   #cancelTimer = (): void => {};
-  readonly #abort = new AbortController();
+  #abort = new AbortController();
   #retryMs = retryMsMin;
   /** Why nothing is sent just now; undefined while all is well. */
   failure: string | undefined;
@@ -35,8 +35,9 @@ export class SpoolDrain {
     this.#run();
   }
 
-  /** Resolves when the lane is empty, or cannot be emptied just now. */
+  /** Resolves when the lane is empty, or cannot be emptied just now. Goes on after a stop. */
   async attempt(): Promise<void> {
+    if (this.#abort.signal.aborted) this.#abort = new AbortController();
     this.wake();
     await this.#running;
   }
