@@ -14,7 +14,7 @@ import { splitQuery } from './query-parameters.js';
 import { requestIdOf } from './request-head.js';
 import type { RequestLabels, RequestMetrics } from './request-metrics.js';
 import type { SlowLog } from './slow-log.js';
-import { chooseTarget, type ClusterView } from './target-choice.js';
+import { chooseTarget, type ClusterView, targetByKey } from './target-choice.js';
 import { bodyTooLarge, declaredBody } from './upload.js';
 
 /** More headers than that are refused; browsers send about 20. */
@@ -86,7 +86,8 @@ export class RequestPipeline {
     try {
       const { nodeId, query } = this.#admit(arrival);
       if (matched.route.produces === 'text/event-stream') this.#followStream(response);
-      const target = chooseTarget(matched.route.target, nodeId, this.parts.cluster);
+      const chosen = chooseTarget(matched.route.target, nodeId, this.parts.cluster);
+      const target = matched.route.byIdempotencyKey ? targetByKey(chosen, request.headers['idempotency-key']) : chosen;
       const subject = target.kind === 'any' ? target.subject : undefined;
       const bare = query === '' ? arrival.nodePath : `${arrival.nodePath}?${query}`;
       const nodeUrl = subject === undefined ? bare : aboutNode(bare, subject);

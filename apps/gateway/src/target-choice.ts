@@ -1,4 +1,5 @@
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
+import { hashed, rendezvous } from '@binnacle/cluster-state/rendezvous';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { isInMode } from '@binnacle/contracts/disagg-mode';
 import type { Role, StorageMode, TargetRule } from '@binnacle/contracts/route';
@@ -47,6 +48,14 @@ export function chooseTarget(rule: TargetRule, named: string | undefined, view: 
   }
   if (rule.kind === 'subject') return subjectTarget(rule.role, named, view);
   return named === view.ownId ? ownTarget : { kind: 'named', node };
+}
+
+/** Of any nodes the one for this key. None is left out for its load: another one would not know what has come under the key. */
+export function targetByKey(target: Target, key: string | string[] | undefined): Target {
+  if (target.kind !== 'any' || typeof key !== 'string' || key === '') return target;
+  const running = target.nodes.filter(({ state }) => state === 'running');
+  const node = rendezvous(hashed(key), running.map((record) => ({ id: record.id, hash: hashed(record.id), record })))?.record;
+  return node === undefined ? target : { ...target, nodes: [node] };
 }
 
 function unnamedTarget(rule: TargetRule, view: ClusterView): Target {

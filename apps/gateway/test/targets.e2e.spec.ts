@@ -10,6 +10,7 @@ const routes = [
   testRoute({ path: '/rather', target: { kind: 'self', rather: 'storage' } }),
   testRoute({ path: '/storage', deadlineMs: 1_000 }),
   testRoute({ path: '/storage', method: 'POST', bodyBytesMax: 4_000_000 }),
+  testRoute({ path: '/keyed', method: 'POST', byIdempotencyKey: true }),
   testRoute({ path: '/whole', method: 'POST', everyNode: false }),
   testRoute({ path: '/leader', target: { kind: 'lease-owner', lease: 'leader', role: 'storage' } }),
   testRoute({ path: '/about', target: { kind: 'subject', role: 'profiling', subjectRole: 'storage' } }),
@@ -52,6 +53,20 @@ describe('one node', () => {
     }
     expect(await get('/rather')).toBe('200 storage-0 /rather');
     expect(await get('/rather?node=profiling-0')).toBe('200 profiling-0 /rather');
+  });
+
+  test('gets all that has one idempotency key, while it runs', async () => {
+    await start();
+    const post = async (key: string): Promise<string> => (await fetch(gateway.url('/keyed'), { method: 'POST', headers: { 'idempotency-key': key } })).text();
+    const keys = Array.from({ length: 20 }, (_, at) => `key ${at}`);
+    const first = await Promise.all(keys.map(post));
+    expect(new Set(first)).toEqual(new Set(['storage-0 /keyed', 'storage-1 /keyed']));
+    for (let round = 0; round < 3; round++) expect(await Promise.all(keys.map(post))).toEqual(first);
+    const [node] = gateway.nodes as [TestNode];
+    node.state = 'stopping';
+    await gateway.register(node.record());
+    await waitUntil(async () => new Set(await Promise.all(keys.map(post))).size === 1);
+    expect(await post('key 0')).toBe('storage-1 /keyed');
   });
 
   test('that is stopping is still reached by its name', async () => {

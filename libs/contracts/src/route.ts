@@ -67,6 +67,8 @@ export interface Route {
    * for streams without an end.
    */
   readonly everyNode: boolean;
+  /** Requests with one `Idempotency-Key` go to one node, for as long as that runs: it knows which of them it has had. */
+  readonly byIdempotencyKey?: true;
   /** Under mTLS any certificate of the authority is let in, whatever its common name: TiFlash exempts three paths from its list. */
   readonly anyCertificate?: true;
   /** The path that nodes serve it under, where that is not `path`. */

@@ -45,6 +45,7 @@ export const trace: RouteFacts = {
 const raw: RouteFacts = {
   summary: 'Metrics from a gostatsd forwarder (protobuf)',
   target: anyIngest,
+  byIdempotencyKey: true,
   action: 'metrics:create',
   state: 'served',
   operation: 'write',
@@ -56,6 +57,7 @@ const raw: RouteFacts = {
 const event: RouteFacts = {
   summary: 'An event from a gostatsd forwarder (protobuf)',
   target: anyIngest,
+  byIdempotencyKey: true,
   action: 'events:create',
   state: 'served',
   operation: 'write',
