@@ -65,7 +65,7 @@ describe('seven separate processes with Redis', () => {
     cluster = new Cluster(await startRedis({ appendOnly: true }));
     apps.forEach((app, index) => cluster.start(app, `${app}-0`, 7401 + index));
     cluster.start('storage', 'storage-1', 7411);
-    cluster.start('cluster', 'cluster-1', 7412);
+    cluster.start('cluster', 'cluster-1', 7415);
     await cluster.untilRunning(9);
   });
 
@@ -125,7 +125,7 @@ describe('seven separate processes with Redis', () => {
   test('a rolling restart of two nodes under 500 requests a second fails none of them', async () => {
     const load = new SteadyLoad(`${gateway}/api/v1/leases`, 500);
     load.start();
-    for (const [id, port] of [['cluster-0', 7404], ['cluster-1', 7412]] as const) {
+    for (const [id, port] of [['cluster-0', 7404], ['cluster-1', 7415]] as const) {
       expect(await cluster.node(id).stop('SIGTERM')).toBe(0);
       cluster.start('cluster', id, port);
       await cluster.untilRunning(9);

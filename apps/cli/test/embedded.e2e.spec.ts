@@ -69,7 +69,7 @@ describe('every role in one process', () => {
     const socket = createSocket('udp4');
     const ingested = async () => (await fetch(url('/metrics/ingested'))).text();
     await waitUntil(async () => {
-      socket.send('deploys:1|c', 8125 + ports.offset, '127.0.0.1');
+      socket.send('deploys:1|c', ports.statsd, '127.0.0.1');
       return /^deploys_total\{source="127.0.0.1"\} [1-9]/m.test(await ingested());
     });
     socket.close();

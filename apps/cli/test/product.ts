@@ -8,7 +8,7 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch', 'profiling', 'snapshot', 'tables', 'searches', 'remote', 'sessions'] as const;
+const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch', 'profiling', 'snapshot', 'tables', 'searches', 'remote', 'sessions', 'ingest'] as const;
 export type Suite = (typeof suites)[number];
 
 /**
@@ -17,7 +17,7 @@ export type Suite = (typeof suites)[number];
  */
 export function portsOf(suite: Suite) {
   const offset = 9_000 + 23 * (suites.length * (process.pid % 13) + suites.indexOf(suite));
-  return { offset, gateway: 8080 + offset, tiflash: 20_292 + offset, tiproxy: 3080 + offset, gostatsd: 8081 + offset, typesense: 8108 + offset, sql: 6000 + offset };
+  return { offset, gateway: 8080 + offset, tiflash: 20_292 + offset, tiproxy: 3080 + offset, gostatsd: 8081 + offset, typesense: 8108 + offset, sql: 6000 + offset, statsd: 8125 + offset };
 }
 
 /** One process of the product, started as its users start it. */
