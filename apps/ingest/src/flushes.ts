@@ -125,7 +125,7 @@ export class Flushes {
     ownership.refresh();
     const handOver = new HandOver(ownership, isLast);
     const beforeClose = (series: Series): void => this.#writer?.add(series);
-    const closing = store.beginFlush({ intervalS, percents: config.ingest.percents, beforeClose, isOfAnother: handOver.isOfAnother, handOver: handOver.add });
+    const closing = store.beginFlush({ intervalS, percents: config.ingest.percents, beforeClose, isOfAnother: handOver.isOfAnother, handOver: handOver.add, handsOverOverflow: true });
     const flushed = await closing.run();
     handOver.end();
     const messages = this.#writer?.take() ?? [];

@@ -184,7 +184,7 @@ export class Ingest {
 
   /** What this node adds up and shows. A series that came since the last flush may be another node's. */
   *ownSeries(): Generator<Series> {
-    for (const series of this.store.all()) if (this.store.isOverflow(series) || this.ownership.isOwn(series)) yield series;
+    for (const series of this.store.all()) if (this.ownership.isOwn(series)) yield series;
   }
 
   /** Ends the interval, and resolves when what it came to is on the disk, or cannot be kept. Never rejects. */

@@ -1,3 +1,4 @@
+import type { NodeConfig } from '@binnacle/node-kit/config';
 import { exited, guardProcess } from '@binnacle/testing/guarded-process';
 import { freePort } from '@binnacle/testing/free-port';
 import { waitUntil } from '@binnacle/testing/wait-until';
@@ -17,6 +18,7 @@ export interface Row {
   readonly node: string;
   readonly name: string;
   readonly kind: string;
+  readonly tags: readonly string[];
   readonly value: number;
 }
 
@@ -50,23 +52,24 @@ export class IngestCluster {
   constructor(private readonly redisUrl: string) {}
 
   /** In this process; flushes when it is told to, or under load. */
-  async start(id: string): Promise<IngestNode> {
+  async start(id: string, change: (config: NodeConfig) => void = () => {}): Promise<IngestNode> {
     const node = await startIngest(this.#folder, (config) => {
       Object.assign(config.node, { id, clusterSecret: secret, heartbeatTtlMs, drainDelayMs: 0 });
       config.redis.url = this.redisUrl;
       config.ingest.statsd = false;
       config.ingest.lineSource = 'none';
+      change(config);
     });
     this.nodes.push(node);
     this.#addresses.set(id, node.node.address);
     return node;
   }
 
-  /** A process of its own, which flushes every 200 ms. */
-  async startProcess(id: string): Promise<IngestProcess> {
+  /** A process of its own, which flushes by itself. */
+  async startProcess(id: string, flushIntervalMs = 200): Promise<IngestProcess> {
     const port = await freePort();
     const flags = [`--node.id=${id}`, `--data-dir=${this.#folder}`, `--node.port=${port}`, `--node.cluster-secret=${secret}`, `--node.heartbeat-ttl-ms=${heartbeatTtlMs}`, '--node.drain-delay-ms=0'];
-    const child = spawn(process.execPath, [main, ...flags, `--redis.url=${this.redisUrl}`, '--ingest.statsd=false', '--ingest.flush-interval-ms=200', '--log.level=silent'], { stdio: 'inherit' });
+    const child = spawn(process.execPath, [main, ...flags, `--redis.url=${this.redisUrl}`, '--ingest.statsd=false', `--ingest.flush-interval-ms=${flushIntervalMs}`, '--log.level=silent'], { stdio: 'inherit' });
     guardProcess(child.pid as number, this.#folder);
     const gone = exited(child);
     const end = async (name: NodeJS.Signals): Promise<void> => {
@@ -90,6 +93,12 @@ export class IngestCluster {
     this.nodes.splice(this.nodes.indexOf(node), 1);
     this.#addresses.delete(node.node.context.id);
     await node.stop();
+  }
+
+  /** As if it had come over UDP. */
+  takeLine({ ingest }: IngestNode, text: string): void {
+    const lines = Buffer.from(text);
+    ingest.lines.take(lines, 0, lines.length, '');
   }
 
   async post(node: IngestNode, message: Buffer): Promise<void> {

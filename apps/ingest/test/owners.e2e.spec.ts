@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { type RedisServer, startRedis } from '@binnacle/testing/redis-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
+import type { NodeConfig } from '@binnacle/node-kit/config';
 import { counterMessage, IngestCluster } from './ingest-cluster.js';
+import { type IngestNode, samplesOf } from './ingest-node.js';
 
 let redis: RedisServer;
 let cluster: IngestCluster;
@@ -10,6 +12,7 @@ afterAll(() => redis.stop());
 beforeEach(() => void (cluster = new IngestCluster(redis.url)));
 afterEach(() => cluster.stop());
 
+const noFilter = { matchMetrics: [], excludeMetrics: [], matchTags: [], dropMetric: false, dropHost: false, dropTags: [], rewriteTags: {}, addTags: [] };
 const names = Array.from({ length: 60 }, (_, at) => `hits.${at}`);
 
 /** Where each counter's rows are, once all is settled. */
@@ -27,8 +30,7 @@ test('what comes to any of three nodes is added up by one, exactly', async () =>
     for (const [at, name] of names.entries()) {
       const node = nodes[(at + round) % 3]!;
       if (round % 2 === 0) {
-        const lines = Buffer.from(`${name}:${round}|c|@0.3\n${name}.took:${round}|ms\n${name}.who:${round}|s\n${name}.depth:+1|g`);
-        node.ingest.lines.take(lines, 0, lines.length, '');
+        cluster.takeLine(node, `${name}:${round}|c|@0.3\n${name}.took:${round}|ms\n${name}.who:${round}|s\n${name}.depth:+1|g`);
         expected.set(name, (expected.get(name) ?? 0) + round / 0.3);
       } else {
         await cluster.post(node, counterMessage(name, round));
@@ -49,10 +51,7 @@ test('what comes to any of three nodes is added up by one, exactly', async () =>
 test('a node that joins or leaves takes its series with it, gauges with what they stand at', async () => {
   const [a, b] = [await cluster.start('a'), await cluster.start('b')];
   await cluster.known(['a', 'b']);
-  const take = (text: string): void => {
-    const lines = Buffer.from(names.map((name) => `${name}${text}`).join('\n'));
-    a.ingest.lines.take(lines, 0, lines.length, '');
-  };
+  const take = (text: string): void => cluster.takeLine(a, names.map((name) => `${name}${text}`).join('\n'));
   take(':7|g');
   await cluster.settle();
   const c = await cluster.start('c');
@@ -143,3 +142,47 @@ test('an owner that is away for a moment gets what waited for it, and nothing is
   expect(cluster.total('counter')).toBe(2 * names.length);
   expect(a.ingest.peers.messagesTakenBack).toBe(0);
 });
+
+test('filters are applied where something comes in, not again by its owner, also when it is counted from the journal', async () => {
+  const addTag = ({ ingest }: NodeConfig): void => void (ingest.filters = [{ ...noFilter, rewriteTags: { 'n:*': 'n:x*' }, addTags: ['seen:yes'] }]);
+  const a = await cluster.start('a', addTag);
+  await cluster.start('b', addTag);
+  const victim = await cluster.startProcess('victim', 3_600_000);
+  await cluster.known(['a', 'b', 'victim']);
+  for (const name of names) cluster.takeLine(a, `${name}:1|c|#n:1`);
+  await a.ingest.flush();
+  await waitUntil(() => a.ingest.spool.lanes().every((lane) => lane === 'tables'));
+  await victim.kill();
+  await cluster.start('victim', addTag);
+  await cluster.known(['a', 'b', 'victim']);
+  await cluster.settle();
+  const rows = cluster.rows().filter(({ kind }) => kind === 'counter');
+  expect(rows.map(({ value, tags }) => [value, tags])).toEqual(names.map(() => [1, ['n:x1', 'seen:yes']]));
+  expect(new Set(rows.map(({ node }) => node))).toEqual(new Set(['a', 'b', 'victim']));
+});
+
+test('every node shows the series of all, each once, and says whose are missing', async () => {
+  const limit = ({ ingest }: NodeConfig): void => void (ingest.seriesMax = 40);
+  const nodes = [await cluster.start('a', limit), await cluster.start('b', limit)];
+  const victim = await cluster.startProcess('victim');
+  await cluster.known(['a', 'b', 'victim']);
+  for (const node of nodes) for (const name of names) cluster.takeLine(node, `${name}:1|c`);
+  // What has not been handed over yet is shown by nobody.
+  const shown = async (): Promise<Map<string, number>[]> => Promise.all(nodes.map((node) => node.samples()));
+  expect((await shown()).every((samples) => samples.size < names.length)).toBe(true);
+  const isWhole = (samples: Map<string, number>): boolean => [...samples.values()].reduce((sum, value) => sum + value, 0) === 2 * names.length;
+  await waitUntil(async () => {
+    await cluster.settle();
+    return (await shown()).every(isWhole);
+  });
+  const [ofA, ofB] = (await shown()) as [Map<string, number>, Map<string, number>];
+  expect([...ofA].sort()).toEqual([...ofB].sort());
+  expect([ofA.get('binnacle_overflow_total'), ofA.size]).toEqual([40, 41]);
+  expect(ofA.get('hits_0_total')).toBe(2);
+  victim.signal('SIGSTOP');
+  const answer = await (nodes[0] as IngestNode).fetch('/metrics/ingested');
+  expect(answer.headers.get('x-binnacle-failed-nodes')).toBe('victim');
+  const partial = samplesOf(await answer.text());
+  expect(partial.get('binnacle_ingest_node_away{node="victim"}')).toBe(1);
+  expect(partial.size).toBeLessThan(41);
+}, 60_000);
