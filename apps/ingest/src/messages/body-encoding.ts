@@ -8,9 +8,9 @@ export type BodyEncoding = (typeof bodyEncodings)[number];
 
 const inflateZlib = promisify<Buffer, { maxOutputLength: number }, Buffer>(inflate);
 
-/** By the header `Content-Encoding`, which has to be exact, as gostatsd wants it; absent, nothing was done to the body. Undefined: no encoding of ours. */
+/** By the header `Content-Encoding`, which has to be exact, as gostatsd wants it; absent or empty, nothing was done to the body. Undefined: no encoding of ours. */
 export function bodyEncoding(header: string | undefined): BodyEncoding | undefined {
-  return header === undefined ? 'identity' : bodyEncodings.find((each) => each === header);
+  return header === undefined || header === '' ? 'identity' : bodyEncodings.find((each) => each === header);
 }
 
 /** The bytes of the message. An empty body is an empty message in every encoding. Rejects with `BadMessage`, and with `MessageTooLong` when they are more than `bytesMax`. */
