@@ -153,3 +153,22 @@ test('a million series leave no more behind than the limit, and their sum is rig
   // 10,000 series and 20,000 spellings at most; what else there is was left by the packets and goes with the next collection.
   expect(process.memoryUsage().heapUsed - heapBefore).toBeLessThan(200 * 2 ** 20);
 });
+
+test('what overflows is not looked up again until the next flush, is counted each time, and then has room where there is some', async () => {
+  const { clock, take, flush, store } = intake({ limits: { seriesMax: 1, expiryMs: 1_000 } });
+  take('a:1|c\nb:1|c\nb:1|c');
+  expect(store.losses.overflowed).toBe(2);
+  expect(flush()).toMatchObject({ 'a counter': 1, [`${overflowName} counter`]: 2 });
+  await clock.advance(1_001);
+  flush();
+  take('b:1|c\nb:2|c\na:5|c');
+  expect(flush()).toMatchObject({ 'b counter': 3, [`${overflowName} counter`]: 5 });
+  expect(store.losses.overflowed).toBe(3);
+});
+
+test('senders are told apart however many there are', () => {
+  const { take, flush } = intake({ lineSource: 'address', knownLinesMax: 100_000, limits: { seriesMax: 1_000_000, keyspaceSeriesMax: 1_000_000 } });
+  for (let round = 0; round < 2; round++) for (let at = 0; at < 70_000; at++) take(`a:${at}|c`, `10.${at >> 16}.${(at >> 8) & 255}.${at & 255}`);
+  const figures = flush();
+  expect([figures['a@10.0.0.7 counter'], figures['a@10.1.0.7 counter']]).toEqual([14, 131_086]);
+});

@@ -28,11 +28,17 @@ export interface LineIntakeOptions {
 const lineFeed = 0x0a;
 const carriageReturn = 0x0d;
 const underscore = 0x5f;
+/** Senders told apart by a number; then it begins anew. */
+const sourcesMax = 65_536;
 
 /** Takes lines in: counts what they say, and hands events and bad lines on. */
 export class LineIntake {
   readonly #line = new MetricLine();
   readonly #known: KnownLines;
+  /** Whose lines are being taken, and their number: one text for all would have to be compared for each line. */
+  #address = '';
+  #source = 0;
+  readonly #sources = new Map<string, number>();
   /** Lines taken, bad ones not among them. */
   taken = 0;
 
@@ -43,6 +49,7 @@ export class LineIntake {
   /** Lines from `start` to `end`, with a line feed between two and perhaps after the last; empty ones are nothing. */
   take(bytes: Buffer, start: number, end: number, address: string): void {
     const nowMs = this.options.clock.monotonicMs();
+    if (address !== this.#address) this.#changeSender(address);
     for (let at = start; at < end; ) {
       let lineEnd = at;
       while (lineEnd < end && bytes[lineEnd] !== lineFeed) lineEnd++;
@@ -50,6 +57,19 @@ export class LineIntake {
       if (contentEnd > at) this.#takeLine(bytes, at, contentEnd, address, nowMs);
       at = lineEnd + 1;
     }
+  }
+
+  #changeSender(address: string): void {
+    this.#address = address;
+    // Where it is no part of the series it is the same for all of them.
+    if (this.options.lineSource !== 'address') return;
+    const known = this.#sources.get(address);
+    if (known === undefined && this.#sources.size === sourcesMax) {
+      this.#sources.clear();
+      this.#known.forget();
+    }
+    this.#source = known ?? this.#sources.size;
+    this.#sources.set(address, this.#source);
   }
 
   #takeLine(bytes: Buffer, start: number, end: number, address: string, nowMs: number): void {
@@ -77,7 +97,10 @@ export class LineIntake {
     const line = this.#line;
     const bad = readMetricLine(bytes, start, end, line);
     if (bad !== undefined) return bad;
-    const target = this.#known.find(bytes, line, address) ?? this.#lookUp(bytes, address);
+    const { store } = this.options;
+    const known = this.#known.find(bytes, line, this.#source, store.interval);
+    if (known !== undefined && known !== 'dropped' && known.isOverflow) store.losses.overflowed += 1;
+    const target = known ?? this.#lookUp(bytes, address);
     if (target === undefined) return 'no-name';
     if (target !== 'dropped') this.#count(target, bytes, nowMs);
     return undefined;
@@ -87,10 +110,12 @@ export class LineIntake {
   #lookUp(bytes: Buffer, address: string): LineTarget | undefined {
     const identity = this.#identity(bytes, address);
     if (identity.name === '') return undefined;
-    const filtered = this.options.filters.apply(identity);
-    const target = filtered === undefined ? 'dropped' : this.options.store.series(filtered);
-    // What overflows looks again the next time: there may be room by then.
-    if (target === 'dropped' || !this.options.store.isOverflow(target)) this.#known.remember(bytes, this.#line, address, target);
+    const { store, filters } = this.options;
+    const filtered = filters.apply(identity);
+    const target = filtered === undefined ? 'dropped' : store.series(filtered);
+    // What overflows looks again in the next interval: there may be room by then.
+    const interval = target !== 'dropped' && target.isOverflow ? store.interval : undefined;
+    this.#known.remember(bytes, this.#line, this.#source, target, interval);
     return target;
   }
 

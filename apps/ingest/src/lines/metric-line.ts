@@ -23,10 +23,14 @@ export class MetricLine {
   /** Between `#` and the next `|`; empty where there are none. */
   tagsStart = 0;
   tagsEnd = 0;
+  /** FNV-1a over name and tags, 32 bits. */
+  hash = 0;
 }
 
 const colon = 0x3a;
 const bar = 0x7c;
+const hashBasis = 0x811c9dc5 | 0;
+const hashPrime = 0x01000193;
 
 /**
  * Reads `name:value|type|@rate|#tag,tag` from `start` to `end` (without the line's end) into `line`. Returns why it cannot; `line` means nothing then.
@@ -34,8 +38,10 @@ const bar = 0x7c;
  */
 export function readMetricLine(bytes: Buffer, start: number, end: number, line: MetricLine): BadLine | undefined {
   let at = start;
-  while (at < end && bytes[at] !== colon) at++;
+  let hash = hashBasis;
+  for (let byte = bytes[at]; at < end && byte !== colon; byte = bytes[++at]) hash = Math.imul(hash ^ (byte as number), hashPrime);
   if (at === start) return 'no-name';
+  line.hash = hash;
   if (at === end) return 'no-value';
   line.nameStart = start;
   line.nameEnd = at;
@@ -91,6 +97,8 @@ function readFields(bytes: Buffer, start: number, end: number, line: MetricLine)
         if (!(line.sampleRate > 0 && line.sampleRate <= 1)) return 'sample-rate';
         break;
       case 0x23: // #
+        // Of several the last one counts. The others are in the hash: that series is found under it all the same, as a spelling of its own.
+        line.hash = hashed(line.hash, bytes, at + 1, fieldEnd);
         line.tagsStart = at + 1;
         line.tagsEnd = fieldEnd;
         break;
@@ -100,6 +108,12 @@ function readFields(bytes: Buffer, start: number, end: number, line: MetricLine)
     at = fieldEnd + 1;
   }
   return undefined;
+}
+
+function hashed(before: number, bytes: Buffer, start: number, end: number): number {
+  let hash = before;
+  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] as number), hashPrime);
+  return hash;
 }
 
 const isUnusedField = (field: string): boolean => /^(c:|e:|card:|T\d)/.test(field);

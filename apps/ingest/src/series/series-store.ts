@@ -49,6 +49,11 @@ export class SeriesStore {
     private readonly clock: Clock,
   ) {}
 
+  /** The number of the current one: another one after each flush. */
+  get interval(): number {
+    return this.#interval;
+  }
+
   /** Without the overflow series. */
   get seriesCount(): number {
     return this.#series.size;
@@ -80,8 +85,8 @@ export class SeriesStore {
     return Math.max(this.#timerValues / this.limits.timerValuesMax, this.#setMembers / this.limits.setMembersMax);
   }
 
-  isOverflow({ identity }: Series): boolean {
-    return identity.name === overflowName;
+  isOverflow(series: Series): boolean {
+    return series.isOverflow;
   }
 
   #overflowOf(keyspace: number): ReadonlyMap<MetricKind, Series> {
@@ -158,7 +163,7 @@ export class SeriesStore {
     this.#interval += 1;
     const { isOfAnother, handsOverOverflow = false } = flush;
     // What has no name of its own is nobody else's.
-    const isNotOurs = isOfAnother && ((series: Series): boolean => (handsOverOverflow || !this.isOverflow(series)) && isOfAnother(series));
+    const isNotOurs = isOfAnother && ((series: Series): boolean => (handsOverOverflow || !series.isOverflow) && isOfAnother(series));
     const closing = new Closing({ ...flush, isOfAnother: isNotOurs }, this.#interval, this.#ofLastInterval(this.#interval, this.clock.monotonicMs()));
     this.#closing = closing;
     return closing;
@@ -207,5 +212,5 @@ export class SeriesStore {
 
 function overflowSeries(keyspace: number): ReadonlyMap<MetricKind, Series> {
   const tags = keyspace === 0 ? [] : [keyspaceTag(keyspace)];
-  return new Map(metricKinds.map((kind) => [kind, newSeries({ kind, name: overflowName, tags, source: '' })]));
+  return new Map(metricKinds.map((kind) => [kind, Object.assign(newSeries({ kind, name: overflowName, tags, source: '' }), { isOverflow: true })]));
 }

@@ -28,6 +28,8 @@ abstract class AnySeries {
   ownerEpoch = 0;
   /** It was added up here at the last flush in which it was heard. */
   isOwn = false;
+  /** It stands for series that had no room. */
+  isOverflow = false;
   /** Of the store, in which it last got something or was closed. */
   interval = 0;
 

@@ -1,0 +1,62 @@
+import { expect, test } from '@jest/globals';
+import { newSeries, type Series } from '../series/series.js';
+import { KnownLines } from './known-lines.js';
+import { MetricLine, readMetricLine } from './metric-line.js';
+
+const named = (name: string): Series => newSeries({ kind: 'counter', name, tags: [], source: '' });
+
+function made(entriesMax: number) {
+  const known = new KnownLines(entriesMax);
+  const line = new MetricLine();
+  const read = (text: string): Buffer => {
+    const bytes = Buffer.from(text);
+    expect(readMetricLine(bytes, 0, bytes.length, line)).toBeUndefined();
+    return bytes;
+  };
+  return {
+    find: (text: string, source = 0, interval = 0) => known.find(read(text), line, source, interval),
+    learn: (text: string, target: Series | 'dropped', source = 0, interval?: number) => {
+      const bytes = read(text);
+      known.find(bytes, line, source, interval ?? 0);
+      known.remember(bytes, line, source, target, interval);
+    },
+  };
+}
+
+test('every spelling is found, while there are more and more of them', () => {
+  const { find, learn } = made(20_000);
+  const targets = Array.from({ length: 20_000 }, (_, at) => named(`m${at}`));
+  const lineOf = (at: number): string => `m${at}${'x'.repeat(at % 100)}:1|c|#tag:${at % 7}`;
+  for (const [at, target] of targets.entries()) learn(lineOf(at), target);
+  expect(targets.every((target, at) => find(lineOf(at)) === target)).toBe(true);
+  expect(find('m20000:1|c|#tag:1')).toBeUndefined();
+  // One more than there is room for: all are forgotten, and it is known.
+  learn('more:1|c', 'dropped');
+  expect([find(lineOf(0)), find('more:1|c')]).toEqual([undefined, 'dropped']);
+});
+
+test('kind, source, and where the name ends make another spelling', () => {
+  const { find, learn } = made(16);
+  const target = named('ab');
+  learn('ab:1|c|#c', target, 3);
+  expect(find('ab:7|c|#c', 3)).toBe(target);
+  expect([find('ab:1|g|#c', 3), find('ab:1|c|#c', 4), find('a:1|c|#bc', 3), find('abc:1|c', 3)]).toEqual([undefined, undefined, undefined, undefined]);
+});
+
+test('spellings that are too long for all of them to stay take no more room for that', () => {
+  const { find, learn } = made(1_000);
+  for (let at = 0; at < 1_000; at++) learn(`${'x'.repeat(1_000)}${at}:1|c`, 'dropped');
+  expect([find(`${'x'.repeat(1_000)}0:1|c`), find(`${'x'.repeat(1_000)}999:1|c`)]).toEqual([undefined, 'dropped']);
+});
+
+test('what is gone, or held for another interval, is not found, and what is learnt instead takes its place', () => {
+  const { find, learn } = made(1);
+  const [gone, overflow, next] = [named('a'), named('o'), named('a')];
+  learn('a:1|c', gone);
+  gone.isGone = true;
+  expect(find('a:1|c')).toBeUndefined();
+  learn('a:1|c', overflow, 0, 7);
+  expect([find('a:1|c', 0, 7), find('a:1|c', 0, 8)]).toEqual([overflow, undefined]);
+  learn('a:1|c', next);
+  expect([find('a:1|c', 0, 7), find('a:1|c', 0, 8)]).toEqual([next, next]);
+});
