@@ -1,7 +1,7 @@
 /*
  * The storage role away for some minutes, after a build:  node apps/ingest/test/outage.trial.mjs [minutes] [messages a second]
  * Messages with 500 counters go to an ingest process all the time. The only storage process is killed, stays away that long, and comes back; in the middle of it the ingest process is killed with
- * SIGKILL and started again. Whatever was not answered is sent again under its key. In the end the sum in the table has to be what was acknowledged; prints what waited on the disk, and exits 1 if it is not.
+ * SIGKILL and started again; its wall clock goes an hour forth and back every few seconds all the while. Whatever was not answered is sent again under its key. In the end the sum in the table has to be what was acknowledged; prints what waited on the disk, and exits 1 if it is not.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
@@ -11,6 +11,7 @@ const [minutes = 10, perSecond = 20] = process.argv.slice(2).map(Number);
 const seriesCount = 500;
 const withStorageMs = 15_000;
 const flushIntervalMs = 5_000;
+const clockStepMs = 7_000;
 
 /** RawMessageV2: every counter one more. */
 const message = (() => {
@@ -26,7 +27,9 @@ const message = (() => {
 })();
 
 const cluster = await startTrialCluster();
-const ingestEnv = { BINNACLE_INGEST_STATSD: 'false', BINNACLE_INGEST_FLUSH_INTERVAL_MS: String(flushIntervalMs) };
+/** For a process: its wall clock steps, and nothing else does. */
+const steppingClock = encodeURIComponent(`const now = Date.now; Date.now = () => now() + (Math.floor(performance.now() / ${clockStepMs}) % 2) * 3_600_000;`);
+const ingestEnv = { NODE_OPTIONS: `--import=data:text/javascript,${steppingClock}`, BINNACLE_INGEST_STATSD: 'false', BINNACLE_INGEST_FLUSH_INTERVAL_MS: String(flushIntervalMs) };
 let ingest = await cluster.start('ingest', ingestEnv);
 let sent = 0;
 let acknowledged = 0;
@@ -85,8 +88,8 @@ try {
   await sleep(flushIntervalMs * 2);
   while ((await ingest.metric('binnacle_ingest_spool_bytes')) > 0) await sleep(250);
   await report(`all is written ${((performance.now() - backMs) / 1000).toFixed(1)} s after storage came back`);
-  const { rows } = await cluster.sql("SELECT sum(value), count(DISTINCT name), min(sum_of_one), max(sum_of_one) FROM (SELECT name, value, sum(value) OVER (PARTITION BY name) AS sum_of_one FROM metrics WHERE kind = 'counter')");
-  failed = JSON.stringify(rows) !== JSON.stringify([[acknowledged * seriesCount, seriesCount, acknowledged, acknowledged]]);
+  const { rows } = await cluster.sql("SELECT sum(value), count(DISTINCT name), min(sum_of_one), max(sum_of_one), max(timestamp) - min(timestamp) > 3000000 FROM (SELECT name, timestamp, value, sum(value) OVER (PARTITION BY name) AS sum_of_one FROM metrics WHERE kind = 'counter')");
+  failed = JSON.stringify(rows) !== JSON.stringify([[acknowledged * seriesCount, seriesCount, acknowledged, acknowledged, true]]);
   console.log(`${acknowledged} messages acknowledged in ${tries} tries; the table says ${JSON.stringify(rows[0])}: ${failed ? 'WRONG' : 'each counted once'}`);
 } finally {
   running = false;
