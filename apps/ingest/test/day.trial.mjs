@@ -85,7 +85,7 @@ try {
   Date.now = realNow;
   const rows = seriesCount * flushes;
   const writtenS = seconds(startedMs);
-  console.log(`written: ${rows} rows in ${writtenS} s, ${Math.round(rows / writtenS)} rows/s`);
+  console.log(`written: ${rows} rows in ${writtenS} s, ${Math.round(rows / writtenS)} rows/s, ${((await storage.metric('process_cpu_seconds_total')) / rows * 1e6).toFixed(0)} µs of the storage node's processor time each`);
 
   const counted = await cluster.sql('SELECT count(*), sum(value), count(DISTINCT timestamp) FROM metrics');
   let expected = 0;
