@@ -65,6 +65,8 @@ export class GostatsdRoutes implements OnModuleInit {
     const { 'idempotency-key': key = '' } = request.headers;
     if (encoding === undefined) return this.#refuse(reply, kind, `Content-Encoding is ${String(request.headers['content-encoding']).slice(0, 64)}`);
     if (typeof key !== 'string' || key.length > idempotencyKeyLengthMax) throw new BinnacleError('BAD_REQUEST', `Idempotency-Key has at most ${idempotencyKeyLengthMax} characters`);
+    // Its sender has taken it in again, where this node was taken for gone.
+    if (kind === 'handed' && this.ingest.pauses.isJustOver()) throw new BinnacleError('NOT_READY', 'this node did not run for a while', { retryAfterS: 1 });
     try {
       await this.ingest.take({ kind, encoding, idempotencyKey: key, body });
     } catch (error) {

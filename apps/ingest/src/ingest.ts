@@ -16,6 +16,7 @@ import { MessageIntake } from './messages/message-intake.js';
 import type { MetricEvent } from './messages/metric-event.js';
 import { checkRawMessage, readRawMessage } from './messages/raw-message.js';
 import { Ownership } from './ownership/ownership.js';
+import { Pauses } from './ownership/pauses.js';
 import { Peers } from './ownership/peers.js';
 import { Filters } from './series/filters.js';
 import type { Series } from './series/series.js';
@@ -60,6 +61,7 @@ export class Ingest {
   readonly forwarder: Forwarder | undefined;
   readonly ownership: Ownership;
   readonly peers: Peers;
+  readonly pauses: Pauses;
   readonly flushes: Flushes;
   /** Awaited before each interval ends: receivers hand over what they have. Never rejects. */
   beforeFlush: () => Promise<void> = async () => {};
@@ -96,6 +98,7 @@ export class Ingest {
     const { forwardUrl: url, forwardApiKey: apiKey } = ingest;
     this.forwarder = url === '' ? undefined : new Forwarder({ spool: this.spool, url, apiKey, clock, log });
     this.ownership = new Ownership(node.id, () => directory.byRole('ingest'));
+    this.pauses = new Pauses(clock, config.node.heartbeatTtlMs);
     const graceMs = config.node.heartbeatTtlMs + returnMs;
     this.peers = new Peers({ spool: this.spool, directory, state: node.state, clusterSecret, clock, log, graceMs, takeBack: (record) => this.take(record) });
     this.flushes = new Flushes({
@@ -143,6 +146,7 @@ export class Ingest {
     const limits = { pendingBytesMax: journalPendingBytesMax, bytesMax: ingest.journalMegabytesMax * 2 ** 20 };
     this.#journal = await Journal.open(resolve(this.#folder, 'journal'), limits, this.spool.coveredSegment(), (record) => this.#replay(record));
     this.flushes.start(this.#journal);
+    this.pauses.start();
     this.#wakeSenders();
   }
 
@@ -203,6 +207,7 @@ export class Ingest {
    * gets within a moment.
    */
   async #stop(): Promise<void> {
+    this.pauses.stop();
     await this.flushes.flush(true);
     let cancel = (): void => {};
     const deadline = new Promise<void>((resolve) => (cancel = this.node.clock.after(lastSendMsMax, resolve)));

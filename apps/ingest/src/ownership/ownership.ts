@@ -32,6 +32,7 @@ export class Ownership {
   }
 
   ownerOf(series: Series): string {
+    if (this.#owners.length === 1) return this.ownId;
     if (series.ownerEpoch === this.#epoch) return series.owner;
     series.owner = rendezvous(hashOf(series), this.#owners)?.id ?? this.ownId;
     series.ownerEpoch = this.#epoch;
