@@ -17,32 +17,53 @@ export function expositionFormat(accept: string | undefined): ExpositionFormat {
   return /application\/openmetrics-text/i.test(accept ?? '') ? 'openMetrics' : 'prometheus';
 }
 
-interface Family {
+type FamilyType = 'counter' | 'gauge' | 'summary';
+
+export interface Family {
   readonly name: string;
-  readonly type: 'counter' | 'gauge' | 'summary';
+  readonly type: string;
+  /** Lines, each with its end. */
   readonly samples: string[];
 }
 
-/** Text is made in pieces of about this many series, so that a large exposition does not hold up everything else. */
-const seriesPerPiece = 2_000;
+/** So that a large exposition does not hold up everything else. */
+const seriesPerTurn = 1_000;
+const samplesPerPiece = 2_000;
 
-/** The exposition in pieces; every family is whole and comes once, as both formats want it. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** The exposition in pieces. */
 export async function* exposition(series: Iterable<Series>, format: ExpositionFormat): AsyncGenerator<string> {
   const families = new Map<string, Family>();
   let added = 0;
   for (const each of series) {
     addSamples(families, each, format);
     added += 1;
-    if (added % seriesPerPiece === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (added % seriesPerTurn === 0) await nextTurn();
   }
-  for (const { name, type, samples } of families.values()) yield `# TYPE ${name} ${type}\n${samples.join('')}`;
-  if (format === 'openMetrics') yield '# EOF\n';
+  yield* familiesText(families.values(), format);
+}
+
+/** In pieces; every family is whole and comes once, as both formats want it. */
+export async function* familiesText(families: Iterable<Family>, format: ExpositionFormat): AsyncGenerator<string> {
+  let piece: string[] = [];
+  for (const { name, type, samples } of families) {
+    piece.push(`# TYPE ${name} ${type}\n`);
+    for (const sample of samples) {
+      if (piece.push(sample) < samplesPerPiece) continue;
+      yield piece.join('');
+      await nextTurn();
+      piece = [];
+    }
+  }
+  if (format === 'openMetrics') piece.push('# EOF\n');
+  yield piece.join('');
 }
 
 function addSamples(families: Map<string, Family>, series: Series, format: ExpositionFormat): void {
   const base = metricName(series.identity.name);
   const labels = labelsOf(series);
-  const add = (suffix: string, type: Family['type'], sampleSuffix: string, value: number, more = ''): void => {
+  const add = (suffix: string, type: FamilyType, sampleSuffix: string, value: number, more = ''): void => {
     // Two kinds under one name are two families; a name of statsd may end in what one of them adds, and then both share the second name.
     const name = familyName(families, base + suffix, type);
     const family = families.get(name) ?? { name, type, samples: [] };
@@ -73,7 +94,7 @@ function addSamples(families: Map<string, Family>, series: Series, format: Expos
   }
 }
 
-function familyName(families: ReadonlyMap<string, Family>, wanted: string, type: Family['type']): string {
+function familyName(families: ReadonlyMap<string, Family>, wanted: string, type: FamilyType): string {
   const there = families.get(wanted);
   if (there === undefined || there.type === type) return wanted;
   return familyName(families, `${wanted}_${type}`, type);
