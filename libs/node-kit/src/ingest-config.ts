@@ -102,7 +102,7 @@ export class IngestConfig {
   @Max(1_000_000)
   journalMegabytesMax = 1_024;
 
-  @Key('Rows that wait on the disk while the tables cannot be written, in megabytes of 2^20 bytes; the oldest go then. Formula: 0.2 kB x rows a flush x flushes in the longest outage.')
+  @Key('What waits on the disk for the tables, `ingest.forward-url` and other ingest nodes, in megabytes of 2^20 bytes; the oldest goes then. Formula: 0.2 kB x rows a flush x flushes in the longest outage.')
   @IsInt()
   @Min(1)
   @Max(1_000_000)
