@@ -16,7 +16,7 @@ export function bodyEncoding(header: string | undefined): BodyEncoding | undefin
 /** The bytes of the message. An empty body is an empty message in every encoding. Rejects with `BadMessage`, and with `MessageTooLong` when they are more than `bytesMax`. */
 export async function decodedBody(body: Buffer, encoding: BodyEncoding, bytesMax: number): Promise<Buffer> {
   if (body.length === 0) return body;
-  if (encoding === 'lz4') return readLz4Frames(body, bytesMax);
+  if (encoding === 'lz4') return await readLz4Frames(body, bytesMax);
   if (encoding === 'identity') {
     if (body.length > bytesMax) throw new MessageTooLong(bytesMax);
     return body;

@@ -7,7 +7,7 @@ import { BadMessage, MessageTooLong } from './bad-message.js';
  * Our own because what a frame becomes has to be limited while it is read, and no library for Node.js does that: 16 MiB may say 4 GiB.
  */
 
-const { h32Raw } = await xxhash();
+const { h32Raw, create32 } = await xxhash();
 
 const frameMagic = 0x184d2204;
 const skippableMagic = 0x184d2a50;
@@ -15,11 +15,14 @@ const uncompressedFlag = 0x80000000;
 /** By the code in the frame's head; from 4 on. */
 const blockBytesMax = [2 ** 16, 2 ** 18, 2 ** 20, 2 ** 22];
 const firstRoomBytes = 64 * 1024;
+/** How much is done without letting others work, in bytes that come out; a sequence counts as some, for its own sake: about 5 ms. */
+const workPerSlice = 2 * 2 ** 20;
+const workOfSequence = 32;
 
-/** What one or more frames say together. Throws `BadMessage` when they are broken, or would say more than `bytesMax`. */
-export function readLz4Frames(frames: Buffer, bytesMax: number): Buffer {
+/** What one or more frames say together, read in slices. Rejects with `BadMessage` when they are broken, or would say more than `bytesMax`. */
+export async function readLz4Frames(frames: Buffer, bytesMax: number): Promise<Buffer> {
   try {
-    return new FrameReader(frames, bytesMax).read();
+    return await new FrameReader(frames, bytesMax).read();
   } catch (error) {
     // Reading beyond the end of a buffer throws.
     throw error instanceof BadMessage ? error : new BadMessage('an LZ4 frame is cut off', { cause: error });
@@ -30,6 +33,8 @@ class FrameReader {
   #at = 0;
   #out: Buffer;
   #length = 0;
+  /** Since others could work. */
+  #work = 0;
 
   constructor(
     private readonly input: Buffer,
@@ -38,17 +43,17 @@ class FrameReader {
     this.#out = Buffer.allocUnsafe(Math.min(firstRoomBytes, bytesMax));
   }
 
-  read(): Buffer {
+  async read(): Promise<Buffer> {
     while (this.#at < this.input.length) {
       const magic = this.#uint32();
-      if (magic === frameMagic) this.#readFrame();
+      if (magic === frameMagic) await this.#readFrame();
       else if ((magic & 0xfffffff0) >>> 0 === skippableMagic) this.#take(this.#uint32());
       else throw new BadMessage('this is no LZ4 frame');
     }
     return this.#out.subarray(0, this.#length);
   }
 
-  #readFrame(): void {
+  async #readFrame(): Promise<void> {
     const headStart = this.#at;
     const flags = this.#byte();
     const sizeCode = (this.#byte() >> 4) & 7;
@@ -61,22 +66,26 @@ class FrameReader {
     if (((h32Raw(this.input.subarray(headStart, this.#at)) >>> 8) & 0xff) !== this.#byte()) throw new BadMessage('the head of an LZ4 frame is damaged');
     if ((contentBytes ?? 0) > this.bytesMax - this.#length) throw new MessageTooLong(this.bytesMax);
     const contentStart = this.#length;
+    const checksum = hasContentChecksum ? create32() : undefined;
     const isIndependent = (flags & 0x20) !== 0;
     for (let size = this.#uint32(); size !== 0; size = this.#uint32()) {
       const block = this.#take(size & ~uncompressedFlag);
       if (hasBlockChecksums && h32Raw(block) >>> 0 !== this.#uint32()) throw new BadMessage('a block of an LZ4 frame is damaged');
       const blockStart = this.#length;
       if (size >= uncompressedFlag) this.#append(block);
-      else this.#readBlock(block, isIndependent ? blockStart : contentStart);
+      else await this.#readBlock(block, isIndependent ? blockStart : contentStart);
       if (this.#length - blockStart > (blockBytesMax[sizeCode - 4] as number)) throw new BadMessage('a block of an LZ4 frame is longer than its head says');
+      checksum?.update(this.#out.subarray(blockStart, this.#length));
+      this.#work += this.#length - blockStart;
+      await this.#letOthersWork();
     }
     const content = this.#out.subarray(contentStart, this.#length);
-    if (hasContentChecksum && h32Raw(content) >>> 0 !== this.#uint32()) throw new BadMessage('what an LZ4 frame says is damaged');
+    if (checksum !== undefined && checksum.digest() >>> 0 !== this.#uint32()) throw new BadMessage('what an LZ4 frame says is damaged');
     if (contentBytes !== undefined && contentBytes !== content.length) throw new BadMessage('an LZ4 frame says another length than it has');
   }
 
   /** @param windowStart the first byte of the output that a match may go back to */
-  #readBlock(block: Buffer, windowStart: number): void {
+  async #readBlock(block: Buffer, windowStart: number): Promise<void> {
     for (let at = 0; at < block.length; ) {
       const token = block[at++] as number;
       const lengthFrom = (start: number): number => {
@@ -94,7 +103,15 @@ class FrameReader {
       const distance = byteOf(block, at) | (byteOf(block, at + 1) << 8);
       at += 2;
       this.#repeat(distance, lengthFrom(token & 15) + 4, windowStart);
+      this.#work += workOfSequence;
+      if (this.#work >= workPerSlice) await this.#letOthersWork();
     }
+  }
+
+  async #letOthersWork(): Promise<void> {
+    if (this.#work < workPerSlice) return;
+    this.#work = 0;
+    await new Promise((resolve) => setImmediate(resolve));
   }
 
   #repeat(distance: number, length: number, windowStart: number): void {

@@ -14,7 +14,7 @@ export interface ReceiverThreadOptions {
 }
 
 /** How long a flush waits for a thread: what one that is stuck has comes with a later one. */
-const handOverMsMax = 1_000;
+const handOverMsMax = 2_000;
 const closeMsMax = 3_000;
 const silentMsMax = 10_000;
 const restartMsMin = 100;

@@ -1,4 +1,4 @@
-import { counterFigures, figuresOfTimer, type Figure, type FlushedSeries } from './figures.js';
+import { FlushedCounter, FlushedNumber, type FlushedSeries, FlushedTimer } from './figures.js';
 import type { Series, TimerSeries } from './series.js';
 import { timerFigures } from './timer-figures.js';
 
@@ -71,12 +71,12 @@ function endInterval(series: Series, { intervalS, percents, beforeClose, isOfAno
     letGo(series);
   } else if (wasHeard) {
     beforeClose?.(series);
-    flushed.push({ identity: series.identity, figures: closeInterval(series, intervalS, percents) });
+    flushed.push(closeInterval(series, intervalS, percents));
   } else fallSilent(series);
   if (series.kind === 'gauge') series.wasSet = false;
 }
 
-function closeInterval(series: Series, intervalS: number, percents: readonly number[]): Figure[] {
+function closeInterval(series: Series, intervalS: number, percents: readonly number[]): FlushedSeries {
   series.wasHeard = false;
   series.isHandedOver = false;
   series.isOwn = true;
@@ -85,33 +85,33 @@ function closeInterval(series: Series, intervalS: number, percents: readonly num
       const { value } = series;
       series.total += value;
       series.value = 0;
-      return counterFigures(value, intervalS);
+      return new FlushedCounter(series.identity, value, intervalS);
     }
     case 'gauge':
-      return [{ kind: 'gauge', value: series.value }];
+      return new FlushedNumber(series.identity, 'gauge', series.value);
     case 'set':
       series.count = series.members.size;
       series.members.clear();
-      return [{ kind: 'set', value: series.count }];
+      return new FlushedNumber(series.identity, 'set', series.count);
     case 'timer':
       return closeTimer(series, intervalS, percents);
   }
 }
 
-function closeTimer(series: TimerSeries, intervalS: number, percents: readonly number[]): Figure[] {
-  const { values, sampledCount } = series;
+function closeTimer(series: TimerSeries, intervalS: number, percents: readonly number[]): FlushedSeries {
+  const { identity, values, sampledCount } = series;
   series.totalCount += sampledCount;
   series.sampledCount = 0;
   // None of its values had room: how many there were is all that can be said.
   if (values.length === 0) {
     series.figures = undefined;
-    return [{ kind: 'timer.count', value: Math.floor(sampledCount + 0.5) }];
+    return new FlushedNumber(identity, 'timer.count', Math.floor(sampledCount + 0.5));
   }
   series.figures = timerFigures(values.current(), sampledCount, intervalS, percents);
   // Made up for sampling as the count is, so that the one divided by the other stays the mean.
   series.totalSum += (series.figures.sum * sampledCount) / values.length;
   values.clear();
-  return figuresOfTimer(series.figures);
+  return new FlushedTimer(identity, series.figures);
 }
 
 /** It has been handed over: nothing of it is left here, and should it come back it begins anew. */

@@ -14,14 +14,49 @@ export interface Figure {
   readonly value: number;
 }
 
-export function counterFigures(value: number, intervalS: number): Figure[] {
-  return [
-    { kind: 'counter', value },
-    { kind: 'counter.per_second', value: value / intervalS },
-  ];
+/*
+ * Figures are made when somebody looks at them: a flush of many series would hold several objects for each of its rows until it is written.
+ */
+
+export class FlushedCounter implements FlushedSeries {
+  constructor(
+    readonly identity: SeriesIdentity,
+    private readonly value: number,
+    private readonly intervalS: number,
+  ) {}
+
+  get figures(): Figure[] {
+    return [
+      { kind: 'counter', value: this.value },
+      { kind: 'counter.per_second', value: this.value / this.intervalS },
+    ];
+  }
 }
 
-export function figuresOfTimer(timer: TimerFigures): Figure[] {
+export class FlushedNumber implements FlushedSeries {
+  constructor(
+    readonly identity: SeriesIdentity,
+    private readonly kind: string,
+    private readonly value: number,
+  ) {}
+
+  get figures(): Figure[] {
+    return [{ kind: this.kind, value: this.value }];
+  }
+}
+
+export class FlushedTimer implements FlushedSeries {
+  constructor(
+    readonly identity: SeriesIdentity,
+    private readonly timer: TimerFigures,
+  ) {}
+
+  get figures(): Figure[] {
+    return figuresOfTimer(this.timer);
+  }
+}
+
+function figuresOfTimer(timer: TimerFigures): Figure[] {
   const figures: Figure[] = [
     { kind: 'timer.count', value: timer.count },
     { kind: 'timer.per_second', value: timer.perSecond },

@@ -9,7 +9,7 @@ import { once } from 'node:events';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
-import { counterFigures, type FlushedSeries } from '../series/figures.js';
+import { FlushedCounter, type FlushedSeries } from '../series/figures.js';
 import { Spool } from '../spool/spool.js';
 import { rowsOf } from './rows.js';
 import { TableSender } from './table-sender.js';
@@ -64,7 +64,7 @@ function sender(spool: Spool, nodes: number = 1): TableSender {
   return new TableSender({ spool, directory, clusterSecret: secret, clock, log: pino({ level: 'silent' }) });
 }
 
-const hits: FlushedSeries = { identity: { kind: 'counter', name: 'hits', tags: ['a:1'], source: 'web-1' }, figures: counterFigures(20, 10) };
+const hits: FlushedSeries = new FlushedCounter({ kind: 'counter', name: 'hits', tags: ['a:1'], source: 'web-1' }, 20, 10);
 const event = { title: 'deploy', text: 'v2', happenedAtS: 1_600_000_000, source: 'web-1', aggregationKey: 'k', sourceTypeName: 'ci', tags: [], priority: 'low', type: 'success', kind: 'event' } as const;
 
 async function filled(): Promise<Spool> {
