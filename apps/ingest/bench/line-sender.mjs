@@ -1,6 +1,7 @@
 /*
- * Sends lines as fast as they are taken, for lines.bench.ts: over UDP it watches how much waits in the socket of the server (/proc/net/udp) and never
- * lets it fill up, so that nothing is lost; over TCP the connection does that. Prints how long it took until all was taken, in seconds.
+ * Sends lines for lines.bench.ts. Over UDP no sender of Node.js keeps such a server busy, and one that is not busy wakes for every packet: so the server is
+ * stopped while its socket fills up, as far as it may without losing anything (/proc/net/udp), and then goes on until it has read all. Over TCP the
+ * connection sees to it. Prints what was sent, and how long it took.
  */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
@@ -8,11 +9,12 @@ import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { packetsOf } from './packets.ts';
 
-const [protocol, port, seconds, seriesCount, bytesMax] = [process.argv[2], ...process.argv.slice(3).map(Number)];
+const [protocol, port, seconds, seriesCount, bytesMax, pid] = [process.argv[2], ...process.argv.slice(3).map(Number)];
 const { packets, lines } = packetsOf(seriesCount, 4_000, bytesMax);
-/** As the kernel counts what waits, which is more than its bytes. Together less than its smallest buffer; to look costs as much as to send ten. */
-const waitingMax = 30_000;
-const packetsPerLook = Math.floor(100_000 / (bytesMax > 500 ? 2_304 : 768));
+/** Packets that the smallest buffer holds, by what the kernel counts for each, which is more than its bytes. */
+const packetsPerFill = Math.floor(140_000 / (bytesMax > 500 ? 2_304 : 768));
+/** Over TCP. */
+const packetsPerWrite = 80;
 const ending = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
 
 function waiting() {
@@ -30,28 +32,31 @@ async function overUdp() {
   const startMs = performance.now();
   let sent = 0;
   for (; performance.now() - startMs < seconds * 1_000; ) {
-    while (waiting() > waitingMax);
-    let left = packetsPerLook;
+    process.kill(pid, 'SIGSTOP');
+    let left = packetsPerFill;
     await new Promise((resolve) => {
       const done = () => --left === 0 && resolve();
-      for (let at = 0; at < packetsPerLook; at++) socket.send(packets[sent++ % packets.length], done);
+      for (let at = 0; at < packetsPerFill; at++) socket.send(packets[sent++ % packets.length], done);
     });
+    process.kill(pid, 'SIGCONT');
+    while (waiting() > 0);
   }
-  while (waiting() > 0);
   const elapsedS = (performance.now() - startMs) / 1_000;
   socket.close();
   return { elapsedS, sent };
 }
 
 async function overTcp() {
+  const pieces = [];
+  for (let at = 0; at < packets.length; at += packetsPerWrite) pieces.push(Buffer.concat(packets.slice(at, at + packetsPerWrite)));
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
   const startMs = performance.now();
   let sent = 0;
   for (; performance.now() - startMs < seconds * 1_000; ) {
-    const pieces = [];
-    for (let at = 0; at < 40; at++) pieces.push(packets[sent++ % packets.length]);
-    if (!socket.write(Buffer.concat(pieces))) await once(socket, 'drain');
+    const piece = pieces[(sent / packetsPerWrite) % pieces.length];
+    sent += packetsPerWrite;
+    if (!socket.write(piece)) await once(socket, 'drain');
   }
   socket.end();
   await once(socket.resume(), 'close');

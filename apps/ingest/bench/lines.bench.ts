@@ -2,9 +2,9 @@
  * statsd lines a second on one core, over UDP and TCP, without losing one: an ingest node against the `statsd` of npm. From the root, under Node.js 24,
  * after a build; Linux, with `taskset`:  node --conditions=@binnacle/source apps/ingest/bench/lines.bench.ts [seconds] [rounds] [series]
  *
- * The server has one core and the sender the other; both servers get the same packets, and the sender sees to it that the server always has some
- * waiting, but never more than its buffer holds. Contestants take turns, medians count. That nothing was lost is checked: by the kernel's count, and
- * by the server's own. What other work takes of the core is not the server's: so lines by its CPU time are told too.
+ * The server has one core and the sender the other; both servers get the same packets, and always have some waiting, but never more than their buffers
+ * hold. Contestants take turns, medians count. That nothing was lost is checked: by the kernel's count, and by the server's own. Lines are told by the
+ * CPU time of the server (all its threads, the kernel's work for it included), which is what one core takes that it has to itself.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
@@ -75,39 +75,32 @@ async function startStatsd(protocol: 'udp' | 'tcp'): Promise<Contestant> {
 
 const cpuS = (pid: number): number => readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]?.split(' ').slice(11, 13).reduce((sum, ticks) => sum + (Number(ticks) * msPerTick) / 1_000, 0) ?? 0;
 
-interface Run {
-  readonly perSecond: number;
-  readonly perCpuSecond: number;
-}
-
-async function run({ name, child, port, taken }: Contestant, protocol: string, bytesMax: number): Promise<Run> {
+/** Lines a CPU second. */
+async function run({ name, child, port, taken }: Contestant, protocol: string, bytesMax: number): Promise<number> {
   const [before, cpuBefore] = [await taken(), cpuS(child.pid as number)];
-  const sender = onCore(senderCore as string, [path('line-sender.mjs'), protocol, ...[port, seconds, seriesCount, bytesMax].map(String)], 'pipe');
+  const sender = onCore(senderCore as string, [path('line-sender.mjs'), protocol, ...[port, seconds, seriesCount, bytesMax, child.pid as number].map(String)], 'pipe');
   const printed = text(sender.stdout as NodeJS.ReadableStream);
   await once(sender, 'exit');
-  const { elapsedS, lines } = JSON.parse(await printed) as { elapsedS: number; lines: number };
+  const { lines } = JSON.parse(await printed) as { lines: number };
   const cpu = cpuS(child.pid as number) - cpuBefore;
   let counted = 0;
   await waitUntil(async () => (counted = (await taken()) - before) >= lines, { timeoutMs: 5_000 }).catch(() => undefined);
   if (counted !== lines) throw new Error(`${name} took ${counted} of ${lines} lines`);
   const drops = readFileSync('/proc/net/udp', 'utf8').split('\n').filter((line) => line.includes(`:${port.toString(16).toUpperCase().padStart(4, '0')} `)).map((line) => Number(line.trim().split(/\s+/).at(-1)));
   if (drops.some((count) => count > 0)) throw new Error(`${name} lost ${drops.join('+')} packets`);
-  return { perSecond: lines / elapsedS, perCpuSecond: lines / cpu };
+  return lines / cpu;
 }
 
 const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
-const shown = (value: number): string => Math.round(value).toLocaleString('en');
 
 async function compare(contestants: readonly Contestant[], protocol: string, bytesMax: number, loaded: string): Promise<void> {
-  const runs = new Map(contestants.map(({ name }) => [name, [] as Run[]]));
-  for (let round = 0; round < rounds; round++) for (const each of contestants) runs.get(each.name)?.push(await run(each, protocol, bytesMax));
-  const figures = contestants.map(({ name }) => {
-    const own = runs.get(name) ?? [];
-    return { name, perSecond: median(own.map((each) => each.perSecond)), perCpuSecond: median(own.map((each) => each.perCpuSecond)) };
-  });
-  const peer = figures.at(-1) as (typeof figures)[0];
-  for (const { name, perSecond, perCpuSecond } of figures)
-    console.log(`${protocol}, ${loaded}: ${name}: ${shown(perSecond)} lines/s (${(perSecond / peer.perSecond).toFixed(1)} of statsd), ${shown(perCpuSecond)} lines a CPU second (${(perCpuSecond / peer.perCpuSecond).toFixed(1)})`);
+  const runs = contestants.map((): number[] => []);
+  for (let round = 0; round < rounds; round++) for (const [at, each] of contestants.entries()) runs[at]?.push(await run(each, protocol, bytesMax));
+  const peer = median(runs.at(-1) ?? []);
+  for (const [at, { name }] of contestants.entries()) {
+    const own = median(runs[at] ?? []);
+    console.log(`${protocol}, ${loaded}: ${name}: ${Math.round(own).toLocaleString('en')} lines a CPU second, ${(own / peer).toFixed(1)} of statsd`);
+  }
 }
 
 const children: ChildProcess[] = [];
