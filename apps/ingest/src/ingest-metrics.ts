@@ -36,7 +36,7 @@ export class IngestMetrics {
     counter('tcp_refused', 'Connections closed at once, for there were too many.', () => receivers.refused);
     counter('receiver_deaths', 'Receiver threads that ended by themselves, with up to a second of lines each; another one took their place.', () => receivers.deaths);
     counter('message_series', 'Series in messages taken.', () => ingest.messages.taken);
-    counter('message_series_refused', 'Series of messages, and members of sets, that are too long.', () => ingest.messages.refused);
+    counter('message_series_refused', 'Series of messages, and members of sets, that are too long, and numbers that are not finite.', () => ingest.messages.refused);
     counter('handed_series', 'Series in what other nodes, and receivers of this one, handed over.', () => ingest.handed.taken);
     counter('messages_handed_over', 'Messages to the ingest nodes that own their series.', () => ingest.peers.messagesSent);
     counter('messages_taken_back', 'Messages to ingest nodes that left, which were taken in here again.', () => ingest.peers.messagesTakenBack);

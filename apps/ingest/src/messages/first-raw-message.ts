@@ -1,7 +1,6 @@
 import { WireType } from '@bufbuild/protobuf/wire';
-import { BadMessage } from './bad-message.js';
 import { FieldReader } from './field-reader.js';
-import { finite, type RawMessageSink } from './raw-message.js';
+import type { RawMessageSink } from './raw-message.js';
 
 /** Which of the messages a metric holds: the field's number is its kind. */
 const counterKind = 12;
@@ -59,11 +58,8 @@ function readValue(reader: FieldReader, field: number, type: WireType, metric: F
 
 function handOver({ name, tags, source, kind, value, member, rate }: FirstRawMetric, sink: RawMessageSink): void {
   const series = { name, tags, source };
-  if (kind === counterKind) sink.counter(series, finite(value));
-  else if (kind === gaugeKind) sink.gauge(series, finite(value));
+  if (kind === counterKind) sink.counter(series, value);
+  else if (kind === gaugeKind) sink.gauge(series, value);
   else if (kind === setKind) sink.set(series, [member]);
-  else if (kind === timerKind) {
-    if (!(rate > 0)) throw new BadMessage('a sample rate is not positive');
-    sink.timer(series, [finite(value)], finite(1 / rate));
-  }
+  else if (kind === timerKind) sink.timer(series, [value], 1 / rate);
 }

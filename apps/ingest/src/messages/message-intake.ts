@@ -12,7 +12,7 @@ import { type RawMessageReader, type RawMessageSink, type RawSeries, readRawMess
 export class MessageIntake implements RawMessageSink {
   /** Series in messages, since the start. */
   taken = 0;
-  /** Series whose name and tags are too long, and members of sets that are. */
+  /** Series whose name and tags are too long, members of sets that are, and numbers that are not finite. */
   refused = 0;
   #nowMs = 0;
 
@@ -29,17 +29,17 @@ export class MessageIntake implements RawMessageSink {
   }
 
   counter(raw: RawSeries, value: number): void {
-    const series = this.#series('counter', raw);
+    const series = this.#isFinite(value) ? this.#series('counter', raw) : undefined;
     if (series !== undefined) this.store.count(series as CounterSeries, value, this.#nowMs);
   }
 
   gauge(raw: RawSeries, value: number): void {
-    const series = this.#series('gauge', raw);
+    const series = this.#isFinite(value) ? this.#series('gauge', raw) : undefined;
     if (series !== undefined) this.store.setGauge(series as GaugeSeries, value, this.#nowMs);
   }
 
   gaugeChange(raw: RawSeries, change: number): void {
-    const series = this.#series('gauge', raw);
+    const series = this.#isFinite(change) ? this.#series('gauge', raw) : undefined;
     if (series !== undefined) this.store.changeGauge(series as GaugeSeries, change, this.#nowMs);
   }
 
@@ -52,12 +52,22 @@ export class MessageIntake implements RawMessageSink {
     }
   }
 
-  /** The sample count is of all values together. */
+  /** The sample count is of all values together; where a client's rate makes none that could be, the values are all there were. */
   timer(raw: RawSeries, values: readonly number[], sampleCount: number): void {
+    const finite = values.every(Number.isFinite) ? values : values.filter((value) => this.#isFinite(value));
+    if (finite.length === 0 && values.length > 0) return;
     const series = this.#series('timer', raw);
     if (series === undefined) return;
-    for (const value of values) this.store.time(series as TimerSeries, value, 0, this.#nowMs);
-    if (sampleCount > 0) this.store.countSamples(series as TimerSeries, sampleCount, this.#nowMs);
+    for (const value of finite) this.store.time(series as TimerSeries, value, 0, this.#nowMs);
+    const count = Number.isFinite(sampleCount) && sampleCount >= 0 ? sampleCount : finite.length;
+    if (count > 0) this.store.countSamples(series as TimerSeries, count, this.#nowMs);
+  }
+
+  /** One that is not would make every sum it gets into the same. A forwarder sends what many clients said, so the rest of its message counts. */
+  #isFinite(value: number): boolean {
+    const isFinite = Number.isFinite(value);
+    if (!isFinite) this.refused += 1;
+    return isFinite;
   }
 
   /** Undefined when a filter drops it, it is too long, or nothing is left of its name. */

@@ -1,5 +1,4 @@
 import { WireType } from '@bufbuild/protobuf/wire';
-import { BadMessage } from './bad-message.js';
 import { FieldReader } from './field-reader.js';
 
 /** Binnacle's own, of counters and gauges: see the schema. */
@@ -12,6 +11,7 @@ export interface RawSeries {
   readonly source: string;
 }
 
+/** Numbers come as they were sent, also those that are not finite. */
 export interface RawMessageSink {
   counter(series: RawSeries, value: number): void;
   gauge(series: RawSeries, value: number): void;
@@ -92,25 +92,16 @@ function readValue(reader: FieldReader, kind: number, field: number, type: WireT
   else if (field === 3 && (kind === gaugeKind || kind === timerKind) && type === WireType.Bit64) value.number = reader.double();
   else if (field === exactField && kind === counterKind && type === WireType.Bit64) value.number = reader.double();
   else if (field === exactField && kind === gaugeKind && type === WireType.Bit64) value.change = reader.double();
-  else if (field === 4 && kind === timerKind) return reader.doubles(type, (each) => value.values.push(finite(each)));
+  else if (field === 4 && kind === timerKind) return reader.doubles(type, (each) => value.values.push(each));
   else return false;
   return true;
 }
 
 function handOver(name: string, kind: number, { tags, source, number, change, members, values }: RawValue, sink: RawMessageSink): void {
   const series = { name, tags, source };
-  if (kind === counterKind) sink.counter(series, finite(number));
-  else if (kind === gaugeKind && change !== undefined) sink.gaugeChange(series, finite(change));
-  else if (kind === gaugeKind) sink.gauge(series, finite(number));
+  if (kind === counterKind) sink.counter(series, number);
+  else if (kind === gaugeKind && change !== undefined) sink.gaugeChange(series, change);
+  else if (kind === gaugeKind) sink.gauge(series, number);
   else if (kind === setKind) sink.set(series, members);
-  else {
-    if (finite(number) < 0) throw new BadMessage('a sample count is negative');
-    sink.timer(series, values, number);
-  }
-}
-
-/** One that is not finite would make every sum it gets into the same. */
-export function finite(value: number): number {
-  if (!Number.isFinite(value)) throw new BadMessage('a number is not finite');
-  return value;
+  else sink.timer(series, values, number);
 }
