@@ -22,7 +22,7 @@ export class IngestConfig {
   @IsBoolean()
   statsd = true;
 
-  @Key('Threads that take statsd lines, each with sockets of its own on the same ports (Linux; elsewhere one at most). 0: the thread that does all else. Formula: lines a second / 2,000,000.')
+  @Key('Threads that take statsd lines, each with sockets of its own on the same ports (Linux; elsewhere one at most). 0: the thread that does all else. Formula: lines a second / 1,000,000.')
   @IsInt()
   @Min(0)
   @Max(64)
