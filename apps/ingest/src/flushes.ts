@@ -10,9 +10,6 @@ import type { Journal } from './spool/journal.js';
 import type { Spool, SpoolPart } from './spool/spool.js';
 import { rowsOf } from './tables/rows.js';
 
-/** Flushes that wait in memory because the disk did not take them; the oldest go. */
-const unwrittenMax = 3;
-
 export interface FlushesOptions {
   readonly node: NodeContext;
   readonly store: SeriesStore;
@@ -40,7 +37,8 @@ interface Flush {
 /** Ends the intervals: adds up, puts what it came to into the spool as one batch, and lets the journal go that far. */
 export class Flushes {
   readonly #writer: RawMessageWriter | undefined;
-  readonly #unwritten: Flush[] = [];
+  /** The disk did not take it yet. */
+  #unwritten: Flush | undefined;
   #journal: Journal | undefined;
   #cancelTimer = (): void => {};
   #last: Promise<void> = Promise.resolve();
@@ -48,8 +46,6 @@ export class Flushes {
   /** The last flush that reached the disk, on the monotonic clock. */
   lastWrittenMs: number;
   count = 0;
-  /** Flushes of which the disk took nothing. */
-  lost = 0;
 
   constructor(private readonly options: FlushesOptions) {
     this.#writer = options.isForwarding ? new RawMessageWriter('gostatsd') : undefined;
@@ -70,7 +66,7 @@ export class Flushes {
   }
 
   /**
-   * Never rejects: what the disk did not take is tried again with the next one.
+   * Never rejects: what the disk did not take is tried again with the next one, and the interval goes on until then.
    *
    * @param isLast this node leaves
    */
@@ -88,13 +84,11 @@ export class Flushes {
     if (journal === undefined) return;
     await this.options.beforeFlush();
     try {
+      // While one waits the next interval goes on: so no more than two are in memory, and the journal lets go of nothing that is not in the spool.
+      if (this.#unwritten !== undefined) await this.#write(this.#unwritten, journal);
       const { segment, closed } = await journal.endSegment(() => ({ made: this.#closeInterval(isLast) }));
-      this.#unwritten.push({ segment, ...(await closed.made) });
-      while (this.#unwritten.length > unwrittenMax) {
-        this.#unwritten.shift();
-        this.lost += 1;
-      }
-      for (let next = this.#unwritten[0]; next !== undefined; next = this.#unwritten[0]) await this.#write(next, journal);
+      this.#unwritten = { segment, ...(await closed.made) };
+      await this.#write(this.#unwritten, journal);
       this.lastWrittenMs = this.options.node.clock.monotonicMs();
     } catch (error) {
       this.options.node.log.error({ err: error }, 'a flush cannot be written to the spool; the next one tries again');
@@ -104,7 +98,7 @@ export class Flushes {
 
   async #write({ segment, parts, isEmpty }: Flush, journal: Journal): Promise<void> {
     const kept = async (): Promise<void> => {
-      this.#unwritten.shift();
+      this.#unwritten = undefined;
       await journal.release(segment);
     };
     if (isEmpty) await kept();

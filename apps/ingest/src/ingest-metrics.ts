@@ -48,7 +48,6 @@ export class IngestMetrics {
     counter('set_members_lost', 'Members of sets that had no room.', () => ingest.store.losses.setMembers);
     counter('events_dropped', 'Events in lines beyond what one flush takes.', () => ingest.eventsDropped);
     counter('flushes', 'Flushes.', () => ingest.flushes.count);
-    counter('flushes_lost', 'Flushes that the disk did not take.', () => ingest.flushes.lost);
     new Gauge({
       name: 'binnacle_ingest_spool_bytes',
       help: 'What waits on the disk, by where it goes: tables, forward, or another ingest node.',
