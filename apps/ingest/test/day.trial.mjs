@@ -6,8 +6,8 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
-import { IngestModule } from '@binnacle/ingest/ingest.module';
-import { Ingest } from '@binnacle/ingest/ingest';
+import { IngestModule } from '../dist/ingest.module.js';
+import { Ingest } from '../dist/ingest.js';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import { startNode } from '@binnacle/node-kit/run-node';
 import { metricIn, secret, startTrialCluster } from './trial-cluster.mjs';
