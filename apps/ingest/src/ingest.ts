@@ -81,7 +81,7 @@ export class Ingest {
     this.store = new SeriesStore(ingest, clock);
     this.badLines = new BadLines(clock, log);
     this.messages = new MessageIntake(this.store, filters, clock);
-    this.handed = new MessageIntake(this.store, new Filters([]), clock);
+    this.handed = new MessageIntake(this.store, undefined, clock);
     this.idempotency = new Idempotency(clock);
     this.#handedKeys = new Idempotency(clock);
     this.lines = new LineIntake({

@@ -101,3 +101,16 @@ test('an event is read as it was written', () => {
   const event = { title: 'deploy', text: 'v2\nnew', happenedAtS: 1_600_000_000, source: 'web-1', aggregationKey: 'k', sourceTypeName: 'ci', tags: ['a', 'b'], priority: 'low', type: 'success', kind: 'event' } as const;
   expect(readEventMessage(encodeEvent(event), 0)).toEqual(event);
 });
+
+test('a counter that left the range of numbers is sent on as the most there is, and disturbs no later flush', () => {
+  const store = newStore();
+  const writer = new RawMessageWriter('gostatsd');
+  const hits = store.series({ kind: 'counter', name: 'hits', tags: [], source: '' }) as CounterSeries;
+  const flushed = (values: number[]): string => {
+    for (const value of values) store.count(hits, value, 0);
+    store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
+    return writer.take().map(decoded).join();
+  };
+  expect(flushed([1e308, 1e308])).toContain('Value: 9223372036854774784');
+  expect(flushed([5])).toContain('Value: 5');
+});

@@ -16,9 +16,10 @@ export class MessageIntake implements RawMessageSink {
   refused = 0;
   #nowMs = 0;
 
+  /** @param filters absent where what comes has been through them, and through the limit of its length, which they may have made it pass */
   constructor(
     private readonly store: SeriesStore,
-    private readonly filters: Filters,
+    private readonly filters: Filters | undefined,
     private readonly clock: Clock,
   ) {}
 
@@ -73,12 +74,13 @@ export class MessageIntake implements RawMessageSink {
   /** Undefined when a filter drops it, it is too long, or nothing is left of its name. */
   #series(kind: MetricKind, { name, tags, source }: RawSeries): Series | undefined {
     this.taken += 1;
-    if (tags.reduce((sum, tag) => sum + tag.length, name.length + source.length) > identityBytesMax) {
+    if (this.filters !== undefined && tags.reduce((sum, tag) => sum + tag.length, name.length + source.length) > identityBytesMax) {
       this.refused += 1;
       return undefined;
     }
     const identity = { kind, name: normalName(name), tags: normalTags(tags), source };
-    const filtered = identity.name === '' ? undefined : this.filters.apply(identity);
+    if (identity.name === '') return undefined;
+    const filtered = this.filters === undefined ? identity : this.filters.apply(identity);
     return filtered === undefined ? undefined : this.store.series(filtered);
   }
 }

@@ -10,6 +10,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
+import { BadMessage } from '../messages/bad-message.js';
 import type { JournalRecord } from '../spool/journal-record.js';
 import { Spool } from '../spool/spool.js';
 import { laneOf, Peers } from './peers.js';
@@ -49,7 +50,10 @@ beforeEach(async () => {
     clock,
     log: pino({ level: 'silent' }),
     graceMs: 8_000,
-    takeBack: async (record) => void takenBack.push(record),
+    takeBack: async (record) => {
+      if (record.idempotencyKey === 'broken') throw new BadMessage('it is broken');
+      takenBack.push(record);
+    },
   });
 });
 afterEach(async () => {
@@ -106,6 +110,20 @@ test('what was for a node that has gone for good is taken in here under its own 
     ['handed', 'deflate', 'two', 'of two'],
   ]);
   expect([peers.messagesTakenBack, requests, peers.failures()]).toEqual([2, [], []]);
+});
+
+test('what nobody can read holds up nothing behind it when it is taken back', async () => {
+  nodes = [];
+  await add('broken');
+  await add('two');
+  await peers.attempt();
+  for (const pauseMs of [1_000, 2_000, 4_000]) {
+    await clock.advance(pauseMs);
+    await waitUntil(() => clock.timerCount() === 1);
+  }
+  await clock.advance(5_000);
+  await waitUntil(() => spool.lanes().length === 0);
+  expect([takenBack.map(({ idempotencyKey }) => idempotencyKey), peers.messagesRefused, peers.messagesTakenBack, peers.failures()]).toEqual([['two'], 1, 1, []]);
 });
 
 test('while cluster state is away nobody has gone, and one that is back in time gets its own', async () => {

@@ -5,6 +5,7 @@ import { addressOf } from '@binnacle/cluster-state/node-record';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import type { Logger } from 'pino';
 import { Agent } from 'undici';
+import { BadMessage } from '../messages/bad-message.js';
 import type { JournalRecord } from '../spool/journal-record.js';
 import type { Spool, SpoolPart } from '../spool/spool.js';
 import { SpoolDrain } from '../spool/spool-drain.js';
@@ -43,7 +44,7 @@ export class Peers {
   readonly #awaySinceMs = new Map<string, number>();
   messagesSent = 0;
   messagesTakenBack = 0;
-  /** Messages that their owner could not read: they would be refused again. */
+  /** Messages that could not be read where they went: they would be refused again. */
   messagesRefused = 0;
 
   constructor(private readonly options: PeersOptions) {}
@@ -100,8 +101,13 @@ export class Peers {
     if (node !== undefined) return this.#send(node, part, stopped);
     if (awayMs <= this.options.graceMs) throw new Error('the registry does not know it');
     // Under its own key: should this process end before the part is gone from the lane, it is not counted again.
-    await this.options.takeBack({ kind: 'handed', encoding: 'deflate', idempotencyKey: part.name, body: part.content });
-    this.messagesTakenBack += 1;
+    try {
+      await this.options.takeBack({ kind: 'handed', encoding: 'deflate', idempotencyKey: part.name, body: part.content });
+      this.messagesTakenBack += 1;
+    } catch (error) {
+      if (!(error instanceof BadMessage)) throw error;
+      this.#drop(nodeId);
+    }
   }
 
   async #send(node: NodeRecord, { name, content }: SpoolPart, stopped: AbortSignal): Promise<void> {
@@ -110,9 +116,12 @@ export class Peers {
     const answer = await this.#agent.request({ origin: `http://${addressOf(node)}`, path: handOverPath, method: 'POST', headers, body: content, signal });
     await answer.body.dump();
     if (answer.statusCode === 202) this.messagesSent += 1;
-    else if (answer.statusCode === 400) {
-      this.messagesRefused += 1;
-      this.options.log.error({ nodeId: node.id }, 'an ingest node cannot read what another one hands over; it is dropped');
-    } else throw new Error(`it answered ${answer.statusCode}`);
+    else if (answer.statusCode === 400) this.#drop(node.id);
+    else throw new Error(`it answered ${answer.statusCode}`);
+  }
+
+  #drop(nodeId: string): void {
+    this.messagesRefused += 1;
+    this.options.log.error({ nodeId }, 'an ingest node cannot read what another one hands over; it is dropped');
   }
 }

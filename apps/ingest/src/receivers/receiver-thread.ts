@@ -9,7 +9,7 @@ export interface ReceiverThreadOptions {
   readonly data: ReceiverThreadData;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Counts it; never rejects. */
+  /** Counts it. */
   readonly count: (handOver: HandOver) => Promise<void>;
 }
 
@@ -111,7 +111,12 @@ export class ReceiverThread {
   #count(worker: Worker, handOver: HandOver): void {
     this.#lastMs = this.options.clock.monotonicMs();
     this.#counting = this.#counting.then(async () => {
-      await this.options.count(handOver);
+      try {
+        await this.options.count(handOver);
+      } catch (error) {
+        // The thread waits for this one before it hands over the next.
+        this.options.log.error({ err: error }, 'what a receiver thread handed over cannot be counted; it is dropped');
+      }
       worker.postMessage('counted' satisfies ReceiverRequest);
       this.#answer(handOver.answers);
     });

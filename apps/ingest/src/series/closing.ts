@@ -1,4 +1,5 @@
 import { FlushedCounter, FlushedNumber, type FlushedSeries, FlushedTimer } from './figures.js';
+import { finite } from './finite.js';
 import type { Series, TimerSeries } from './series.js';
 import { timerFigures } from './timer-figures.js';
 
@@ -83,7 +84,7 @@ function closeInterval(series: Series, intervalS: number, percents: readonly num
   switch (series.kind) {
     case 'counter': {
       const { value } = series;
-      series.total += value;
+      series.total = finite(series.total + value);
       series.value = 0;
       return new FlushedCounter(series.identity, value, intervalS);
     }
@@ -100,7 +101,7 @@ function closeInterval(series: Series, intervalS: number, percents: readonly num
 
 function closeTimer(series: TimerSeries, intervalS: number, percents: readonly number[]): FlushedSeries {
   const { identity, values, sampledCount } = series;
-  series.totalCount += sampledCount;
+  series.totalCount = finite(series.totalCount + sampledCount);
   series.sampledCount = 0;
   // None of its values had room: how many there were is all that can be said.
   if (values.length === 0) {
@@ -109,7 +110,7 @@ function closeTimer(series: TimerSeries, intervalS: number, percents: readonly n
   }
   series.figures = timerFigures(values.current(), sampledCount, intervalS, percents);
   // Made up for sampling as the count is, so that the one divided by the other stays the mean.
-  series.totalSum += (series.figures.sum * sampledCount) / values.length;
+  series.totalSum = finite(series.totalSum + finite((series.figures.sum * sampledCount) / values.length));
   values.clear();
   return new FlushedTimer(identity, series.figures);
 }

@@ -2,7 +2,6 @@ import { expect, test } from '@jest/globals';
 import { FakeClock } from '@binnacle/testing/fake-clock';
 import { RawMessageWriter } from '../forwarding/raw-message-writer.js';
 import { MessageIntake } from '../messages/message-intake.js';
-import { Filters } from './filters.js';
 import type { CounterSeries, GaugeSeries, Series, SetSeries, TimerSeries } from './series.js';
 import { overflowName, SeriesStore, type SeriesLimits } from './series-store.js';
 
@@ -16,13 +15,14 @@ class Peer {
 
   constructor(limits: Partial<SeriesLimits> = {}) {
     this.store = new SeriesStore({ ...roomy, ...limits }, this.clock);
-    this.#intake = new MessageIntake(this.store, new Filters([]), this.clock);
+    this.#intake = new MessageIntake(this.store, undefined, this.clock);
   }
 
-  count = (name: string, value: number, tags: string[] = []): void => this.store.count(this.#series('counter', name, tags) as CounterSeries, value, 0);
+  count = (name: string, value: number, tags: string[] = [], source = ''): void => this.store.count(this.#series('counter', name, tags, source) as CounterSeries, value, 0);
   set = (name: string, value: number): void => this.store.setGauge(this.#series('gauge', name) as GaugeSeries, value, 0);
   change = (name: string, value: number): void => this.store.changeGauge(this.#series('gauge', name) as GaugeSeries, value, 0);
   time = (name: string, value: number): void => this.store.time(this.#series('timer', name) as TimerSeries, value, 2, 0);
+  sampled = (name: string, value: number, sampledCount: number): void => this.store.time(this.#series('timer', name) as TimerSeries, value, sampledCount, 0);
   member = (name: string, member: string): void => this.store.addMember(this.#series('set', name) as SetSeries, member, 0);
 
   take = (message: Uint8Array): void => this.#intake.take(message);
@@ -35,8 +35,8 @@ class Peer {
     return Object.fromEntries(flushed.flatMap(({ identity: { name, tags }, figures }) => figures.map(({ kind, value }) => [[name, ...tags, kind].join(' '), value])));
   }
 
-  #series(kind: Series['kind'], name: string, tags: string[] = []): Series {
-    return this.store.series({ kind, name, tags, source: '' });
+  #series(kind: Series['kind'], name: string, tags: string[] = [], source = ''): Series {
+    return this.store.series({ kind, name, tags, source });
   }
 }
 
@@ -111,4 +111,42 @@ test('a tag that is no number of a keyspace is of keyspace 0, and so are overflo
   const overflow = Object.entries(peer.flush()).filter(([name]) => name.startsWith(overflowName) && name.endsWith(' counter'));
   expect(overflow.reduce((sum, [, value]) => sum + value, 0)).toBe(3_003);
   expect(overflow).toHaveLength(1_000);
+});
+
+test('once as many keyspaces as are told apart overflow, theirs are told apart still', () => {
+  const peer = new Peer({ keyspaceSeriesMax: 1, seriesMax: 1 });
+  peer.count('m', 1);
+  for (let keyspace = 1; keyspace < 1_000; keyspace++) peer.count('m', 1, [`keyspace:${keyspace}`]);
+  peer.flush();
+  for (const keyspace of [5, 2_000]) peer.count('m', 1, [`keyspace:${keyspace}`]);
+  expect(peer.flush()).toMatchObject({ [`${overflowName} keyspace:5 counter`]: 1, [`${overflowName} counter`]: 1 });
+});
+
+test('what leaves the range of numbers stays at its end, so that what else is handed over with it is read', () => {
+  const [here, owner] = [new Peer(), new Peer()];
+  for (const peer of [here, owner]) {
+    for (const value of [Infinity, 1.5e308, 1.5e308]) peer.count('hits', value);
+    peer.set('depth', -1.5e308);
+    for (let at = 0; at < 3; at++) peer.change('depth', -1.5e308);
+    peer.sampled('took', 1.5e308, Infinity);
+    peer.sampled('took', 1.5e308, 1);
+    peer.count('others', 1);
+  }
+  here.flush(owner);
+  for (let at = 0; at < 2; at++) {
+    expect(owner.flush()).toMatchObject({ 'hits counter': Number.MAX_VALUE, 'depth gauge': -Number.MAX_VALUE, 'took timer.max': 1.5e308, 'others counter': at === 0 ? 2 : 1 });
+    const totals = [...owner.store.all()].flatMap((series) => (series.kind === 'counter' ? [series.total] : series.kind === 'timer' ? [series.totalCount, series.totalSum] : []));
+    expect(totals.every(Number.isFinite)).toBe(true);
+    owner.count('hits', Infinity);
+    owner.change('depth', -Infinity);
+    owner.sampled('took', 1.5e308, Infinity);
+    owner.count('others', 1);
+  }
+});
+
+test('a name and tags that just fit, and what filters made longer, are not too long where they are handed over to', () => {
+  const [here, owner] = [new Peer(), new Peer()];
+  here.count('n', 1, ['t'.repeat(1_023)], 'the-source');
+  here.flush(owner);
+  expect(Object.keys(owner.flush())).toHaveLength(2);
 });

@@ -1,6 +1,7 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { Closing, type Flush } from './closing.js';
 import type { FlushedSeries } from './figures.js';
+import { finite } from './finite.js';
 import { keyspaceOf, keyspaceTag } from './keyspace.js';
 import { metricKinds, type MetricKind } from './metric-kind.js';
 import { newSeries, type CounterSeries, type GaugeSeries, type Series, type SeriesIdentity, type SetSeries, type TimerSeries } from './series.js';
@@ -90,8 +91,9 @@ export class SeriesStore {
   }
 
   #overflowOf(keyspace: number): ReadonlyMap<MetricKind, Series> {
-    const known = this.#overflow.get(this.#overflow.size < overflowKeyspacesMax ? keyspace : 0);
+    const known = this.#overflow.get(keyspace);
     if (known !== undefined) return known;
+    if (this.#overflow.size >= overflowKeyspacesMax) return this.#overflow.get(0) as ReadonlyMap<MetricKind, Series>;
     const made = overflowSeries(keyspace);
     this.#overflow.set(keyspace, made);
     return made;
@@ -99,7 +101,7 @@ export class SeriesStore {
 
   count(series: CounterSeries, value: number, nowMs: number): void {
     this.#begin(series, nowMs);
-    series.value += value;
+    series.value = finite(series.value + value);
   }
 
   setGauge(series: GaugeSeries, value: number, nowMs: number): void {
@@ -111,7 +113,7 @@ export class SeriesStore {
   /** A gauge that nobody has set yet is 0. */
   changeGauge(series: GaugeSeries, change: number, nowMs: number): void {
     this.#begin(series, nowMs);
-    series.value += change;
+    series.value = finite(series.value + change);
   }
 
   /** @param sampledCount how many values this one stands for: 10 at a sample rate of 0.1 */
@@ -121,13 +123,13 @@ export class SeriesStore {
       this.#timerValues += 1;
       series.values.add(value);
     } else this.losses.timerValues += 1;
-    series.sampledCount += sampledCount;
+    series.sampledCount = finite(series.sampledCount + sampledCount);
   }
 
   /** Values that came are more than were handed over: what sampling left out. */
   countSamples(series: TimerSeries, sampledCount: number, nowMs: number): void {
     this.#begin(series, nowMs);
-    series.sampledCount += sampledCount;
+    series.sampledCount = finite(series.sampledCount + sampledCount);
   }
 
   addMember(series: SetSeries, member: string, nowMs: number): void {
