@@ -7,11 +7,12 @@ import { Forwarder, forwardLane } from './forwarding/forwarder.js';
 import { Idempotency } from './idempotency.js';
 import { BadLines } from './lines/bad-lines.js';
 import { LineIntake, type LineSource } from './lines/line-intake.js';
-import { eventsMax, spellingsPerSeries } from './lines/line-limits.js';
+import { spellingsPerSeries } from './lines/line-limits.js';
 import { MessageTooLong } from './messages/bad-message.js';
 import { decodedBody } from './messages/body-encoding.js';
 import { readEventMessage } from './messages/event-message.js';
 import { readFirstRawMessage } from './messages/first-raw-message.js';
+import { HeldEvents } from './messages/held-events.js';
 import { MessageIntake } from './messages/message-intake.js';
 import type { MetricEvent } from './messages/metric-event.js';
 import { checkRawMessage, readRawMessage } from './messages/raw-message.js';
@@ -37,6 +38,10 @@ const journalPendingBytesMax = 64 * 2 ** 20;
 const shortBytesMax = 2 ** 20;
 const shortAtOnceMax = 64;
 const longAtOnceMax = 2;
+/** Inflated, as much as it may be as sent. */
+const eventBytesMax = 2 ** 20;
+/** Of the room for events: what two intervals, of which the first one waits for the spool, took in, with those that were being worked on when they became full. */
+const replayedFullnessMax = 10;
 
 /** A node that the registry has let go, its lease having run out, may be back within this time: a restart. */
 const returnMs = 3_000;
@@ -69,7 +74,7 @@ export class Ingest {
   readonly #shortTurns = new Turns(shortAtOnceMax);
   readonly #longTurns = new Turns(longAtOnceMax);
   #journal: Journal | undefined;
-  #events: MetricEvent[] = [];
+  readonly #events = new HeldEvents();
   eventsDropped = 0;
 
   constructor(private readonly node: NodeContext) {
@@ -107,7 +112,7 @@ export class Ingest {
       spool: this.spool,
       ownership: this.ownership,
       isForwarding: this.forwarder !== undefined,
-      takeEvents: () => this.#events.splice(0),
+      takeEvents: () => this.#events.take(),
       beforeFlush: () => this.beforeFlush(),
       onWritten: () => this.#wakeSenders(),
     });
@@ -120,7 +125,7 @@ export class Ingest {
       try {
         await this.#shortTurns.run(() => this.#keep(record, shortBytesMax));
       } catch (error) {
-        if (!(error instanceof MessageTooLong)) throw error;
+        if (!(error instanceof MessageTooLong) || record.kind === 'event') throw error;
         await this.#longTurns.run(() => this.#keep(record, this.#inflatedBytesMax()));
       }
     });
@@ -133,7 +138,7 @@ export class Ingest {
   async #keep(record: JournalRecord, inflatedBytesMax: number): Promise<void> {
     const journal = this.#journal;
     if (journal === undefined) throw new BinnacleError('NOT_READY', 'this node is not ready yet', { retryAfterS: 1 });
-    const count = await this.#counter(record, inflatedBytesMax);
+    const count = await this.#counter(record, inflatedBytesMax, 1);
     await journal.append(record, count);
   }
 
@@ -158,7 +163,7 @@ export class Ingest {
 
   async #replay(record: JournalRecord): Promise<void> {
     try {
-      const count = await this.#counter(record, this.#inflatedBytesMax());
+      const count = await this.#counter(record, this.#inflatedBytesMax(), replayedFullnessMax);
       await this.#keysOf(record).once(record.idempotencyKey, async () => count());
     } catch (error) {
       // It was taken in once, so it can be read; should a later version think otherwise, the rest must not be lost for it.
@@ -167,8 +172,8 @@ export class Ingest {
   }
 
   /** Everything that can go wrong with a message goes wrong here; what it returns only counts. */
-  async #counter({ kind, encoding, body }: JournalRecord, inflatedBytesMax: number): Promise<() => void> {
-    const message = await decodedBody(body, encoding, inflatedBytesMax);
+  async #counter({ kind, encoding, body }: JournalRecord, inflatedBytesMax: number, eventFullnessMax: number): Promise<() => void> {
+    const message = await decodedBody(body, encoding, kind === 'event' ? eventBytesMax : inflatedBytesMax);
     if (kind !== 'event') {
       const read = kind === 'first-raw' ? readFirstRawMessage : readRawMessage;
       checkRawMessage(message, read);
@@ -176,13 +181,13 @@ export class Ingest {
       return () => intake.take(message, read);
     }
     const event = readEventMessage(message, Math.floor(this.node.clock.nowMs() / 1000));
-    if (this.#events.length >= eventsMax) throw new BinnacleError('OVERLOADED', 'too many events since the last flush', { retryAfterS: 10 });
-    return () => void this.#events.push(event);
+    if (this.#events.fullness() >= eventFullnessMax) throw new BinnacleError('OVERLOADED', 'too many events since the last flush', { retryAfterS: 10 });
+    return () => this.#events.add(event);
   }
 
   /** Dropped when there are too many. */
   takeLineEvent(event: MetricEvent): void {
-    if (this.#events.length < eventsMax) this.#events.push(event);
+    if (this.#events.fullness() < 1) this.#events.add(event);
     else this.eventsDropped += 1;
   }
 

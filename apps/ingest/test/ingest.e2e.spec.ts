@@ -3,9 +3,12 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 import { execFileSync, spawn } from 'node:child_process';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
+import { cpSync, readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { join } from 'node:path';
 import { deflateSync } from 'node:zlib';
 import HotShots from 'hot-shots';
+import { encodeEvent } from '../src/forwarding/raw-message-writer.js';
 import { type IngestNode, newFolder, removeFolder, startIngest } from './ingest-node.js';
 
 const schemaFolder = new URL('../schema/', import.meta.url).pathname;
@@ -65,6 +68,29 @@ test('an empty body is an empty message', async () => {
 
 test('a body over the limit is refused before it is read', async () => {
   expect((await post('/v2/event', Buffer.alloc(2 ** 20 + 1))).status).toBe(413);
+});
+
+test('events inflate to no more than they may be as sent, and have room for so many bytes until the next flush, also when they are replayed', async () => {
+  const event = (textBytes: number): Buffer => encodeEvent({ title: 't', text: 'x'.repeat(textBytes), happenedAtS: 1, source: '', aggregationKey: '', sourceTypeName: '', tags: [], priority: 'normal', type: 'info', kind: 'event' });
+  const send = async (bytes: Buffer): Promise<number> => (await post('/v2/event', deflateSync(bytes), { 'content-encoding': 'deflate' })).status;
+  expect(await send(event(2 ** 20 + 1))).toBe(400);
+  const long = event(2 ** 20 - 64);
+  for (let at = 0; at < 16; at++) expect(await send(long)).toBe(202);
+  expect(await send(event(1))).toBe(503);
+
+  const other = newFolder();
+  cpSync(join(running.dataDir, 'ingest', 'node-ingest-0', 'journal'), join(other, 'ingest', 'node-ingest-0', 'journal'), { recursive: true });
+  const next = await startIngest(other);
+  await next.ingest.flush();
+  const spool = join(other, 'ingest', 'node-ingest-0', 'spool');
+  const batch = join(spool, readdirSync(spool)[0] as string);
+  const parts = readdirSync(batch).map((part) => readFileSync(join(batch, part), 'utf8'));
+  expect([parts.length, parts.join('').trimEnd().split('\n').length]).toEqual([4, 16]);
+  await next.stop();
+  removeFolder(other);
+
+  await running.ingest.flush();
+  expect(await send(long)).toBe(202);
 });
 
 test('a retry under the same key counts once, without a key every time', async () => {

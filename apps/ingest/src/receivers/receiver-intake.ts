@@ -3,8 +3,9 @@ import type { IngestConfig } from '@binnacle/node-kit/ingest-config';
 import { RawMessageWriter } from '../forwarding/raw-message-writer.js';
 import { LineIntake, type LineSource } from '../lines/line-intake.js';
 import type { BadLine } from '../lines/metric-line.js';
+import { HeldEvents } from '../messages/held-events.js';
 import type { MetricEvent } from '../messages/metric-event.js';
-import { eventsMax, shownBytesMax, spellingsPerSeries } from '../lines/line-limits.js';
+import { shownBytesMax, spellingsPerSeries } from '../lines/line-limits.js';
 import { Filters } from '../series/filters.js';
 import { SeriesStore, type StoreLosses } from '../series/series-store.js';
 import type { BadLineCount, HandOver } from './hand-over.js';
@@ -18,7 +19,7 @@ export class ReceiverIntake {
   readonly #store: SeriesStore;
   readonly #writer = new RawMessageWriter('binnacle');
   readonly #badLines = new Map<BadLine, { count: number; readonly line: Uint8Array }>();
-  #events: MetricEvent[] = [];
+  readonly #events = new HeldEvents();
   #eventsDropped = 0;
   #before = { lines: 0, overflowed: 0, timerValues: 0, setMembers: 0 };
 
@@ -37,7 +38,7 @@ export class ReceiverIntake {
 
   /** Values and members have half the room they may have, or events. */
   isHalfFull(): boolean {
-    return this.#store.fullness() >= 0.5 || this.#events.length >= eventsMax / 2;
+    return this.#store.fullness() >= 0.5 || this.#events.fullness() >= 0.5;
   }
 
   /** The line is only valid during the call. */
@@ -51,7 +52,7 @@ export class ReceiverIntake {
   async take(): Promise<Omit<HandOver, 'answers' | 'counts'> & { counts: Omit<HandOver['counts'], 'packets' | 'refused'> }> {
     const everything = { intervalS: 1, percents: [], isOfAnother: () => true, handsOverOverflow: true };
     const closing = this.#store.beginFlush({ ...everything, handOver: (series) => this.#writer.add(series) });
-    const events = this.#events.splice(0);
+    const events = this.#events.take();
     const badLines: BadLineCount[] = [...this.#badLines].map(([reason, { count, line }]) => ({ reason, count, line }));
     this.#badLines.clear();
     const counts = this.#counts();
@@ -62,7 +63,7 @@ export class ReceiverIntake {
   }
 
   #takeEvent(event: MetricEvent): void {
-    if (this.#events.length < eventsMax) this.#events.push(event);
+    if (this.#events.fullness() < 1) this.#events.add(event);
     else this.#eventsDropped += 1;
   }
 
