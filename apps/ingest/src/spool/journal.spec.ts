@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { canMount, SmallDisk } from '@binnacle/testing/small-disk';
 import { appendFileSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Journal } from './journal.js';
@@ -108,6 +109,31 @@ test('a record that cannot be written is refused and not counted', async () => {
   await expect(journal.append(record('lost'), () => (counted += 1))).rejects.toMatchObject({ code: 'ENOENT' });
   expect(counted).toBe(0);
   await journal.close();
+});
+
+test('what was refused, because nobody knows whether it is on the disk, does not count at the next start', async () => {
+  const { journal } = await opened();
+  await journal.append(record('one'), () => {});
+  const probe = await open(join(folder, 'probe'), 'w');
+  const prototype = Object.getPrototypeOf(probe) as { datasync: () => Promise<void> };
+  await probe.close();
+  const { datasync } = prototype;
+  let calls = 0;
+  prototype.datasync = async function (this: unknown) {
+    calls += 1;
+    if (calls === 1) throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+    await datasync.call(this);
+  };
+  try {
+    await expect(journal.append(record('two'), () => {})).rejects.toMatchObject({ code: 'EIO' });
+  } finally {
+    prototype.datasync = datasync;
+  }
+  await journal.append(record('three'), () => {});
+  await journal.close();
+  const { journal: next, replayed } = await opened();
+  expect(replayed).toEqual([record('one'), record('three')]);
+  await next.close();
 });
 
 (canMount ? test : test.skip)('a full disk is told, what did not fit is not counted, and it goes on when there is room', async () => {

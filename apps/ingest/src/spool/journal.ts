@@ -171,7 +171,9 @@ export class Journal {
       await this.#write(Buffer.concat(group.flatMap((append) => append.chunks)));
     } catch (error) {
       const isFull = (error as NodeJS.ErrnoException).code === 'ENOSPC';
-      const reason = isFull ? new BinnacleError('OUT_OF_DISK', 'the disk under the journal is full', { cause: error, retryAfterS: 10 }) : error;
+      const refusal = isFull ? new BinnacleError('OUT_OF_DISK', 'the disk under the journal is full', { cause: error, retryAfterS: 10 }) : error;
+      // Before anyone is told: who is refused sends it again, and then a replay would count both.
+      const reason = await this.#takeBack().then(() => refusal, (cause: unknown) => new Error('what the disk refused may count at the next start', { cause }));
       for (const append of group) append.failed(reason);
       // Nothing may be written behind what is half there, or a replay would end before it.
       await this.#endSegment().catch(() => undefined);
@@ -191,6 +193,12 @@ export class Journal {
     await this.#file.appendFile(content);
     await this.#file.datasync();
     this.#segments.set(this.#segment, (this.#segments.get(this.#segment) ?? 0) + content.length);
+  }
+
+  /** What of a group reached the file that could not be written whole. */
+  async #takeBack(): Promise<void> {
+    await this.#file?.truncate(this.#segments.get(this.#segment) ?? 0);
+    await this.#file?.datasync();
   }
 
   #path(segment: number): string {
