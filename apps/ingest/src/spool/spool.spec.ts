@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect, test } from '@jest/globals';
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Spool, type SpoolPart } from './spool.js';
@@ -104,4 +105,29 @@ test('a batch that cannot be written leaves nothing behind', async () => {
   expect([readdirSync(folder), spool.batchCount()]).toEqual([[], 0]);
   await spool.add([part('a')], 1);
   expect(await drained(spool)).toEqual(['metrics a']);
+});
+
+test('a sync that fails once leaves nothing behind, and is in the way of no later try', async () => {
+  const spool = new Spool(folder, 1_000);
+  const probe = await open(join(folder, 'probe'), 'w');
+  const prototype = Object.getPrototypeOf(probe) as { sync: () => Promise<void> };
+  await probe.close();
+  rmSync(join(folder, 'probe'));
+  const { sync } = prototype;
+  let calls = 0;
+  prototype.sync = async function (this: unknown) {
+    calls += 1;
+    // The first one is of the batch, the second one of the spool, in which it has appeared by then.
+    if (calls === 2) throw Object.assign(new Error('i/o error'), { code: 'EIO' });
+    await sync.call(this);
+  };
+  try {
+    await expect(spool.add([part('row')], 1)).rejects.toMatchObject({ code: 'EIO' });
+  } finally {
+    prototype.sync = sync;
+  }
+  expect([readdirSync(folder), new Spool(folder, 1_000).coveredSegment()]).toEqual([[], 0]);
+  await spool.add([part('row')], 1);
+  const next = new Spool(folder, 1_000);
+  expect([next.batchCount(), next.coveredSegment()]).toEqual([1, 1]);
 });

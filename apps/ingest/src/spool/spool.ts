@@ -91,8 +91,10 @@ export class Spool {
    */
   async add(parts: Iterable<SpoolPart> | AsyncIterable<SpoolPart>, coveredSegment: number, kept: () => Promise<void> = async () => {}): Promise<void> {
     const digits = (number: number): string => String(number).padStart(12, '0');
-    const name = `${digits(this.#nextNumber)}-${digits(coveredSegment)}`;
-    const half = join(this.folder, `${name}.half`);
+    // Of its own for each try: what cannot be cleared away is in nobody's way.
+    const name = `${digits(this.#nextNumber++)}-${digits(coveredSegment)}`;
+    const whole = join(this.folder, name);
+    const half = `${whole}.half`;
     const batch: Batch = { name, parts: new Set() };
     await mkdir(half, { mode: 0o700 });
     try {
@@ -103,13 +105,14 @@ export class Spool {
         batch.parts.add({ batch, file, lane, bytes: content.length });
       }
       await syncFolder(half);
-      await rename(half, join(this.folder, name));
+      await rename(half, whole);
       await syncFolder(this.folder);
     } catch (error) {
+      // Where only the last sync failed; a part of it may not be found at the next start, so it goes as it came.
+      await rename(whole, half).catch(() => undefined);
       await rm(half, { recursive: true, force: true }).catch(() => undefined);
       throw error;
     }
-    this.#nextNumber += 1;
     try {
       await kept();
     } finally {
