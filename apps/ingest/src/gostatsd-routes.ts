@@ -4,6 +4,7 @@ import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable, type OnModuleInit } from '@nestjs/common';
 import { HttpAdapterHost } from '@nestjs/core';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
+import type { Readable } from 'node:stream';
 import { Ingest } from './ingest.js';
 import { BadMessage } from './messages/bad-message.js';
 import { bodyEncoding } from './messages/body-encoding.js';
@@ -20,7 +21,7 @@ const routes = [
   { path: '/v1/event', kind: 'event', bytesMax: eventBytesMax },
   { path: handOverPath, kind: 'handed', bytesMax: rawBytesMax },
 ] as const;
-/** Bodies that are being read, or wait for their turn. */
+/** What came of bodies that are being read, or wait for their turn: of clients, and as much again of other nodes, which clients cannot keep out. */
 const heldBytesMax = 128 * 2 ** 20;
 const idempotencyKeyLengthMax = 256;
 
@@ -30,7 +31,7 @@ const idempotencyKeyLengthMax = 256;
  */
 @Injectable()
 export class GostatsdRoutes implements OnModuleInit {
-  #heldBytes = 0;
+  readonly #heldBytes = { clients: 0, nodes: 0 };
 
   constructor(
     private readonly node: NodeContext,
@@ -45,17 +46,33 @@ export class GostatsdRoutes implements OnModuleInit {
       scope.removeAllContentTypeParsers();
       scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
       for (const { path, kind, bytesMax } of routes) {
-        scope.post(path, { bodyLimit: bytesMax, onRequest: async (request, reply) => this.#hold(request, reply, bytesMax) }, (request, reply) => this.#take(kind, request, reply));
+        // Not asynchronous: Fastify has to listen to the body in the turn in which its bytes begin to be counted.
+        const preParsing = (_request: FastifyRequest, reply: FastifyReply, body: Readable, done: () => void): void => {
+          this.#hold(kind, reply, body);
+          done();
+        };
+        scope.post(path, { bodyLimit: bytesMax, preParsing }, (request, reply) => this.#take(kind, request, reply));
       }
     });
   }
 
-  /** Before anything of the body is read: it will be held in memory as a whole. */
-  #hold(request: FastifyRequest, reply: FastifyReply, bytesMax: number): void {
-    const bytes = Math.min(Number(request.headers['content-length'] ?? bytesMax), bytesMax);
-    if (this.#heldBytes + bytes > heldBytesMax) throw new BinnacleError('OVERLOADED', 'too many messages wait to be read', { retryAfterS: 1 });
-    this.#heldBytes += bytes;
-    reply.raw.once('close', () => (this.#heldBytes -= bytes));
+  /** Counts a body as it comes: it is held in memory as a whole until it is answered. What is announced and does not come takes no room. */
+  #hold(kind: JournalRecord['kind'], reply: FastifyReply, body: Readable): void {
+    const purse = kind === 'handed' ? 'nodes' : 'clients';
+    let held = 0;
+    const count = (chunk: Buffer): void => {
+      held += chunk.length;
+      this.#heldBytes[purse] += chunk.length;
+      if (this.#heldBytes[purse] <= heldBytesMax) return;
+      body.off('data', count);
+      // Ends the reading of this body alone; the connection stays for the answer.
+      body.emit('error', new BinnacleError('OVERLOADED', 'too many messages wait to be read', { retryAfterS: 1 }));
+    };
+    body.on('data', count);
+    reply.raw.once('close', () => {
+      body.off('data', count);
+      this.#heldBytes[purse] -= held;
+    });
   }
 
   /** 202 and 400 have no body, as in the original; what went wrong is in the log. */

@@ -32,7 +32,7 @@ import { Turns } from './turns.js';
 const journalPendingBytesMax = 64 * 2 ** 20;
 
 /**
- * Messages are inflated, and held so until they are on the disk: many short ones at a time, few long ones. Formula for the memory: 64 x 1 MiB + 2 x
+ * Messages are inflated, and held so until they are on the disk: many short ones at a time, few long ones. Formula for the memory: 128 x 1 MiB + 2 x
  * `ingest.inflated-megabytes-max`.
  */
 const shortBytesMax = 2 ** 20;
@@ -72,6 +72,8 @@ export class Ingest {
   beforeFlush: () => Promise<void> = async () => {};
   readonly #folder: string;
   readonly #shortTurns = new Turns(shortAtOnceMax);
+  /** What other nodes hand over does not wait behind clients. */
+  readonly #handedTurns = new Turns(shortAtOnceMax);
   readonly #longTurns = new Turns(longAtOnceMax);
   #journal: Journal | undefined;
   readonly #events = new HeldEvents();
@@ -123,7 +125,7 @@ export class Ingest {
   take(record: JournalRecord): Promise<void> {
     return this.#keysOf(record).once(record.idempotencyKey, async () => {
       try {
-        await this.#shortTurns.run(() => this.#keep(record, shortBytesMax));
+        await (record.kind === 'handed' ? this.#handedTurns : this.#shortTurns).run(() => this.#keep(record, shortBytesMax));
       } catch (error) {
         if (!(error instanceof MessageTooLong) || record.kind === 'event') throw error;
         await this.#longTurns.run(() => this.#keep(record, this.#inflatedBytesMax()));
