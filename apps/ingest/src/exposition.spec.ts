@@ -64,3 +64,18 @@ test('names and values are made such as Prometheus takes them', async () => {
 test('kinds that share a name are families of their own', async () => {
   expect(await shown(['a:1|g', 'a:2|ms', 'a_total:3|g', 'a:4|c'])).toEqual(expect.arrayContaining(['# TYPE a gauge', '# TYPE a_summary summary', 'a_summary_count 1', '# TYPE a_total gauge', '# TYPE a_total_counter counter', 'a_total_counter 4']));
 });
+
+test.each([
+  ['prometheus', ['# TYPE a_b_total counter', 'a_b_total{x_y="1"} 6', '# TYPE a_b summary', 'a_b_count{x_y="1"} 3', 'a_b_sum{x_y="1"} 6']],
+  ['openMetrics', ['# TYPE a_b counter', 'a_b_total{x_y="1"} 6', '# TYPE a_b_summary summary', 'a_b_summary_count{x_y="1"} 3', 'a_b_summary_sum{x_y="1"} 6']],
+] as const)('what comes to one name and the same labels is one sample, in %s', async (format, expected) => {
+  const lines = await shown(['a.b:1|c|#x.y:1', 'a-b:2|c|#x.y:1', 'a_b:3|c|#x_y:1', 'a.b:1|ms|#x.y:1', 'a-b:2|ms|#x.y:1', 'a_b:3|ms|#x_y:1', 'a.b_mean:9|g|#x_y:1'], format);
+  expect(lines.slice(0, 5)).toEqual(expected);
+  const samples = lines.filter((line) => !line.startsWith('#')).map((line) => line.slice(0, line.lastIndexOf(' ')));
+  expect(new Set(samples).size).toBe(samples.length);
+});
+
+test('no other family has the names of a summary or a counter', async () => {
+  expect(await shown(['t:1|ms', 't_count:2|g', 't_sum:3|g', 'u_sum:4|g', 'u:5|ms'])).toEqual(expect.arrayContaining(['t_count 1', 't_sum 1', 't_count_gauge 2', 't_sum_gauge 3', 'u_sum 4', 'u_summary_sum 5']));
+  expect(await shown(['hits:1|c', 'hits_total:2|g'], 'openMetrics')).toEqual(['# TYPE hits counter', 'hits_total 1', '# TYPE hits_total_gauge gauge', 'hits_total_gauge 2', '# EOF']);
+});

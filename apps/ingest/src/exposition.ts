@@ -1,3 +1,4 @@
+import { Families, nextTurn } from './families.js';
 import type { Series } from './series/series.js';
 import { splitTag } from './series/tags.js';
 
@@ -19,57 +20,27 @@ export function expositionFormat(accept: string | undefined): ExpositionFormat {
 
 type FamilyType = 'counter' | 'gauge' | 'summary';
 
-export interface Family {
-  readonly name: string;
-  readonly type: string;
-  /** Lines, each with its end. */
-  readonly samples: string[];
-}
-
 /** So that a large exposition does not hold up everything else. */
-const seriesPerTurn = 1_000;
-const samplesPerPiece = 2_000;
-
-export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+const seriesPerTurn = 250;
 
 /** The exposition in pieces. */
 export async function* exposition(series: Iterable<Series>, format: ExpositionFormat): AsyncGenerator<string> {
-  const families = new Map<string, Family>();
+  const families = new Families(format);
   let added = 0;
   for (const each of series) {
     addSamples(families, each, format);
     added += 1;
     if (added % seriesPerTurn === 0) await nextTurn();
   }
-  yield* familiesText(families.values(), format);
+  yield* families.text();
 }
 
-/** In pieces; every family is whole and comes once, as both formats want it. */
-export async function* familiesText(families: Iterable<Family>, format: ExpositionFormat): AsyncGenerator<string> {
-  let piece: string[] = [];
-  for (const { name, type, samples } of families) {
-    piece.push(`# TYPE ${name} ${type}\n`);
-    for (const sample of samples) {
-      if (piece.push(sample) < samplesPerPiece) continue;
-      yield piece.join('');
-      await nextTurn();
-      piece = [];
-    }
-  }
-  if (format === 'openMetrics') piece.push('# EOF\n');
-  yield piece.join('');
-}
-
-function addSamples(families: Map<string, Family>, series: Series, format: ExpositionFormat): void {
+function addSamples(families: Families, series: Series, format: ExpositionFormat): void {
   const base = metricName(series.identity.name);
   const labels = labelsOf(series);
   const add = (suffix: string, type: FamilyType, sampleSuffix: string, value: number, more = ''): void => {
-    // Two kinds under one name are two families; a name of statsd may end in what one of them adds, and then both share the second name.
-    const name = familyName(families, base + suffix, type);
-    const family = families.get(name) ?? { name, type, samples: [] };
-    families.set(name, family);
     const all = labels === '' ? more : more === '' ? labels : `${labels},${more}`;
-    family.samples.push(`${name}${sampleSuffix}${all === '' ? '' : `{${all}}`} ${numberText(value)}\n`);
+    families.add(families.family(base + suffix, type), sampleSuffix, all === '' ? '' : `{${all}}`, value);
   };
   switch (series.kind) {
     case 'counter':
@@ -92,12 +63,6 @@ function addSamples(families: Map<string, Family>, series: Series, format: Expos
       add('_min', 'gauge', '', series.figures.min);
       add('_max', 'gauge', '', series.figures.max);
   }
-}
-
-function familyName(families: ReadonlyMap<string, Family>, wanted: string, type: FamilyType): string {
-  const there = families.get(wanted);
-  if (there === undefined || there.type === type) return wanted;
-  return familyName(families, `${wanted}_${type}`, type);
 }
 
 /** Letters, digits and underscores; what else is in a name becomes an underscore. */
@@ -127,8 +92,3 @@ function labelName(name: string): string {
 }
 
 const escaped = (value: string): string => value.replace(/[\\"\n]/g, (character) => (character === '\n' ? '\\n' : `\\${character}`));
-
-function numberText(value: number): string {
-  if (Number.isFinite(value)) return String(value);
-  return Number.isNaN(value) ? 'NaN' : value > 0 ? '+Inf' : '-Inf';
-}

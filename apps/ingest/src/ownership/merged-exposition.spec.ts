@@ -29,9 +29,12 @@ test.each(['prometheus', 'openMetrics'] as const)('families of several nodes com
   expect(merged.endsWith('# EOF\n')).toBe(format === 'openMetrics');
 });
 
-test('a series that two nodes show is there once', async () => {
-  const merged = await whole(mergedExposition([await whole(exposition([counter('hits', 'a', 5)], 'prometheus')), await whole(exposition([counter('hits', 'a', 2)], 'prometheus'))], [], 'prometheus'));
-  expect(merged).toBe('# TYPE hits_total counter\nhits_total{source="a"} 5\n');
+test.each(['prometheus', 'openMetrics'] as const)('what two nodes show under one name is added up of counters, as on one node, in %s', async (format) => {
+  const [first, second] = [[counter('a.b', 'x', 5), gauge('c.d', 1)], [counter('a-b', 'x', 2), gauge('c-d', Infinity)]];
+  const merged = await whole(mergedExposition([await whole(exposition(first, format)), await whole(exposition(second, format))], [], format));
+  expect(merged).toContain('a_b_total{source="x"} 7\n');
+  expect(merged).toContain('c_d{source="x"} +Inf\n');
+  expect(merged).toBe(await whole(exposition([...first, ...second], format)));
 });
 
 test('one name of two types is two families', async () => {
