@@ -69,6 +69,7 @@ export class IngestMetrics {
       },
     });
     counter('messages_forwarded', 'Messages sent on.', () => ingest.forwarder?.messagesSent ?? 0);
+    counter('messages_forwarded_refused', 'Messages that the receiver refused for what they are (400, 413); they were dropped.', () => ingest.forwarder?.messagesRefused ?? 0);
     counter('rows_sent', 'Rows written to tables.', () => ingest.sender.rowsSent);
     counter('rows_refused', 'Rows that their table refuses for what they are.', () => ingest.sender.rowsRefused);
   }

@@ -92,3 +92,22 @@ test('an answer that is lost makes no count twice, and one that is no success is
   await forwarder.stop();
   await door.close();
 });
+
+test('a message that is refused for what it is holds up nothing behind it', async () => {
+  const receiver = await start('receiver', () => {});
+  const door = await startDoor(receiver);
+  const clock = new FakeClock();
+  const spool = new Spool(join(folder, 'spool'), 1_000_000);
+  const forwarder = new Forwarder({ spool, url: `http://127.0.0.1:${door.port}`, apiKey: '', clock, log: pino({ level: 'silent' }) });
+  for (const answer of [400, 413, 401, undefined] as const) {
+    door.answer = answer;
+    await spool.add(forwardedParts([Buffer.alloc(0)], []), 1);
+    await forwarder.drain.attempt();
+  }
+  expect([forwarder.messagesRefused, forwarder.messagesSent, spool.batchCount(), forwarder.drain.failure]).toEqual([2, 0, 2, expect.stringContaining('answered 401')]);
+  await clock.advance(30_000);
+  await waitUntil(() => spool.batchCount() === 0);
+  expect([forwarder.messagesRefused, forwarder.messagesSent]).toEqual([2, 2]);
+  await forwarder.stop();
+  await door.close();
+});

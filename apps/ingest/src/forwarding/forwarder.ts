@@ -26,6 +26,9 @@ const sendTimeoutMs = 30_000;
 /** Fewer bytes on the disk and on the wire, and what gostatsd's forwarder does itself. */
 const deflateLevel = constants.Z_BEST_COMPRESSION;
 
+/** They say that the message is bad, or too long, and not that the receiver is not well. */
+const finalStatuses: ReadonlySet<number> = new Set([400, 413]);
+
 const deflated = promisify(deflate);
 
 /** The parts of its lane for what was flushed. Each is named by what its retries are recognised by, where the receiver knows `Idempotency-Key`. */
@@ -38,11 +41,13 @@ async function partOf(kind: 'raw' | 'event', message: Buffer): Promise<SpoolPart
   return { lane: forwardLane, name: `${kind}.${randomUUID()}`, content: await deflated(message, { level: deflateLevel }) };
 }
 
-/** Sends what is in its lane on, as gostatsd's forwarder does: any 2xx is success, and whatever fails is sent again. */
+/** Sends what is in its lane on, as gostatsd's forwarder does: any 2xx is success, what is refused for what it is goes, and whatever else fails is sent again. */
 export class Forwarder {
   readonly #agent = new Agent({ connections: 1, connect: { timeout: 5_000 }, headersTimeout: sendTimeoutMs, bodyTimeout: sendTimeoutMs });
   readonly drain: SpoolDrain;
   messagesSent = 0;
+  /** Messages that the receiver cannot read: they would be refused again, and hold up all that comes behind them. */
+  messagesRefused = 0;
 
   constructor(private readonly options: ForwarderOptions) {
     const { spool, clock, log, url } = options;
@@ -66,7 +71,10 @@ export class Forwarder {
     const signal = AbortSignal.any([stopped, AbortSignal.timeout(sendTimeoutMs)]);
     const answer = await this.#agent.request({ origin: new URL(url).origin, path: `/v2/${key.startsWith('raw.') ? 'raw' : 'event'}`, method: 'POST', headers, body: content, signal });
     await answer.body.dump();
-    if (answer.statusCode < 200 || answer.statusCode > 299) throw new Error(`${url} answered ${answer.statusCode}`);
-    this.messagesSent += 1;
+    if (answer.statusCode >= 200 && answer.statusCode <= 299) this.messagesSent += 1;
+    else if (finalStatuses.has(answer.statusCode)) {
+      this.messagesRefused += 1;
+      this.options.log.error({ status: answer.statusCode }, `${url} cannot take a message that is sent on; it is dropped`);
+    } else throw new Error(`${url} answered ${answer.statusCode}`);
   }
 }
