@@ -39,3 +39,12 @@ test('neither in version 1', async () => {
   expect(['hits counter', 'took timer.count', 'took timer.sum'].map((name) => found.get(name))).toEqual([2, 1, 5]);
   expect(messages.refused).toBe(2);
 });
+
+test('a comma ends a tag: two spellings of a key are one series, in its keyspace', async () => {
+  const clock = new FakeClock();
+  const store = new SeriesStore({ seriesMax: 100, keyspaceSeriesMax: 100, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, clock);
+  const messages = new MessageIntake(store, undefined, clock);
+  messages.counter({ name: 'hits', tags: ['b,keyspace:7', ',a'], source: '' }, 1);
+  messages.counter({ name: 'hits', tags: ['a', 'keyspace:7', 'b'], source: '' }, 2);
+  expect([...store.all()].map((series) => [series.identity.tags, series.kind === 'counter' && series.value])).toEqual([[['a', 'b', 'keyspace:7'], 3]]);
+});

@@ -1,7 +1,8 @@
-/** Tags as a series has them: sorted, without empty ones and repetitions. gostatsd sorts them too, by their bytes. */
+/** Tags as a series has them: sorted, without empty ones and repetitions. gostatsd sorts them too, by their bytes. A comma ends a tag, also in a message: keys join tags by it. */
 export function normalTags(tags: readonly string[]): readonly string[] {
   if (tags.length === 0) return noTags;
-  const sorted = tags.filter((tag) => tag !== '').sort(byCodePoint);
+  const single = tags.some((tag) => tag.includes(',')) ? tags.flatMap((tag) => tag.split(',')) : tags;
+  const sorted = single.filter((tag) => tag !== '').sort(byCodePoint);
   return sorted.some((tag, at) => tag === sorted[at - 1]) ? [...new Set(sorted)] : sorted;
 }
 
