@@ -5,12 +5,13 @@ import { MetricLine, readMetricLine } from './metric-line.js';
 
 const named = (name: string): Series => newSeries({ kind: 'counter', name, tags: [], source: '' });
 
-function made(entriesMax: number) {
+function made(entriesMax: number, hash?: number) {
   const known = new KnownLines(entriesMax);
   const line = new MetricLine();
   const read = (text: string): Buffer => {
     const bytes = Buffer.from(text);
     expect(readMetricLine(bytes, 0, bytes.length, line)).toBeUndefined();
+    line.hash = hash ?? line.hash;
     return bytes;
   };
   return {
@@ -59,4 +60,12 @@ test('what is gone, or held for another interval, is not found, and what is lear
   expect([find('a:1|c', 0, 7), find('a:1|c', 0, 8)]).toEqual([overflow, undefined]);
   learn('a:1|c', next);
   expect([find('a:1|c', 0, 7), find('a:1|c', 0, 8)]).toEqual([next, next]);
+});
+
+test('names that were chosen to have one hash are remembered up to a number, so that no line is a search', () => {
+  const { find, learn } = made(1_000, 7);
+  const targets = Array.from({ length: 1_000 }, (_, at) => named(`m${at}`));
+  for (const [at, target] of targets.entries()) learn(`m${at}:1|c`, target);
+  expect(targets.map((target, at) => find(`m${at}:1|c`) === target).lastIndexOf(true)).toBe(31);
+  expect(targets.slice(32).some((_, at) => find(`m${at + 32}:1|c`) !== undefined)).toBe(false);
 });

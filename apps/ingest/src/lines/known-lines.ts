@@ -7,6 +7,8 @@ export type LineTarget = Series | 'dropped';
 
 /** Cells for each entry, at least: with more of them free, fewer entries meet in one. */
 const cellsPerEntry = 2;
+/** Entries of one hash that are compared; what is behind them is not known. By chance there are hardly two. */
+const sameHashMax = 32;
 const firstEntries = 512;
 const firstSpellingBytes = 32 * 1_024;
 /** On average; what is longer takes the room of others. */
@@ -35,6 +37,8 @@ export class KnownLines {
   #targets: LineTarget[] = [];
   /** Of the spelling that was looked for last and does not hold any more: its entry; -1 if there is none. */
   #outdated = -1;
+  /** There were too many of one hash where it was looked for: it is not remembered. */
+  #isCrowded = false;
 
   constructor(private readonly entriesMax: number) {
     this.#reset();
@@ -51,10 +55,17 @@ export class KnownLines {
     const mask = cells.length / 2 - 1;
     const hash = hashOf(line, source);
     this.#outdated = -1;
+    this.#isCrowded = false;
+    let sameHash = 0;
     for (let cell = hash & mask; ; cell = (cell + 1) & mask) {
       const entry = (cells[cell * 2 + 1] as number) - 1;
       if (entry < 0) return undefined;
-      if (cells[cell * 2] !== hash || !this.#isSpelled(entry, bytes, line, source)) continue;
+      if (cells[cell * 2] !== hash) continue;
+      if (!this.#isSpelled(entry, bytes, line, source)) {
+        if (++sameHash < sameHashMax) continue;
+        this.#isCrowded = true;
+        return undefined;
+      }
       const target = this.#targets[entry] as LineTarget;
       const until = this.#numbers[entry * numbersPerEntry + intervalAt];
       if ((until === always || until === interval) && (target === 'dropped' || !target.isGone)) return target;
@@ -65,6 +76,7 @@ export class KnownLines {
 
   /** Of the line that was looked for last, and not found. @param interval it holds in this one alone; always if absent */
   remember(bytes: Uint8Array, line: MetricLine, source: number, target: LineTarget, interval = always): void {
+    if (this.#isCrowded) return;
     const known = this.#outdated;
     if (known >= 0) {
       this.#targets[known] = target;

@@ -83,3 +83,10 @@ test('no bytes make it throw', () => {
     readMetricLine(bytes, 0, bytes.length, line);
   }
 });
+
+test('hashes begin at a number that nobody outside knows', () => {
+  const line = new MetricLine();
+  const bytes = Buffer.from('a:1|c');
+  expect(readMetricLine(bytes, 0, bytes.length, line)).toBeUndefined();
+  expect(line.hash).not.toBe(Math.imul((0x811c9dc5 | 0) ^ 0x61, 0x01000193));
+});

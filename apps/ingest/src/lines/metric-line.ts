@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto';
 import { identityBytesMax, memberBytesMax } from '../series/identity-limits.js';
 import type { MetricKind } from '../series/metric-kind.js';
 import { readDecimal } from './decimal.js';
@@ -23,13 +24,14 @@ export class MetricLine {
   /** Between `#` and the next `|`; empty where there are none. */
   tagsStart = 0;
   tagsEnd = 0;
-  /** FNV-1a over name and tags, 32 bits. */
+  /** FNV-1a over name and tags, 32 bits, from a start that is this process's own. */
   hash = 0;
 }
 
 const colon = 0x3a;
 const bar = 0x7c;
-const hashBasis = 0x811c9dc5 | 0;
+/** Another one in each process: whoever knew it could choose names of one hash, among which every line would have to be searched for. */
+const hashBasis = randomInt(2 ** 32) | 0;
 const hashPrime = 0x01000193;
 
 /**
