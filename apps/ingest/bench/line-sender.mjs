@@ -11,8 +11,10 @@ import { packetsOf } from './packets.ts';
 
 const [protocol, port, seconds, seriesCount, bytesMax, pid] = [process.argv[2], ...process.argv.slice(3).map(Number)];
 const { packets, lines } = packetsOf(seriesCount, 4_000, bytesMax);
-/** Packets that the smallest buffer holds, by what the kernel counts for each, which is more than its bytes. */
-const packetsPerFill = Math.floor(140_000 / (bytesMax > 500 ? 2_304 : 768));
+/** Both servers ask for 4 MiB, and get what the system allows. */
+const bufferBytes = Math.min(4_194_304, Number(readFileSync('/proc/sys/net/core/rmem_max', 'latin1')));
+/** Packets that two thirds of it hold, by what the kernel counts for each, which is more than its bytes. */
+const packetsPerFill = Math.floor((bufferBytes * 0.65) / (bytesMax > 500 ? 2_304 : 768));
 /** Over TCP. */
 const packetsPerWrite = 80;
 const ending = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;

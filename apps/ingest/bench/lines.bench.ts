@@ -2,8 +2,8 @@
  * statsd lines a second on one core, over UDP and TCP, without losing one: an ingest node against the `statsd` of npm. From the root, under Node.js 24,
  * after a build; Linux, with `taskset`:  node --conditions=@binnacle/source apps/ingest/bench/lines.bench.ts [seconds] [rounds] [series]
  *
- * The server has one core and the sender the other; both servers get the same packets, and always have some waiting, but never more than their buffers
- * hold. Contestants take turns, medians count. That nothing was lost is checked: by the kernel's count, and by the server's own. Lines are told by the
+ * The server has one core and the sender the other; both servers get the same packets, have buffers of the same size, and always have some waiting, but never
+ * more than these hold. Contestants take turns, medians count. That nothing was lost is checked: by the kernel's count, and by the server's own. Lines are told by the
  * CPU time of the server (all its threads, the kernel's work for it included), which is what one core takes that it has to itself.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -25,8 +25,9 @@ const seriesCount = Number(process.argv[4] ?? 10_000);
 const [senderCore, serverCore] = ['0', '1'];
 const secret = 'the-secret-of-this-benchmark-run';
 const msPerTick = 10;
-/** Which statsd calls at its start, and Node.js 24 has no more. */
-const utilLog = 'data:text/javascript,import util from "node:util"; util.log = () => {};';
+/** statsd calls `util.log` at its start, which Node.js 24 has no more; and the system's own buffer would hold no more than a moment's packets. */
+const statsdPatch = 'data:text/javascript,import util from "node:util"; import dgram from "node:dgram"; util.log = () => {}; '
+  + 'const { createSocket } = dgram; dgram.createSocket = (type, callback) => createSocket({ type, recvBufferSize: 4194304 }, callback);';
 const folder = mkdtempSync(join(tmpdir(), 'binnacle-bench-'));
 const path = (relative: string): string => fileURLToPath(new URL(relative, import.meta.url));
 
@@ -61,7 +62,7 @@ async function startStatsd(protocol: 'udp' | 'tcp'): Promise<Contestant> {
   const [port, adminPort] = [await freePort(), await freePort()];
   const config = join(folder, `statsd-${protocol}.js`);
   writeFileSync(config, `{ servers: [{ server: './servers/${protocol}', address: '127.0.0.1', port: ${port} }], mgmt_address: '127.0.0.1', mgmt_port: ${adminPort}, backends: [], flushInterval: 3600000 }`);
-  const child = onCore(serverCore as string, ['--import', utilLog, path('../../../node_modules/statsd/stats.js'), config]);
+  const child = onCore(serverCore as string, ['--import', statsdPatch, path('../../../node_modules/statsd/stats.js'), config]);
   const counters = async (): Promise<string> => {
     const socket = connect(adminPort, '127.0.0.1');
     socket.write('counters\n');

@@ -16,6 +16,8 @@ export interface Listening {
   readonly udpPort: number;
   readonly tcpPort: number;
   readonly udpBufferBytes: number;
+  /** UDP packets are read many at a time when many wait. */
+  readonly readsBatches: boolean;
 }
 
 /** Why a port cannot be listened on. */
@@ -50,7 +52,7 @@ export class Receiver {
       await this.#udp.close();
       failed('tcp')(error);
     });
-    return { udpPort: this.#udp.port(), tcpPort: this.#tcp.port(), udpBufferBytes: this.#udp.bufferBytes() };
+    return { udpPort: this.#udp.port(), tcpPort: this.#tcp.port(), udpBufferBytes: this.#udp.bufferBytes(), readsBatches: this.#udp.readsBatches() };
   }
 
   /** UDP packets taken. */

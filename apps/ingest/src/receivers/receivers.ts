@@ -84,8 +84,9 @@ export class Receivers {
       throw listenError(cause, { host, port: protocol === 'udp' ? udpPort : tcpPort, key: `ingest.${protocol}-port`, hostKey: 'ingest.host' });
     }
     this.#look();
-    const { udpPort: udp, tcpPort: tcp, udpBufferBytes } = this.#listening;
+    const { udpPort: udp, tcpPort: tcp, udpBufferBytes, readsBatches } = this.#listening;
     this.node.log.info({ udp, tcp, udpBufferBytes, threads: this.threads.length }, 'statsd lines are taken');
+    if (!readsBatches) this.node.log.debug('UDP packets are read one by one: many at a time needs Linux, on x64 or arm64, and the native library koffi');
   }
 
   #openOwn(place: ReceiverPlace): Promise<Listening> {
