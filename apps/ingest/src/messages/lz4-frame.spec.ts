@@ -76,3 +76,20 @@ test('the longest message is read without holding others up', async () => {
   // 64 MiB in slices of 2 MiB at the most.
   expect(turns).toBeGreaterThan(content.length / 2 ** 21 - 2);
 });
+
+test('frames and blocks that give next to nothing are read in slices too', async () => {
+  const skipped = Buffer.from([0x53, 0x2a, 0x4d, 0x18, 0, 0, 0, 0]);
+  const empty = frame(Buffer.alloc(0));
+  const one = frame(Buffer.from('x'), '--no-frame-crc');
+  // Head, one block of one byte, end.
+  const blocks = Buffer.concat([one.subarray(0, 7), ...Array.from({ length: 100_000 }, () => one.subarray(7, 12)), one.subarray(12)]);
+  for (const [frames, length] of [[Buffer.concat(Array.from({ length: 100_000 }, () => skipped)), 0], [Buffer.concat(Array.from({ length: 100_000 }, () => empty)), 0], [blocks, 100_000]] as const) {
+    let turns = 0;
+    let isRead = false;
+    const count = (): unknown => isRead || ((turns += 1), setImmediate(count));
+    setImmediate(count);
+    expect((await readLz4Frames(frames, bytesMax)).length).toBe(length);
+    isRead = true;
+    expect(turns).toBeGreaterThan(8);
+  }
+});

@@ -18,6 +18,8 @@ const firstRoomBytes = 64 * 1024;
 /** How much is done without letting others work, in bytes that come out; a sequence counts as some, for its own sake: about 5 ms. */
 const workPerSlice = 2 * 2 ** 20;
 const workOfSequence = 32;
+/** Of a frame or a block, also where nothing comes out. */
+const workOfHead = 256;
 
 /** What one or more frames say together, read in slices. Rejects with `BadMessage` when they are broken, or would say more than `bytesMax`. */
 export async function readLz4Frames(frames: Buffer, bytesMax: number): Promise<Buffer> {
@@ -49,6 +51,8 @@ class FrameReader {
       if (magic === frameMagic) await this.#readFrame();
       else if ((magic & 0xfffffff0) >>> 0 === skippableMagic) this.#take(this.#uint32());
       else throw new BadMessage('this is no LZ4 frame');
+      this.#work += workOfHead;
+      if (this.#work >= workPerSlice) await this.#letOthersWork();
     }
     return this.#out.subarray(0, this.#length);
   }
@@ -76,8 +80,8 @@ class FrameReader {
       else await this.#readBlock(block, isIndependent ? blockStart : contentStart);
       if (this.#length - blockStart > (blockBytesMax[sizeCode - 4] as number)) throw new BadMessage('a block of an LZ4 frame is longer than its head says');
       checksum?.update(this.#out.subarray(blockStart, this.#length));
-      this.#work += this.#length - blockStart;
-      await this.#letOthersWork();
+      this.#work += this.#length - blockStart + workOfHead;
+      if (this.#work >= workPerSlice) await this.#letOthersWork();
     }
     const content = this.#out.subarray(contentStart, this.#length);
     if (checksum !== undefined && checksum.digest() >>> 0 !== this.#uint32()) throw new BadMessage('what an LZ4 frame says is damaged');
@@ -109,7 +113,6 @@ class FrameReader {
   }
 
   async #letOthersWork(): Promise<void> {
-    if (this.#work < workPerSlice) return;
     this.#work = 0;
     await new Promise((resolve) => setImmediate(resolve));
   }
