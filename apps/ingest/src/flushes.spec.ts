@@ -23,7 +23,7 @@ test('while the spool cannot be written the interval goes on, and nothing that w
   const node = { clock, config: { ingest: { percents: [], tables: true, flushIntervalMs: 3_600_000 } }, log: pino({ level: 'silent' }) } as unknown as NodeContext;
   const ownership = new Ownership('a', () => []);
   const flushes = new Flushes({ node, store, spool: new Spool(spoolFolder, 1_000_000), ownership, isForwarding: false, takeEvents: () => [], beforeFlush: async () => {}, onWritten: () => {} });
-  const journal = await Journal.open(journalFolder, { pendingBytesMax: 10_000, bytesMax: 10_000 }, 0, async () => {});
+  const journal = await Journal.open(journalFolder, { pendingBytesMax: 10_000, bytesMax: 10_000, segmentBytesMax: 10_000 }, 0, async () => {});
   flushes.start(journal);
   const hits = store.series({ kind: 'counter', name: 'hits', tags: [], source: '' }) as CounterSeries;
   const takeAndFlush = async (): Promise<void> => {

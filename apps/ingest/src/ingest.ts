@@ -30,6 +30,7 @@ import { Turns } from './turns.js';
 
 /** Bodies on their way to the disk: four of the longest. */
 const journalPendingBytesMax = 64 * 2 ** 20;
+const journalSegmentBytesMax = 64 * 2 ** 20;
 
 /**
  * Messages are inflated, and held so until they are on the disk: many short ones at a time, few long ones. Formula for the memory: 128 x 1 MiB + 2 x
@@ -150,7 +151,7 @@ export class Ingest {
 
   async #start(): Promise<void> {
     const { ingest } = this.node.config;
-    const limits = { pendingBytesMax: journalPendingBytesMax, bytesMax: ingest.journalMegabytesMax * 2 ** 20 };
+    const limits = { pendingBytesMax: journalPendingBytesMax, segmentBytesMax: journalSegmentBytesMax, bytesMax: ingest.journalMegabytesMax * 2 ** 20 };
     this.#journal = await Journal.open(resolve(this.#folder, 'journal'), limits, this.spool.coveredSegment(), (record) => this.#replay(record));
     this.flushes.start(this.#journal);
     this.pauses.start();

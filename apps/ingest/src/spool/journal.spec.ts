@@ -11,7 +11,7 @@ let folder = '';
 beforeEach(() => void (folder = mkdtempSync(join(tmpdir(), 'binnacle-journal-'))));
 afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
-const limits = { pendingBytesMax: 10_000, bytesMax: 100_000 };
+const limits = { pendingBytesMax: 10_000, bytesMax: 100_000, segmentBytesMax: 100_000 };
 const record = (text: string): JournalRecord => ({ kind: 'raw', encoding: 'deflate', idempotencyKey: `key of ${text}`, body: Buffer.from(text) });
 const files = (): string[] => readdirSync(folder).sort();
 
@@ -138,7 +138,7 @@ test('what was refused, because nobody knows whether it is on the disk, does not
 
 (canMount ? test : test.skip)('a full disk is told, what did not fit is not counted, and it goes on when there is room', async () => {
   const disk = new SmallDisk(join(folder, 'small'), 64);
-  const noLimits = { pendingBytesMax: 1_000_000, bytesMax: 1_000_000 };
+  const noLimits = { pendingBytesMax: 1_000_000, bytesMax: 1_000_000, segmentBytesMax: Number.MAX_SAFE_INTEGER };
   const journal = await Journal.open(disk.folder, noLimits, 0, async () => {});
   const counted: number[] = [];
   const append = (number: number): Promise<void> => journal.append({ ...record(''), body: Buffer.alloc(30_000, number) }, () => counted.push(number));
@@ -153,4 +153,24 @@ test('what was refused, because nobody knows whether it is on the disk, does not
   expect([counted, replayed]).toEqual([[1, 2, 4], [1, 2, 4]]);
   await next.close();
   disk.unmount();
+});
+
+test('a segment that grows long is followed by others, which are replayed in order and released together', async () => {
+  Object.assign(limits, { segmentBytesMax: 1_000 });
+  try {
+    const { journal } = await opened();
+    const texts = Array.from({ length: 10 }, (_, at) => `${at}`.repeat(200));
+    for (const text of texts) await journal.append(record(text), () => {});
+    expect(files()).toHaveLength(5);
+    for (const name of files()) expect(readFileSync(join(folder, name)).length).toBeLessThanOrEqual(1_000);
+    await journal.close();
+    const { journal: next, replayed } = await opened();
+    expect(replayed).toEqual(texts.map(record));
+    const { segment } = await next.endSegment(() => {});
+    await next.release(segment);
+    expect(files()).toEqual([]);
+    await next.close();
+  } finally {
+    Object.assign(limits, { segmentBytesMax: 100_000 });
+  }
 });

@@ -10,6 +10,8 @@ export interface JournalLimits {
   readonly pendingBytesMax: number;
   /** What may wait on the disk for a flush that succeeds. */
   readonly bytesMax: number;
+  /** A segment is read as a whole at the start: beyond this the next one begins. */
+  readonly segmentBytesMax: number;
 }
 
 interface Append {
@@ -25,7 +27,7 @@ type Task = Append | { readonly boundary: (segment: number) => void; readonly fa
 const groupBytesMax = 8 * 2 ** 20;
 
 /**
- * What was acknowledged over HTTP and is not in the spool yet, on the disk: one segment for each flush interval. While one write runs, what comes in
+ * What was acknowledged over HTTP and is not in the spool yet, on the disk: one segment or more for each flush interval. While one write runs, what comes in
  * queues up and goes out with the next, under one fdatasync.
  *
  * A record counts once it is durable, and before anything that comes behind it in the queue: so a boundary between two segments is one between two
@@ -185,6 +187,7 @@ export class Journal {
   }
 
   async #write(content: Buffer): Promise<void> {
+    if (this.#file !== undefined && (this.#segments.get(this.#segment) ?? 0) + content.length > this.limits.segmentBytesMax) await this.#endSegment();
     if (this.#file === undefined) {
       this.#file = await open(this.#path(this.#segment), 'wx', 0o600);
       this.#segments.set(this.#segment, 0);
