@@ -1,13 +1,13 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
 
-/** A forwarder gives up or succeeds within this time; what comes later counts as new. */
+/** After the last try; what comes later counts as new. */
 const keptMs = 600_000;
 /** About 0.3 kB each. */
 const keysMax = 20_000;
 
 /** Recognises requests that are sent again under the same `Idempotency-Key`, also while the first one is still on its way. */
 export class Idempotency {
-  /** In order of their coming. */
+  /** In order of their last coming. */
   readonly #byKey = new Map<string, { readonly done: Promise<void>; readonly sinceMs: number }>();
   /** Requests that were not counted because they had been before. */
   recognised = 0;
@@ -20,6 +20,9 @@ export class Idempotency {
     const known = this.#byKey.get(key);
     if (known !== undefined) {
       this.recognised += 1;
+      // Its sender is still at it: the time begins anew.
+      this.#byKey.delete(key);
+      this.#remember(key, known.done);
       return known.done;
     }
     const done = take();
