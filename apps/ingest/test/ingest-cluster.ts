@@ -24,8 +24,8 @@ export interface Row {
 
 export interface Load {
   reached(acknowledged: number): Promise<void>;
-  /** `mostInFlush`: an upper bound of what one node took in between two flushes. */
-  stop(): Promise<{ acknowledged: number; unanswered: number; mostInFlush: number }>;
+  /** `heard`: names of the counters that were acknowledged; `mostInFlush`: an upper bound of what one node took in between two flushes. */
+  stop(): Promise<{ acknowledged: number; heard: readonly string[]; unanswered: number; mostInFlush: number }>;
 }
 
 export interface IngestProcess {
@@ -106,17 +106,18 @@ export class IngestCluster {
     if (status !== 202) throw new Error(`${node.node.context.id} answered ${status}`);
   }
 
-  /** Counters of 1, by turns to all nodes or those that are named, which flush meanwhile. */
+  /** Counters of 1, each message with a name of its own, by turns to all nodes or those that are named, which flush meanwhile. */
   load(names: readonly string[], flushMs: number, ids?: readonly string[]): Load {
-    const messages = names.map((name) => new Uint8Array(counterMessage(name, 1)));
+    const heard: string[] = [];
     let [acknowledged, unanswered, sent, mostInFlush, isOver] = [0, 0, 0, 0, false];
     const client = async (): Promise<void> => {
       while (!isOver) {
         const targets = [...this.#addresses].filter(([id]) => ids?.includes(id) ?? true);
         const [, address] = targets[sent % targets.length] as [string, string];
-        const body = messages[sent++ % messages.length] as Uint8Array<ArrayBuffer>;
+        const name = `${names[sent % names.length]}.${sent++}`;
+        const body = new Uint8Array(counterMessage(name, 1));
         const answer = await fetch(`http://${address}/v2/raw`, { method: 'POST', body, headers: { 'x-binnacle-cluster-secret': secret }, signal: AbortSignal.timeout(10_000) }).catch(() => undefined);
-        if (answer?.status === 202) acknowledged += 1;
+        if (answer?.status === 202) acknowledged = heard.push(name);
         else unanswered += 1;
       }
     };
@@ -134,7 +135,7 @@ export class IngestCluster {
         isOver = true;
         await Promise.all(running);
         // What came to a process is in no window of this one's flushes alone.
-        return { acknowledged, unanswered, mostInFlush: 2 * mostInFlush };
+        return { acknowledged, heard, unanswered, mostInFlush: 2 * mostInFlush };
       },
     };
   }
