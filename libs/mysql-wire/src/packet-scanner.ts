@@ -184,6 +184,11 @@ export class PacketScanner {
     this.payloadStart = this.offset;
   }
 
+  /** At `begin`: gives the payload of this packet to the sink. */
+  giveTo(sink: PayloadSink): void {
+    this.#sinking = sink;
+  }
+
   /** The data path: whole packets of no interest, header by header. */
   #passQuietPackets(): void {
     const chunk = this.#chunk;
