@@ -6,9 +6,17 @@ const entities: Readonly<Record<string, string>> = { '&': '&amp;', '<': '&lt;', 
  */
 export function printable(text: string, max = Infinity): string {
   const line = text.replace(/\s+/g, ' ').trim();
-  const cut = line.length > max ? `${line.slice(0, max - 1)}…` : line;
-  // A cut can leave half of a surrogate pair, which \p{Cs} finds: only lone ones match it.
-  return cut.replace(/[\p{Cc}\p{Cs}\p{Bidi_Control}\ufeff\ufffe\uffff]/gu, '\ufffd');
+  return harmless(line.length > max ? `${line.slice(0, max - 1)}…` : line);
+}
+
+/** The same for text of several lines, whose indentation matters. */
+export function printableLines(text: string): string[] {
+  return text.trimEnd().split(/\r?\n/).map((line) => harmless(line.replaceAll('\t', '    ')));
+}
+
+/** A cut can leave half of a surrogate pair, which \p{Cs} finds: only lone ones match it. */
+function harmless(line: string): string {
+  return line.replace(/[\p{Cc}\p{Cs}\p{Bidi_Control}\ufeff\ufffe\uffff]/gu, '\ufffd');
 }
 
 /** The same, as text of an HTML element or of an attribute in quotes. */

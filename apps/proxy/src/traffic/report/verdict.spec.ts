@@ -63,7 +63,7 @@ test('thresholds allow a share, and say what they allowed', () => {
   const commands = [...times(99, command('select ?')), command('select ?', { now: result({ rows: 0 }) })];
   expect(reportOf(commands, { differentMax: 0.009 }).verdict).toBe('FAIL');
   const report = reportOf(commands, { differentMax: 0.01 });
-  expect([report.verdict, verdictLine(report)]).toEqual(['PASS', 'PASS: 1 different result; 100 of 100 commands compared']);
+  expect([report.verdict, verdictLine(report)]).toEqual(['PASS', 'PASS: 1 different result, within the thresholds; 100 of 100 commands compared']);
 });
 
 test('plans may change up to a number', () => {

@@ -32,7 +32,7 @@ export function verdictLine({ verdict, totals, plans, digests, replay, threshold
     `${counted(plans.changed, 'plan')} changed`,
     counted(slower(digests, thresholds).length, 'slower digest'),
   ].filter((kind) => !kind.startsWith('0 '));
-  const found = kinds.length > 0 ? kinds.join(', ') : compared(totals) > 0 ? 'every result equal' : 'nothing was compared';
+  const found = kinds.length > 0 ? `${kinds.join(', ')}${verdict === 'PASS' ? ', within the thresholds' : ''}` : compared(totals) > 0 ? 'every result equal' : 'nothing was compared';
   const cutOff = replay.cutOff === '' ? '' : '; the replay was cut off';
   return `${verdict}: ${found}; ${grouped(compared(totals))} of ${counted(totals.commands, 'command')} compared${cutOff}`;
 }
