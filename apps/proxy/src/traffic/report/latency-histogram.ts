@@ -5,9 +5,10 @@ import type { Latencies } from './traffic-report.js';
 const bounds = exponentialBuckets(10, 2 ** 0.25, 115);
 export const bucketsMax = bounds.length;
 
-/** Latencies of one digest in half a kilobyte. Node's own histogram of perf_hooks is more exact, and can neither be written down nor drawn. */
+/** Latencies of one digest in less than a kilobyte. Node's own histogram of perf_hooks is more exact, and can neither be written down nor drawn. */
 export class LatencyHistogram {
-  readonly #buckets = new Uint32Array(bucketsMax);
+  /** No typed array: digests may come and go by the thousand, and each of those costs an allocation outside the heap. */
+  readonly #buckets: number[] = [];
   #count = 0;
   #sumUs = 0;
   #minUs = Infinity;
@@ -17,6 +18,7 @@ export class LatencyHistogram {
     // Below zero only by a clock that was set back.
     const us = Math.max(0, latencyUs);
     const index = us <= 10 ? 0 : Math.min(bucketsMax - 1, Math.ceil(Math.log2(us / 10) * 4));
+    while (this.#buckets.length <= index) this.#buckets.push(0);
     this.#buckets[index]!++;
     this.#count++;
     this.#sumUs += us;
@@ -34,7 +36,7 @@ export class LatencyHistogram {
       p95Us: this.#percentile(0.95),
       p99Us: this.#percentile(0.99),
       maxUs: Math.round(this.#maxUs),
-      buckets: [...this.#buckets.subarray(0, this.#buckets.findLastIndex((count) => count > 0) + 1)],
+      buckets: [...this.#buckets],
     };
   }
 

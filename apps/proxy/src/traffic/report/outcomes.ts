@@ -4,8 +4,8 @@ import type { Outcomes } from './traffic-report.js';
 /** How a command that was sent ended, compared with then. */
 export type Outcome = Exclude<keyof Outcomes, 'commands' | 'skipped'>;
 
-/** Not sent because the operator said so: no reason to fail. */
-export const reasonsAskedFor: ReadonlySet<string> = new Set(['read-only', 'filtered']);
+/** Not sent because the operator said so, or because it would end a session: no reason to fail. */
+const reasonsOnPurpose: ReadonlySet<string> = new Set(['read-only', 'filtered', 'kill']);
 
 /**
  * Errors that come of when something ran rather than of what: that a command had one then says nothing of what it should do now. One that is
@@ -87,5 +87,5 @@ export function wanted(outcomes: Outcomes): number {
 
 /** Of those wanted, without anything to compare. */
 export function uncompared({ notCompared, skipped }: Outcomes): number {
-  return Object.entries(skipped).reduce((sum, [reason, count]) => (reasonsAskedFor.has(reason) ? sum : sum + count), notCompared);
+  return Object.entries(skipped).reduce((sum, [reason, count]) => (reasonsOnPurpose.has(reason) ? sum : sum + count), notCompared);
 }

@@ -28,7 +28,7 @@ type Mutable<T> = { -readonly [key in keyof T]: T[key] };
 
 class Tally {
   readonly #counts: Mutable<Omit<Outcomes, 'skipped'>> = { commands: 0, equal: 0, different: 0, sameError: 0, otherError: 0, newError: 0, errorGone: 0, notCompared: 0 };
-  readonly #skipped = new Map<string, number>();
+  #skipped: Map<string, number> | undefined;
 
   add(outcome: Outcome): void {
     this.#counts.commands++;
@@ -37,8 +37,9 @@ class Tally {
 
   skip(reason: string): void {
     this.#counts.commands++;
-    const kept = this.#skipped.has(reason) || this.#skipped.size < skipReasonsMax - 1 ? reason : 'other';
-    this.#skipped.set(kept, (this.#skipped.get(kept) ?? 0) + 1);
+    const skipped = (this.#skipped ??= new Map());
+    const kept = skipped.has(reason) || skipped.size < skipReasonsMax - 1 ? reason : 'other';
+    skipped.set(kept, (skipped.get(kept) ?? 0) + 1);
   }
 
   get commands(): number {
@@ -46,7 +47,7 @@ class Tally {
   }
 
   outcomes(): Outcomes {
-    return { ...this.#counts, skipped: Object.fromEntries(this.#skipped) };
+    return { ...this.#counts, skipped: Object.fromEntries(this.#skipped ?? []) };
   }
 }
 

@@ -123,6 +123,6 @@ export interface Thresholds {
   readonly p95FactorMax: number;
   /** Plans that may have changed, a number. */
   readonly planChangesMax: number;
-  /** Commands that have nothing to compare, or were not sent for a reason that was not asked for, of those that should have been. */
+  /** Commands that have nothing to compare, or were not sent other than on purpose (`read-only`, `filtered`, `kill`), of those that should have been. */
   readonly notComparedMax: number;
 }
