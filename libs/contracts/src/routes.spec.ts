@@ -114,11 +114,17 @@ const documented: Record<Exclude<Dialect, 'binnacle'>, readonly string[]> = {
     'POST /api/traffic/replay',
     'POST /api/traffic/cancel',
     'GET /api/traffic/show',
+    'GET /api/traffic/report',
   ],
 };
 
 /** What this version answers for real. */
 const served = [
+  'POST /api/traffic/capture',
+  'POST /api/traffic/replay',
+  'POST /api/traffic/cancel',
+  'GET /api/traffic/show',
+  'GET /api/traffic/report',
   'GET /livez',
   'GET /readyz',
   'GET /metrics',

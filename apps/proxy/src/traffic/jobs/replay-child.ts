@@ -1,0 +1,31 @@
+import { runReplay } from '../replay/replay-engine.js';
+import type { FromReplay, ToReplay } from './replay-protocol.js';
+
+/* The process that replays: its memory and its event loop are not those of the sessions. It is told everything over its channel, so that nothing of it is in its arguments or its environment. */
+
+const cancel = new AbortController();
+
+function say(message: FromReplay): Promise<void> {
+  return new Promise((resolve) => void process.send?.(message, undefined, undefined, () => resolve()));
+}
+
+async function replay(order: Extract<ToReplay, { kind: 'replay' }>['order']): Promise<void> {
+  try {
+    const facts = await runReplay(order, { progress: (progress) => void say({ kind: 'progress', progress }), signal: cancel.signal });
+    await say({ kind: 'facts', facts });
+  } catch (error) {
+    await say({ kind: 'failed', error: (error as Error).message });
+  }
+  process.exit();
+}
+
+process.on('message', (message: ToReplay) => {
+  if (message.kind === 'cancel') cancel.abort(new Error(message.reason));
+  else void replay(message.order);
+});
+// Whoever started it has died: nobody will read what comes out.
+process.on('disconnect', () => process.exit(1));
+// Ctrl-C in a terminal reaches the whole group; the one who started this process says what becomes of it.
+process.on('SIGINT', () => {});
+
+void say({ kind: 'ready' });

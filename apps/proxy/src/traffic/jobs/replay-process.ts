@@ -1,0 +1,86 @@
+import { type ChildProcess, fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { Clock } from '@binnacle/cluster-state/clock';
+import type { ReplayOrder, ReplayProgress } from '../replay/replay-order.js';
+import type { TrafficFacts } from '../report/traffic-report.js';
+import type { FromReplay, ToReplay } from './replay-protocol.js';
+
+/** It runs from what was built, also where this file runs from its source. */
+const entry = fileURLToPath(new URL('../../../dist/traffic/jobs/replay-child.js', import.meta.url));
+
+/**
+ * The whole process stays under 500 MB: some 60 MB of code, 320 MB of old objects, 3 x 8 MB of young ones, and what is outside the heap: chunks
+ * of files and responses.
+ */
+const execArgv = ['--enable-source-maps', '--max-old-space-size=320', '--max-semi-space-size=8'];
+
+/** After a cancel: statements that run are waited for no longer than this. */
+const graceMs = 30_000;
+/** What it says last before it dies; heap reports of V8 are about so long. */
+const errorCharactersMax = 4_000;
+
+/** A replay in a process of its own. */
+export class ReplayProcess {
+  readonly #child: ChildProcess;
+  /** Rejects with an Error that says, for people, why it could not be done. */
+  readonly facts: Promise<TrafficFacts>;
+  #cancelKill = (): void => {};
+  #reason = '';
+  #errors = '';
+
+  constructor(
+    order: ReplayOrder,
+    private readonly clock: Clock,
+    progress: (progress: ReplayProgress) => void,
+  ) {
+    this.#child = fork(entry, [], { execArgv, serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: withoutOptions(process.env) });
+    this.#child.stderr?.on('data', (chunk: Buffer) => (this.#errors = (this.#errors + chunk.toString()).slice(-errorCharactersMax)));
+    this.facts = new Promise((resolve, reject) => {
+      this.#child.on('message', (message: FromReplay) => {
+        if (message.kind === 'ready') this.#say({ kind: 'replay', order });
+        else if (message.kind === 'progress') progress(message.progress);
+        else if (message.kind === 'facts') resolve(message.facts);
+        else reject(new Error(message.error));
+      });
+      this.#child.once('error', (error) => reject(new Error(`the replay could not be started: ${error.message}`)));
+      // `close` comes after the last message, `exit` may not.
+      this.#child.once('close', (code, signal) => {
+        this.#cancelKill();
+        reject(new Error(this.#reason || deathOf(code, signal, this.#errors)));
+      });
+    });
+    this.facts.catch(() => undefined);
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  /** What was sent is waited for; there are facts, which say that it was cut off. */
+  cancel(reason: string): void {
+    this.#say({ kind: 'cancel', reason });
+    this.#cancelKill();
+    this.#cancelKill = this.clock.after(graceMs, () => this.kill(`${reason}, and statements did not end within ${graceMs / 1_000} s`));
+  }
+
+  kill(reason: string): void {
+    this.#reason = reason;
+    this.#child.kill('SIGKILL');
+  }
+
+  #say(message: ToReplay): void {
+    // The callback keeps a channel that has just broken from being an error of the whole process; `close` tells of it.
+    if (this.#child.connected) this.#child.send(message, undefined, undefined, () => {});
+  }
+}
+
+/** Options of the node (a preloaded module, a heap limit) are not those of its child. */
+function withoutOptions(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => name !== 'NODE_OPTIONS' && name !== 'LD_PRELOAD'));
+}
+
+function deathOf(code: number | null, signal: NodeJS.Signals | null, errors: string): string {
+  const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
+  const why = errors.includes('heap out of memory') ? ': it needed more memory than it may have' : '';
+  return `the process that replayed died (${how})${why}`;
+}
