@@ -1,6 +1,6 @@
 import { Command } from '@binnacle/mysql-wire/command';
 import { unquoted } from './quoted-text.js';
-import { commandOf, type TrafficRecord } from './record.js';
+import { commandOf, type ReadRecord } from './record.js';
 import { TimeReader } from './record-time.js';
 
 /** What a file is that no record can be read from, or not all. */
@@ -21,6 +21,8 @@ export class TrafficFileError extends Error {
 export interface RecordDecoderOptions {
   /** For errors. */
   readonly file: string;
+  /** Of `ReadRecord`. Default: 0. */
+  readonly source?: number;
   /** Default: 64 MiB, as MySQL's max_allowed_packet; it can be a gibibyte at most. */
   readonly payloadBytesMax?: number;
   /** Of the lines before the payload, where the text of a prepared statement may be. Default: 16 MiB. */
@@ -72,8 +74,8 @@ export class RecordDecoder {
   #payloadFilled = 0;
   #isLost = false;
 
-  constructor({ file, payloadBytesMax = payloadBytesMaxDefault, headerBytesMax = headerBytesMaxDefault, onDamage }: RecordDecoderOptions) {
-    this.#options = { file, payloadBytesMax, headerBytesMax, ...(onDamage ? { onDamage } : {}) };
+  constructor({ file, source = 0, payloadBytesMax = payloadBytesMaxDefault, headerBytesMax = headerBytesMaxDefault, onDamage }: RecordDecoderOptions) {
+    this.#options = { file, source, payloadBytesMax, headerBytesMax, ...(onDamage ? { onDamage } : {}) };
   }
 
   /** Only when `next` has none. */
@@ -86,7 +88,7 @@ export class RecordDecoder {
   }
 
   /** Undefined: no whole record is left. Throws `TrafficFileError`. */
-  next(): TrafficRecord | undefined {
+  next(): ReadRecord | undefined {
     for (;;) {
       try {
         if (this.#isLost && !this.#findRecord()) return undefined;
@@ -107,7 +109,7 @@ export class RecordDecoder {
     return this.#isLost ? 0 : this.#offset + this.#bytes.length - this.#recordOffset;
   }
 
-  #next(): TrafficRecord | undefined {
+  #next(): ReadRecord | undefined {
     while (this.#payload === undefined) {
       const end = this.#lineEnd();
       if (end < 0) return undefined;
@@ -215,9 +217,9 @@ export class RecordDecoder {
     return true;
   }
 
-  #take(payload: Buffer): TrafficRecord {
+  #take(payload: Buffer): ReadRecord {
     const { timeUs, connectionId, command, success, capturedStatementId, preparedText, user, database } = this.#draft;
-    const record: { -readonly [Key in keyof TrafficRecord]: TrafficRecord[Key] } = { timeUs, connectionId, command, payload };
+    const record: { -readonly [Key in keyof ReadRecord]: ReadRecord[Key] } = { source: this.#options.source, timeUs, connectionId, command, payload };
     if (capturedStatementId !== 0) record.capturedStatementId = capturedStatementId;
     if (preparedText !== undefined) record.preparedText = preparedText;
     if (!success) record.success = false;

@@ -44,7 +44,11 @@ function decoded(chunks: readonly Buffer[], options: Partial<RecordDecoderOption
   const records: TrafficRecord[] = [];
   for (const chunk of chunks) {
     decoder.write(chunk);
-    for (let record = decoder.next(); record !== undefined; record = decoder.next()) records.push({ ...record, payload: Buffer.from(record.payload) });
+    for (let next = decoder.next(); next !== undefined; next = decoder.next()) {
+      const { source, ...record } = next;
+      expect(source).toBe(0);
+      records.push({ ...record, payload: Buffer.from(record.payload) });
+    }
   }
   return { records, cutBytes: decoder.end() };
 }
