@@ -51,6 +51,8 @@ interface Draft {
   preparedText: Buffer | undefined;
   user: string | undefined;
   database: string | undefined;
+  collation: number | undefined;
+  capabilities: number | undefined;
 }
 
 /**
@@ -175,6 +177,12 @@ export class RecordDecoder {
       case 'Binnacle_database':
         draft.database = this.#text('Binnacle_database', value, to).toString();
         return;
+      case 'Binnacle_collation':
+        draft.collation = this.#number('Binnacle_collation', value, to);
+        return;
+      case 'Binnacle_capabilities':
+        draft.capabilities = this.#number('Binnacle_capabilities', value, to);
+        return;
       case 'Payload_len':
         this.#beginPayload(this.#number('Payload_len', value, to));
     }
@@ -218,13 +226,15 @@ export class RecordDecoder {
   }
 
   #take(payload: Buffer): ReadRecord {
-    const { timeUs, connectionId, command, success, capturedStatementId, preparedText, user, database } = this.#draft;
+    const { timeUs, connectionId, command, success, capturedStatementId, preparedText, user, database, collation, capabilities } = this.#draft;
     const record: { -readonly [Key in keyof ReadRecord]: ReadRecord[Key] } = { source: this.#options.source, timeUs, connectionId, command, payload };
     if (capturedStatementId !== 0) record.capturedStatementId = capturedStatementId;
     if (preparedText !== undefined) record.preparedText = preparedText;
     if (!success) record.success = false;
     if (user !== undefined) record.user = user;
     if (database !== undefined) record.database = database;
+    if (collation !== undefined) record.collation = collation;
+    if (capabilities !== undefined) record.capabilities = capabilities;
     this.#reset();
     return record;
   }
@@ -275,6 +285,6 @@ export class RecordDecoder {
 function emptyDraft(): Draft {
   return {
     timeUs: Number.NaN, connectionId: 0, command: Command.query, isCommandSet: false, success: true, capturedStatementId: 0, preparedText: undefined,
-    user: undefined, database: undefined,
+    user: undefined, database: undefined, collation: undefined, capabilities: undefined,
   };
 }

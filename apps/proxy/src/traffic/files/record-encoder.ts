@@ -10,13 +10,15 @@ const statementIdKey = Buffer.from('# Captured_ps_id: ');
 const preparedTextKey = Buffer.from('# Prepared_stmt: ');
 const userKey = Buffer.from('# Binnacle_user: ');
 const databaseKey = Buffer.from('# Binnacle_database: ');
+const collationKey = Buffer.from('# Binnacle_collation: ');
+const capabilitiesKey = Buffer.from('# Binnacle_capabilities: ');
 const payloadKey = Buffer.from('# Payload_len: ');
 const commandLines = Array.from({ length: 256 }, (_, command) => Buffer.from(command === Command.query ? '' : `# Cmd_type: ${commandText(command)}\n`));
 const numberBytesMax = 16;
-const keys = [timeKey, connectionKey, failureLine, statementIdKey, preparedTextKey, userKey, databaseKey, payloadKey];
-/** Of a header without texts: its keys, five ends of lines, the quotes of three texts, the time, three numbers and the command. */
+const keys = [timeKey, connectionKey, failureLine, statementIdKey, preparedTextKey, userKey, databaseKey, collationKey, capabilitiesKey, payloadKey];
+/** Of a header without texts: its keys, nine ends of lines, the quotes of three texts, the time, five numbers and the command. */
 const plainHeaderBytesMax =
-  keys.reduce((sum, key) => sum + key.length, 0) + 5 + 6 + timeBytesMax + 3 * numberBytesMax + Math.max(...commandLines.map((line) => line.length));
+  keys.reduce((sum, key) => sum + key.length, 0) + 9 + 6 + timeBytesMax + 5 * numberBytesMax + Math.max(...commandLines.map((line) => line.length));
 const newline = 0x0a;
 
 /** Writes records into buffers that the caller has. One encoder serves all connections of a thread. */
@@ -45,20 +47,19 @@ export class RecordEncoder {
 
   /** For payloads that come in pieces: the caller has room for `headerBytesMax`, appends the payload's bytes, and a newline. Returns the offset behind. */
   header(target: Buffer, at: number, record: Omit<TrafficRecord, 'payload'>, payloadBytes: number): number {
-    const { timeUs, connectionId, command, capturedStatementId = 0, preparedText, user, database } = record;
+    const { timeUs, connectionId, command, capturedStatementId = 0, preparedText, user, database, collation, capabilities } = record;
     at = append(target, at, timeKey);
     at = this.#times.write(target, at, timeUs);
     at = append(target, at, connectionKey);
     at = appendLine(target, at, connectionId);
     at = append(target, at, commandLines[command] as Buffer);
     if (record.success === false) at = append(target, at, failureLine);
-    if (capturedStatementId !== 0) {
-      at = append(target, at, statementIdKey);
-      at = appendLine(target, at, capturedStatementId);
-    }
+    if (capturedStatementId !== 0) at = appendLine(target, append(target, at, statementIdKey), capturedStatementId);
     if (preparedText !== undefined && preparedText.length > 0) at = appendText(target, at, preparedTextKey, preparedText);
     if (user !== undefined) at = appendText(target, at, userKey, Buffer.from(user));
     if (database !== undefined) at = appendText(target, at, databaseKey, Buffer.from(database));
+    if (collation !== undefined) at = appendLine(target, append(target, at, collationKey), collation);
+    if (capabilities !== undefined) at = appendLine(target, append(target, at, capabilitiesKey), capabilities);
     at = append(target, at, payloadKey);
     return appendLine(target, at, payloadBytes);
   }

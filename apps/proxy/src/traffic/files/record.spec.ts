@@ -73,7 +73,7 @@ function randomRecord(random: SeededRandom, timeUs: number): TrafficRecord {
     ...(preparedText ? { preparedText } : {}),
     ...(isFailed ? { success: false } : {}),
     ...(user !== undefined ? { user } : {}),
-    ...(database !== undefined ? { database } : {}),
+    ...(database !== undefined ? { database, collation: random.below(400), capabilities: random.below(2 ** 32) } : {}),
   };
 }
 

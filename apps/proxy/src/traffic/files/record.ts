@@ -26,6 +26,10 @@ export interface TrafficRecord {
   readonly user?: string;
   /** '': none. */
   readonly database?: string;
+  /** Also ours: the collation of the login, by its number. */
+  readonly collation?: number;
+  /** Also ours: what the client and its server had agreed upon, bits of the handshake. */
+  readonly capabilities?: number;
 }
 
 /** A record as the reader hands it out. */
