@@ -87,8 +87,8 @@ export class TrafficClient {
         signal: AbortSignal.timeout(requestTimeoutMs),
       });
     } catch (error) {
-      const { cause, message } = error as Error & { cause?: { code?: string } };
-      throw new ApiError(`${this.url} does not answer: ${cause?.code ?? message}`);
+      const { cause, message } = error as Error & { cause?: { code?: string; message?: string } };
+      throw new ApiError(`${this.url} does not answer: ${cause?.code ?? cause?.message ?? message}`);
     }
     const text = await answer.text();
     if (answer.status !== 200) throw new ApiError(messageOf(text));

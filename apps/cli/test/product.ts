@@ -8,7 +8,7 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch', 'profiling', 'snapshot', 'tables', 'searches', 'remote', 'sessions'] as const;
+const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch', 'profiling', 'snapshot', 'tables', 'searches', 'remote', 'sessions', 'traffic'] as const;
 export type Suite = (typeof suites)[number];
 
 /**
