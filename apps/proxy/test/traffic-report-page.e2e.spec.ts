@@ -167,8 +167,8 @@ test('5,000 digests load, sort and filter while a person would wait', async () =
 test('without scripts every digest is readable', async () => {
   const context = await browser.newContext({ javaScriptEnabled: false });
   const page = await context.newPage();
-  await page.goto(origin);
-  expect(await page.locator('tr.digest').count()).toBe(60);
+  await page.goto(`${origin}/5000`);
+  expect(await page.locator('tr.digest').last().isVisible()).toBe(true);
   expect(await page.locator('#tools').isVisible()).toBe(false);
   await context.close();
 });

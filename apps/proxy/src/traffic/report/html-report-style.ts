@@ -31,7 +31,7 @@ fieldset{border:0;margin:0;padding:0;display:flex;flex-wrap:wrap;gap:6px}legend,
 .digests thead button{all:unset;box-sizing:border-box;display:block;width:100%;padding:10px 12px;cursor:pointer;color:var(--soft);font-weight:600}.digests thead button:focus-visible{outline:2px solid var(--focus);outline-offset:-3px;border-radius:6px}.digests thead button:hover,[aria-sort] button{color:var(--ink)!important}
 [aria-sort=descending] button::after{content:" ↓"}[aria-sort=ascending] button::after{content:" ↑"}
 .c-found{width:190px}.c-count{width:110px}.c-equal{width:92px}.c-p95{width:104px}.c-ratio{width:138px}
-.digest{border-top:1px solid var(--line)}.digest:hover{background:var(--hover)}.digest th{font-weight:400;padding:0}
+.digest{border-top:1px solid var(--line)}.later{display:none}@media (scripting:none){.later{display:table-row}}.digest:hover{background:var(--hover)}.digest th{font-weight:400;padding:0}
 .open{all:unset;box-sizing:border-box;display:flex;gap:10px;width:100%;padding:8px 12px;cursor:pointer}.open:focus-visible{outline:2px solid var(--focus);outline-offset:-3px;border-radius:6px}.open::before{content:"▸";flex:none;width:14px;height:20px;text-align:center;line-height:20px;color:var(--soft);transition:transform .12s}.open[aria-expanded=true]::before{transform:rotate(90deg)}
 .open code{display:-webkit-box;-webkit-box-orient:vertical;-webkit-line-clamp:2;overflow:hidden;overflow-wrap:anywhere;min-width:0}
 .tag{display:inline-block;border-radius:6px;padding:0 8px;margin:1px 4px 1px 0;font-size:13px;white-space:nowrap;background:var(--bad-paper);color:var(--bad)}.tag.ok{background:var(--good-paper);color:var(--good)}.tag.warn{background:var(--warn-paper);color:var(--warn)}.tag.none{background:none;color:var(--soft);padding:0}

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
-import { htmlReportScript } from './html-report-script.js';
+import { htmlReportScript, rowsShown } from './html-report-script.js';
 import { htmlReportStyle } from './html-report-style.js';
-import { compared, differing, skippedInAll, uncompared } from './outcomes.js';
+import { compared, differing, skippedInAll } from './outcomes.js';
 import { counted, duration, grouped, html, percent, printable, printableLines } from './printable-text.js';
 import type { DigestReport, Failure, Latencies, Outcomes, ReportedRun, TrafficReport } from './traffic-report.js';
 import { differs, slowdown, verdictLine } from './verdict.js';
@@ -154,7 +154,7 @@ function kinds(digests: readonly DigestReport[]): string {
   return `<fieldset><legend>Show</legend>${labels.join('')}</fieldset>`;
 }
 
-function digestRow(digest: DigestReport): string {
+function digestRow(digest: DigestReport, index: number): string {
   const { then, now } = digest;
   const all = compared(digest);
   const cells = [
@@ -165,7 +165,7 @@ function digestRow(digest: DigestReport): string {
     `<td class="num">${now === undefined ? '–' : duration(now.p95Us)}</td>`,
     `<td class="num">${ratioCell(slowdown(digest))}</td>`,
   ];
-  return `<tr class="digest" id="d-${html(digest.digest)}"><th scope="row"><button type="button" class="open" aria-expanded="false"><code>${html(digest.text, cellCharactersMax) || '(no text)'}</code></button></th>${cells.join('')}</tr>`;
+  return `<tr class="digest${index < rowsShown ? '' : ' later'}" id="d-${html(digest.digest)}"><th scope="row"><button type="button" class="open" aria-expanded="false"><code>${html(digest.text, cellCharactersMax) || '(no text)'}</code></button></th>${cells.join('')}</tr>`;
 }
 
 function tags(digest: DigestReport): string {
@@ -178,7 +178,7 @@ function tags(digest: DigestReport): string {
   ].join('');
   if (found !== '') return found;
   if (compared(digest) > 0) return '<span class="tag ok">equal</span>';
-  return `<span class="tag none">${uncompared(digest) > digest.notCompared || digest.notCompared === 0 ? 'not sent' : 'not compared'}</span>`;
+  return `<span class="tag none">${digest.notCompared > 0 ? 'not compared' : 'not sent'}</span>`;
 }
 
 /** Within a fifth either way is taken for the same. */
