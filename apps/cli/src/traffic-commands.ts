@@ -30,6 +30,8 @@ type Texts = Readonly<Record<string, string | undefined>>;
 /** `binnacle traffic capture`, `replay`, `report`, `show`, `cancel`. */
 export function addTrafficCommands(program: Command): void {
   const traffic = program.command('traffic').description('capture the SQL of all proxies, replay it elsewhere, and compare');
+  // A wrong option must not look like a FAIL.
+  traffic.exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? passed : couldNotRun));
   addCapture(traffic);
   addReplay(traffic);
   addReport(traffic);
