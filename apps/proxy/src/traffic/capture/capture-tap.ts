@@ -263,9 +263,9 @@ export class CaptureTap {
 
   #result(ordinal: number, passedMs: number, errorCode: number, affectedRows: number): void {
     const nowMs = performance.now();
-    const { rows, ordered, unordered } = this.rows.end();
     const latencyUs = Math.round((nowMs - passedMs) * 1_000);
-    this.log.buffer.result(this.log.timeUs(nowMs), { connectionId: this.session.id, ordinal, latencyUs, errorCode, rows, affectedRows, ordered, unordered });
+    this.log.buffer.result(this.log.timeUs(nowMs), { connectionId: this.session.id, ordinal, latencyUs, errorCode, rows: this.rows.rows, affectedRows }, this.rows);
+    this.rows.reset();
   }
 
   /** The server wants a file: what is in it is not captured. */

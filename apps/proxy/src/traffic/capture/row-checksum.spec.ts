@@ -64,6 +64,20 @@ test('what is in files of last year stays comparable', () => {
   expect(of([])).toEqual({ rows: 0, ordered: '0000000000000000', unordered: '0000000000000000' });
 });
 
+test('is written as its text says', () => {
+  const checksum = new RowChecksum();
+  const written = (): string => {
+    const target = Buffer.alloc(40);
+    const text = target.toString('latin1', 1, checksum.write(target, 1));
+    const { ordered, unordered } = checksum.end();
+    expect(text).toBe(`${ordered} ${unordered}`.replace(/0{16}/g, '-'));
+    return text;
+  };
+  expect(written()).toBe('- -');
+  checksum.begin(1);
+  expect(written()).toMatch(/^[0-9a-f]{16} [0-9a-f]{16}$/);
+});
+
 test('begins anew after its end', () => {
   const checksum = new RowChecksum();
   checksum.begin(1);

@@ -127,6 +127,13 @@ export class RowChecksum {
     this.#high = 0;
   }
 
+  /** Both checksums as a file of results has them, at most 33 bytes, without a string in between. Returns the offset behind them; `reset` has to follow. */
+  write(target: Buffer, at: number): number {
+    at = writeDigits(target, at, this.#ordered1, this.#ordered2);
+    target[at] = 0x20;
+    return writeDigits(target, at + 1, this.#sum1, this.#sum2);
+  }
+
   end(): RowsSeen {
     const seen = { rows: this.rows, ordered: hex(this.#ordered1, this.#ordered2), unordered: hex(this.#sum1, this.#sum2) };
     this.reset();
@@ -153,6 +160,20 @@ function avalanche(value: number): number {
   let h = Math.imul(value ^ (value >>> 16), 0x85ebca6b);
   h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35);
   return h ^ (h >>> 16);
+}
+
+const digits = Buffer.from('0123456789abcdef');
+
+function writeDigits(target: Buffer, at: number, low: number, high: number): number {
+  if (low === 0 && high === 0) {
+    target[at] = 0x2d;
+    return at + 1;
+  }
+  for (let shift = 28; shift >= 0; shift -= 4) {
+    target[at] = digits[(high >>> shift) & 15]!;
+    target[8 + at++] = digits[(low >>> shift) & 15]!;
+  }
+  return at + 8;
 }
 
 const hex = (low: number, high: number): string => (high >>> 0).toString(16).padStart(8, '0') + (low >>> 0).toString(16).padStart(8, '0');

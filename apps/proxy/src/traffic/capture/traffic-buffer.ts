@@ -1,7 +1,8 @@
 import type { CommandResult } from '../command-result.js';
 import { RecordEncoder } from '../files/record-encoder.js';
 import type { TrafficRecord } from '../files/record.js';
-import { encodeResult, resultBytesMax } from '../files/results-file.js';
+import { encodeFigures, resultBytesMax } from '../files/results-file.js';
+import type { RowChecksum } from './row-checksum.js';
 
 /** Takes whole records and whole results; `TrafficWriter` is one. Never waits: false, when it takes no more. */
 export interface TrafficSink {
@@ -19,7 +20,10 @@ export const heldBytesMax = 67_108_864;
 export const commandBytesMax = 33_554_432;
 
 /** A record but for its payload. One object is used for all of them: nobody keeps it. */
-export type RecordHead = { -readonly [Key in keyof Omit<TrafficRecord, 'payload'>]: TrafficRecord[Key] } & { collation?: number; capabilities?: number };
+export type RecordHead = { -readonly [Key in keyof Omit<TrafficRecord, 'payload'>]: TrafficRecord[Key] };
+
+/** What came of a command, but for its checksums. */
+export type ResultFigures = Omit<CommandResult, 'ordered' | 'unordered'>;
 
 /** What the sessions of a worker leave behind, in chunks of whole records. Nobody waits here: when the sink is full, `refused` is called once and everything after is dropped. */
 export class TrafficBuffer {
@@ -97,13 +101,15 @@ export class TrafficBuffer {
     if (this.#recordsEnd > recordsChunkBytes) this.#flushRecords();
   }
 
-  result(endTimeUs: number, result: CommandResult): void {
+  result(endTimeUs: number, result: ResultFigures, rows: RowChecksum): void {
     if (this.#stopped) return;
     if (this.#results === undefined || this.#resultsEnd + resultBytesMax > this.#results.length) {
       this.#flushResults();
       this.#results = Buffer.allocUnsafeSlow(resultsChunkBytes);
     }
-    this.#resultsEnd = encodeResult(this.#results, this.#resultsEnd, endTimeUs, result);
+    const at = rows.write(this.#results, encodeFigures(this.#results, this.#resultsEnd, endTimeUs, result));
+    this.#results[at] = 0x0a;
+    this.#resultsEnd = at + 1;
     this.#resultsCount++;
     this.results++;
   }

@@ -23,6 +23,17 @@ const linePattern = /^(\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,16}) (\d{1,10}) (\d
 /** Returns the offset behind the line; -1 when the rest of the target may be too short, which is then as it was. */
 export function encodeResult(target: Buffer, at: number, endTimeUs: number, result: CommandResult): number {
   if (at + resultBytesMax > target.length) return -1;
+  at = encodeFigures(target, at, endTimeUs, result);
+  at = appendChecksum(target, at, result.ordered);
+  target[at++] = space;
+  if (result.unordered === result.ordered && result.ordered !== zeros) target[at++] = 0x3d;
+  else at = appendChecksum(target, at, result.unordered);
+  target[at++] = newline;
+  return at;
+}
+
+/** A result but for its checksums, which follow, each 16 digits or `-` for zeros, with a space between them and a newline behind. There has to be room for `resultBytesMax`. */
+export function encodeFigures(target: Buffer, at: number, endTimeUs: number, result: Omit<CommandResult, 'ordered' | 'unordered'>): number {
   at = appendField(target, at, endTimeUs);
   at = appendField(target, at, result.connectionId);
   at = appendField(target, at, result.ordinal);
@@ -30,13 +41,7 @@ export function encodeResult(target: Buffer, at: number, endTimeUs: number, resu
   at = appendField(target, at, result.errorCode);
   at = appendField(target, at, result.rows);
   // MySQL's is of 64 bits, and -1 means none.
-  at = appendField(target, at, Math.min(result.affectedRows, Number.MAX_SAFE_INTEGER));
-  at = appendChecksum(target, at, result.ordered);
-  target[at++] = space;
-  if (result.unordered === result.ordered && result.ordered !== zeros) target[at++] = 0x3d;
-  else at = appendChecksum(target, at, result.unordered);
-  target[at++] = newline;
-  return at;
+  return appendField(target, at, Math.min(result.affectedRows, Number.MAX_SAFE_INTEGER));
 }
 
 function appendField(target: Buffer, at: number, value: number): number {

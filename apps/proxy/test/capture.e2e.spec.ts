@@ -1,0 +1,132 @@
+import { Capability } from '@binnacle/mysql-wire/capabilities';
+import { Command } from '@binnacle/mysql-wire/command';
+import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
+import { waitUntil } from '@binnacle/testing/wait-until';
+import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
+import { Captured, type CapturedConnection, shown } from './captured.js';
+import { ProxyNode } from './proxy-node.js';
+import { WireClient } from './wire-client.js';
+
+let server: MariadbServer;
+let node: ProxyNode;
+let captured: Captured;
+const clients: { close(): unknown }[] = [];
+
+beforeAll(async () => {
+  server = await startMariadb();
+  await server.sql("CREATE TABLE test.t (id INT PRIMARY KEY, v VARCHAR(100)); INSERT INTO test.t VALUES (1, 'one'), (2, 'two'), (3, NULL); GRANT ALL ON test.* TO other@'127.0.0.1' IDENTIFIED BY 'others-word'");
+  node = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`], keepCredentials: true } });
+  await node.healthy(1);
+}, 90_000);
+
+afterAll(async () => {
+  await node?.stop();
+  await server?.stop();
+});
+
+afterEach(async () => {
+  for (const client of clients.splice(0)) client.close();
+  await captured?.stop();
+  captured?.remove();
+});
+
+const wanted = Capability.deprecateEof | Capability.multiStatements | Capability.multiResults | Capability.psMultiResults;
+
+async function login(capabilities = wanted): Promise<WireClient> {
+  const client = await WireClient.login({ port: node.port, user: 'root', password: 'root', database: 'test', capabilities });
+  clients.push(client);
+  return client;
+}
+
+async function begin(): Promise<Captured> {
+  captured = new Captured(node);
+  await captured.start();
+  return captured;
+}
+
+/** Of the only connection. */
+async function ended(sessionsLeft = 0): Promise<CapturedConnection> {
+  await waitUntil(async () => (await node.sessions()).length === sessionsLeft, { what: 'its sessions have ended' });
+  const progress = await captured.stop();
+  expect([progress.state, progress.error]).toEqual(['done', '']);
+  const connections = await captured.read();
+  expect(connections).toHaveLength(1);
+  return connections[0]!;
+}
+
+const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
+const execute = (id: number, flags: number, rest: string): Buffer => Buffer.concat([u32(id), Buffer.from([flags]), u32(1), Buffer.from(rest, 'hex')]);
+
+test('every command is in the files as it was sent, with what came of it', async () => {
+  await begin();
+  for (const capabilities of [wanted, wanted & ~Capability.deprecateEof]) {
+    const client = await login(capabilities);
+    await client.send(Command.query, 'SELECT * FROM t ORDER BY id');
+    await client.send(Command.query, "SELECT 1; UPDATE t SET v = 'neu' WHERE id = 1; UPDATE t SET v = 'one' WHERE id < 2; SELECT * FROM t WHERE id > 1");
+    await client.send(Command.query, 'SELECT * FROM missing');
+    await client.send(Command.ping);
+    await client.send(Command.statistics);
+    await client.send(Command.initDb, 'test');
+    await client.send(Command.fieldList, 't\0');
+    await client.send(Command.setOption, Buffer.from([0, 0]));
+    await client.send(Command.stmtPrepare, 'SELECT v FROM t WHERE id >= ? ORDER BY id');
+    await client.send(Command.stmtExecute, execute(1, 0, '000103000200' + '0000'));
+    await client.send(Command.stmtExecute, execute(1, 1, '000003000000'.slice(0, 4) + '01000000'));
+    await client.send(Command.stmtFetch, Buffer.concat([u32(1), u32(2)]));
+    await client.send(Command.stmtReset, u32(1));
+    await client.send(Command.stmtPrepare, 'SELECT LENGTH(?)');
+    await client.send(Command.stmtSendLongData, Buffer.concat([u32(2), Buffer.from([0, 0]), Buffer.from('long data')]));
+    await client.send(Command.stmtExecute, execute(2, 0, '0001fd00'));
+    await client.send(Command.stmtClose, u32(2));
+    await client.send(Command.stmtPrepare, 'SELECT nothing FROM missing');
+    await client.send(Command.query, 'BEGIN');
+    await client.send(Command.query, 'INSERT INTO t VALUES (9, REPEAT("x", 90))');
+    await client.send(Command.query, 'ROLLBACK');
+    await client.send(Command.resetConnection);
+    await client.send(Command.quit);
+    client.close();
+  }
+  await waitUntil(async () => (await node.sessions()).length === 0, { what: 'its sessions have ended' });
+  expect(await captured.stop()).toMatchObject({ state: 'done', sessions: 2, leftOut: {}, incomplete: {}, waiting: 0 });
+  const [one, other] = await captured.read();
+  expect(one!.records.map(shown)).toEqual([
+    'InitDB test',
+    'Query SELECT * FROM t ORDER BY id',
+    "Query SELECT 1; UPDATE t SET v = 'neu' WHERE id = 1; UPDATE t SET v = 'one' WHERE id < 2; SELECT * FROM t WHERE id > 1",
+    'Query SELECT * FROM missing',
+    'Ping',
+    'Statistics',
+    'InitDB test',
+    'FieldList 7400',
+    'SetOption 0000',
+    'StmtPrepare 1 SELECT v FROM t WHERE id >= ? ORDER BY id',
+    'StmtExecute 1 0100000000010000000001030002000000',
+    'StmtExecute 1 01000000010100000000000100000' + '0',
+    'StmtFetch 1 0100000002000000',
+    'StmtReset 1 01000000',
+    'StmtPrepare 2 SELECT LENGTH(?)',
+    `StmtSendLongData 2 020000000000${Buffer.from('long data').toString('hex')}`,
+    'StmtExecute 2 0200000000010000000001fd00',
+    'StmtClose 2 02000000',
+    'StmtPrepare SELECT nothing FROM missing',
+    'Query BEGIN',
+    'Query INSERT INTO t VALUES (9, REPEAT("x", 90))',
+    'Query ROLLBACK',
+    'ResetConnect',
+    'Quit',
+  ]);
+  const figures = ({ results, records }: CapturedConnection): unknown[] =>
+    records.map((_, index) => results.get(index + 1)).map((result) => result && [result.rows, result.affectedRows, result.errorCode, result.ordered, result.unordered]);
+  expect(figures(other!)).toEqual(figures(one!));
+  const of = (ordinal: number) => one!.results.get(ordinal);
+  expect([...one!.results.keys()].sort((a, b) => a - b)).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 17, 19, 20, 21, 22, 23]);
+  expect(of(2)).toMatchObject({ rows: 3, errorCode: 0 });
+  expect(of(3)).toMatchObject({ rows: 3, affectedRows: 2 });
+  expect(of(4)).toMatchObject({ errorCode: 1146, rows: 0 });
+  expect(of(11)).toMatchObject({ rows: 2 });
+  expect(of(13)).toMatchObject({ rows: 2 });
+  expect(of(21)).toMatchObject({ rows: 0, affectedRows: 1 });
+  expect(one!.records[0]).toMatchObject({ user: 'root', database: 'test' });
+  const times = one!.records.map(({ timeUs }) => timeUs);
+  expect(times).toEqual([...new Set(times)].sort((a, b) => a - b));
+});
