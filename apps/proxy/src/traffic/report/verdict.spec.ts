@@ -56,7 +56,7 @@ test('every reason to fail names its digest and its text, the worst first', () =
     `another plan (0 commands): select planned [${short('select planned')}]`,
   ]);
   expect(report.failures[1]!.digest).toBe(digestOf('select many'));
-  expect(verdictLine(report)).toBe('FAIL: 7 different results, 1 new error, 9 errors gone, 1 plan changed; 17 of 17 commands compared');
+  expect(verdictLine(report)).toBe('FAIL: 1 new error, 7 different results, 9 errors gone, 1 plan changed; 17 of 17 commands compared');
 });
 
 test('thresholds allow a share, and say what they allowed', () => {

@@ -26,8 +26,8 @@ export function judge(facts: TrafficFacts, thresholds: Thresholds): TrafficRepor
 /** One line: the verdict, and what it stands on. */
 export function verdictLine({ verdict, totals, plans, digests, replay, thresholds }: TrafficReport): string {
   const kinds = [
-    counted(totals.different, 'different result'),
     counted(totals.newError + totals.otherError, 'new error'),
+    counted(totals.different, 'different result'),
     counted(totals.errorGone, 'error gone', 'errors gone'),
     `${counted(plans.changed, 'plan')} changed`,
     counted(slower(digests, thresholds).length, 'slower digest'),
@@ -63,26 +63,28 @@ interface ResultKind {
   readonly max: keyof Thresholds;
   readonly count: (outcomes: TrafficFacts['totals']) => number;
   readonly named: (count: number) => string;
+  /** What its examples say. */
+  readonly what: RegExp;
 }
 
 const resultKinds: readonly ResultKind[] = [
-  { kind: 'new-error', max: 'newErrorMax', count: ({ newError, otherError }) => newError + otherError, named: (count) => counted(count, 'new error') },
-  { kind: 'different', max: 'differentMax', count: ({ different }) => different, named: (count) => counted(count, 'different result') },
-  { kind: 'error-gone', max: 'errorGoneMax', count: ({ errorGone }) => errorGone, named: (count) => counted(count, 'error gone', 'errors gone') },
+  { kind: 'new-error', max: 'newErrorMax', count: ({ newError, otherError }) => newError + otherError, named: (count) => counted(count, 'new error'), what: /^error \d+ -> (?!0$)/ },
+  { kind: 'different', max: 'differentMax', count: ({ different }) => different, named: (count) => counted(count, 'different result'), what: /^(?!error )/ },
+  { kind: 'error-gone', max: 'errorGoneMax', count: ({ errorGone }) => errorGone, named: (count) => counted(count, 'error gone', 'errors gone'), what: /^error \d+ -> 0$/ },
 ];
 
 function* failuresOfResults({ totals, digests }: TrafficFacts, thresholds: Thresholds): Generator<Failure> {
-  for (const { kind, max, count, named } of resultKinds) {
+  for (const { kind, max, count, named, what } of resultKinds) {
     if (count(totals) <= thresholds[max] * compared(totals)) continue;
     const all = digests.filter((digest) => count(digest) > 0).toSorted((a, b) => count(b) - count(a));
-    yield* firstOf(kind, all, (digest) => `${named(count(digest))} in ${counted(compared(digest), 'command')}${example(digest, kind)}`);
+    yield* firstOf(kind, all, (digest) => `${named(count(digest))} in ${counted(compared(digest), 'command')}${example(digest, what)}`);
     const unnamed = count(totals) - all.reduce((sum, digest) => sum + count(digest), 0);
     if (unnamed > 0) yield ofTheWhole(kind, `${named(unnamed)} in digests that the report has no room for`);
   }
 }
 
-function example({ examples }: DigestReport, kind: FailureKind): string {
-  const fitting = examples.find(({ what }) => (kind === 'different') !== what.startsWith('error ') && (kind !== 'error-gone' || what.endsWith(' 0')) && (kind !== 'new-error' || !what.endsWith(' 0')));
+function example({ examples }: DigestReport, wanted: RegExp): string {
+  const fitting = examples.find(({ what }) => wanted.test(what));
   return fitting === undefined ? '' : ` (${printable(fitting.what, 80)})`;
 }
 
