@@ -199,6 +199,8 @@ test('filters leave out users, commands and digests, and keep what sessions need
   const digests = await replayTo(b, capture, { filters: { users: new Set(), commands: new Set(), digests: new Set([digest]) } });
   expect(digests.reported.filter(({ digest: one, now }) => one === digest && now !== undefined)).toHaveLength(20);
   expect(digests.totals.different + digests.totals.newError).toBe(0);
+  // What only keeps the state of the sessions is not in the report.
+  expect(digests.totals.commands - digests.totals.skipped['filtered']!).toBe(20);
 });
 
 test('times between commands are kept, at the speed that is asked for', async () => {

@@ -29,8 +29,7 @@ const kindsKeepingState: ReadonlySet<string> = new Set(['set', 'use', 'begin', '
 /** Whether a command is to be left out whatever state its session is in. */
 export function reasonToSkip(command: number, statement: ReplayedStatement, user: string, filters: ReplayFilters, readOnly: boolean): SkipReason | undefined {
   if (filters.users.size > 0 && !filters.users.has(user)) return 'filtered';
-  const keepsState = keepingState.has(command) || (command === Command.query && kindsKeepingState.has(statement.kind));
-  if (!keepsState && !passes(command, statement, filters)) return 'filtered';
+  if (!passes(command, statement, filters) && !keepsState(command, statement)) return 'filtered';
   if (ofStatements.has(command)) {
     if (readOnly && command !== Command.stmtClose && refuses(command, statement)) return 'read-only';
     return statement.endsServer ? 'unsupported' : undefined;
@@ -38,6 +37,15 @@ export function reasonToSkip(command: number, statement: ReplayedStatement, user
   if (reading.has(command)) return undefined;
   if (!writing.has(command)) return 'unsupported';
   return readOnly ? 'read-only' : undefined;
+}
+
+function keepsState(command: number, statement: ReplayedStatement): boolean {
+  return keepingState.has(command) || (command === Command.query && kindsKeepingState.has(statement.kind));
+}
+
+/** Nobody asked for it: it is sent because its session would be another one without it. */
+export function isOnlyForState(command: number, statement: ReplayedStatement, filters: ReplayFilters): boolean {
+  return (filters.commands.size > 0 || filters.digests.size > 0) && keepsState(command, statement) && !passes(command, statement, filters);
 }
 
 function passes(command: number, statement: ReplayedStatement, { commands, digests }: ReplayFilters): boolean {

@@ -50,10 +50,10 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
 }
 
 async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts): Promise<TrafficFacts> {
-  const { speed, readOnly, ignoreErrors, filters, after, before } = order;
+  const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
   const builder = new ReportBuilder();
   const run = new TrafficReplay({
-    source: reader, target, facts, speed, readOnly, endsAtNewError: !ignoreErrors, signal: control.signal,
+    source: reader, target, facts, speed, readOnly, endsAtNewError, signal: control.signal,
     filters: { users: new Set(filters.users), commands: new Set(filters.commands.map((name) => name.toLowerCase())), digests: new Set(filters.digests) },
     ...(after !== undefined && { afterUs: Date.parse(after) * 1_000 }),
     ...(before !== undefined && { beforeUs: Date.parse(before) * 1_000 }),
@@ -83,7 +83,11 @@ function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: R
 function captureOf({ counts }: TrafficReplay, { sources }: TrafficReader): ReportedRun {
   const { firstUs, lastUs, commands, connections } = counts;
   const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []));
-  const cutOff = sources.flatMap(({ meta }) => (meta?.Binnacle?.state === 'failed' ? (meta.Binnacle.reason ?? 'failed') : []));
+  const cutOff = sources.flatMap(({ name, meta, isComplete }) => {
+    const where = name === '' ? '' : `${name}: `;
+    if (meta?.Binnacle?.state === 'failed') return `${where}${meta.Binnacle.reason ?? 'the capture failed'}`;
+    return isComplete ? [] : `${where}its proxy ended before the capture did: ${meta === undefined ? 'there is no meta' : 'meta says that it is not complete'}`;
+  });
   return {
     from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '),
   };

@@ -165,13 +165,17 @@ export class ReplaySession {
     if (hasStatementId(command) && prepared === undefined) return filters.users.size > 0 && !filters.users.has(this.#user) ? 'filtered' : 'unprepared';
     const reason = reasonToSkip(command, statement, this.#user, filters, readOnly);
     if (reason !== undefined) return reason;
-    if (readOnly && command === Command.query) {
-      if (!isLexerSafeCollation(this.collation)) return 'read-only';
-      if (statement.executes !== undefined && !this.#statements.texts.has(statement.executes)) return 'read-only';
-    }
+    if (readOnly && this.#isHidden(command, statement, prepared)) return 'read-only';
     if (statement.kill !== undefined && this.host.threadOf(this.source, statement.kill.id) === undefined) return 'kill';
     const isUnprepared = prepared !== undefined && prepared.idNow === undefined && (prepared.text === undefined || command !== Command.stmtExecute);
     return isUnprepared ? 'unprepared' : undefined;
+  }
+
+  /** What a text does cannot be seen: its quotes may be halves of characters, or it executes what was prepared nobody knows where. */
+  #isHidden(command: number, statement: ReplayedStatement, prepared: SessionStatement | undefined): boolean {
+    const hasText = command === Command.query || command === Command.stmtPrepare || prepared !== undefined;
+    if (hasText && !isLexerSafeCollation(this.collation)) return true;
+    return command === Command.query && statement.executes !== undefined && !this.#statements.texts.has(statement.executes);
   }
 
   #skip(command: QueuedCommand, statement: ReplayedStatement, reason: SkipReason): void {

@@ -51,7 +51,8 @@ export class ReplayedStatements {
     const known = key.length > keyCharactersMax ? undefined : this.#known.get(key);
     if (known !== undefined) return known;
     const statement = this.#examine(text, mode);
-    if (shape !== undefined && shapedKinds.has(statement.kind)) this.#known.set(`s${shape}`, statement);
+    // The kind is that of the first statement: another one behind it may say anything in its strings.
+    if (shape !== undefined && shapedKinds.has(statement.kind) && !text.includes(';')) this.#known.set(`s${shape}`, statement);
     else if (key.length <= keyCharactersMax) this.#known.set(key, statement);
     return statement;
   }

@@ -4,7 +4,7 @@ import { Command, isAnswered } from '@binnacle/mysql-wire/command';
 import { ConnectionLost } from '../../connection/mysql-error.js';
 import { SomeAtATime } from '../../process/some-at-a-time.js';
 import type { ComparedCommand } from '../report/report-builder.js';
-import type { ReplayFilters, SkipReason } from './command-rules.js';
+import { isOnlyForState, type ReplayFilters, type SkipReason } from './command-rules.js';
 import { frameCommand, openBackend, ReplayConnection, type Response } from './replay-connection.js';
 import { ReplayPace } from './replay-pace.js';
 import { ReplaySession, type QueuedCommand, type ReplayHost } from './replay-session.js';
@@ -279,7 +279,7 @@ export class TrafficReplay implements ReplayHost {
   skipped({ source, connectionId }: ReplaySession, { ordinal, command, timeUs }: QueuedCommand, statement: ReplayedStatement, reason: SkipReason): void {
     this.counts.skipped++;
     this.#results.skipped(source, connectionId, ordinal);
-    if (!isAnswered(command)) return;
+    if (!isAnswered(command) || isOnlyForState(command, statement, this.filters)) return;
     const { digest, text, hasOrder, changesByNature } = statement;
     this.#options.report({ digest, text, hasOrder, changesByNature, skipped: reason, atMs: timeUs / 1_000 });
   }
@@ -307,6 +307,7 @@ export class TrafficReplay implements ReplayHost {
     // What brings a session into the state that it had when the capture began was never executed then.
     const isState = isBeforeResults && now.errorCode === 0 && (command === Command.initDb || command === Command.stmtPrepare || statement.kind === 'set' || statement.kind === 'use');
     if (then === undefined && isState && this.#options.source.hasResults) return;
+    if (isOnlyForState(command, statement, this.filters)) return;
     this.#options.report({ digest, text, hasOrder, changesByNature, then, now, atMs: timeUs / 1_000 });
     const isNewError = then?.errorCode === 0 && now.errorCode !== 0;
     if (isNewError && this.#options.endsAtNewError) this.stop(`error ${now.errorCode}, which was not there then, on connection ${now.connectionId}: ${text}`);
