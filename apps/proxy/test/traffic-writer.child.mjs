@@ -1,6 +1,6 @@
 // Captures to the folder given until it is killed; says after each chunk that the file has it how many records there are.
-import { RecordEncoder } from '@binnacle/proxy/traffic/files/record-encoder';
-import { TrafficWriter } from '@binnacle/proxy/traffic/files/traffic-writer';
+import { RecordEncoder } from '../dist/traffic/files/record-encoder.js';
+import { TrafficWriter } from '../dist/traffic/files/traffic-writer.js';
 import { readdirSync, statSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 
