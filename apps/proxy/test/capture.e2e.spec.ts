@@ -4,6 +4,7 @@ import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-serv
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { Captured, type CapturedConnection, shown } from './captured.js';
+import { commandText } from '../src/traffic/files/record.js';
 import { ProxyNode } from './proxy-node.js';
 import { WireClient } from './wire-client.js';
 
@@ -52,6 +53,13 @@ async function ended(sessionsLeft = 0): Promise<CapturedConnection> {
   const connections = await captured.read();
   expect(connections).toHaveLength(1);
   return connections[0]!;
+}
+
+/** Gives the id. */
+async function prepare(client: WireClient, text: string): Promise<number> {
+  const [first] = await client.send(Command.stmtPrepare, text);
+  expect(first![0]).toBe(0);
+  return first!.readUInt32LE(1);
 }
 
 const u32 = (value: number): Buffer => Buffer.from(Uint32Array.of(value).buffer);
@@ -130,3 +138,73 @@ test('every command is in the files as it was sent, with what came of it', async
   const times = one!.records.map(({ timeUs }) => timeUs);
   expect(times).toEqual([...new Set(times)].sort((a, b) => a - b));
 });
+
+test('no secret is in any byte of the files, whatever the command it came in', async () => {
+  await begin();
+  const client = await login();
+  const secrets = ['hunter-', 'others-word', 'wire-kept-'];
+  await client.send(Command.query, "SET PASSWORD FOR other@'127.0.0.1' = PASSWORD('hunter-1')");
+  await client.send(Command.query, "/* x */ CREATE USER a1@'127.0.0.1' IDENTIFIED BY 'hunter-2'");
+  await client.send(Command.query, "SELECT 1; ALTER USER a1@'127.0.0.1' IDENTIFIED BY 'hunter-3'");
+  await client.send(Command.query, "PREPARE s FROM 'SET @p = PASSWORD(''hunter-4'')'");
+  await client.send(Command.stmtExecute, execute(await prepare(client, "SET @p = PASSWORD('hunter-5')"), 0, ''));
+  const five = await prepare(client, 'SELECT 5');
+  await client.send(Command.stmtExecute, execute(five, 0, ''));
+  await client.send(Command.query, `SET @long = '${'x'.repeat(300_000)}', @p = PASSWORD('hunter-6')`);
+  await client.send(Command.query, "GRANT SELECT ON test.* TO other@'127.0.0.1' IDENTIFIED BY 'others-word'");
+  expect((await client.changeUser('other', 'others-word', 'test')).at(-1)![0]).toBe(0);
+  await client.send(Command.query, 'SELECT CURRENT_USER()');
+  await client.send(Command.quit);
+  client.close();
+  const { records, results } = await ended();
+  expect(captured.bytes().includes('SELECT CURRENT_USER()')).toBe(true);
+  for (const secret of secrets) expect([secret, captured.bytes().includes(secret)]).toEqual([secret, false]);
+  const progress = await captured.progress();
+  expect(progress.leftOut).toEqual({ secret: 6, doubtful: 1, 'of-left-out': 1 });
+  expect(progress.incomplete).toEqual({ 'left-out': 1 });
+  expect(records.map(shown)).toEqual(['InitDB test', `StmtPrepare ${five} SELECT 5`, `StmtExecute ${five} ${execute(five, 0, '').toString('hex')}`, 'ResetConnect', 'InitDB test', 'Query SELECT CURRENT_USER()', 'Quit']);
+  expect(records[3]).toMatchObject({ user: 'other', database: 'test', payload: Buffer.alloc(0) });
+  expect(results.get(4)).toMatchObject({ errorCode: 0 });
+  expect([...results.keys()].sort()).toEqual([2, 3, 4, 6]);
+}, 30_000);
+
+test('a session that was open before begins with what it has', async () => {
+  const client = await login();
+  await client.send(Command.query, 'CREATE DATABASE IF NOT EXISTS elsewhere');
+  await client.send(Command.query, "SET NAMES latin1, sql_mode='ANSI_QUOTES', @a=17, @b='x''y'");
+  const plus = await prepare(client, 'SELECT ? + 1');
+  await client.send(Command.stmtExecute, execute(plus, 0, '0001' + '0300' + '05000000'));
+  await client.send(Command.initDb, 'elsewhere');
+  await client.send(Command.query, 'CREATE TEMPORARY TABLE test.tt (a INT)');
+  await client.send(Command.query, 'SET autocommit=0');
+  await client.send(Command.query, 'SELECT 1');
+  await begin();
+  await waitUntil(async () => (await captured.progress()).sessions === 1, { what: 'its server was asked' });
+  await client.send(Command.stmtExecute, execute(plus, 0, '0000' + '07000000'));
+  await client.send(Command.stmtExecute, execute(plus, 0, '0000' + '08000000'));
+  await client.send(Command.query, 'SELECT @a, @b');
+  const id = client.threadId;
+  const progress = await captured.stop();
+  const { records, results } = (await captured.read())[0]!;
+  expect(progress).toMatchObject({ sessions: 1, waiting: 0, incomplete: { 'temporary-table': 1 } });
+  const lines = records.map(shown);
+  expect(lines.slice(-3)).toEqual([`StmtExecute ${plus} ${execute(plus, 0, '0001030007000000').toString('hex')}`, `StmtExecute ${plus} ${execute(plus, 0, '000008000000').toString('hex')}`, 'Query SELECT @a, @b']);
+  expect(lines[0]).toBe('InitDB elsewhere');
+  expect(results.size).toBe(3);
+  expect(records[0]).toMatchObject({ connectionId: id, user: 'root', collation: 45 });
+  // Whoever plays the beginning has what the session had.
+  let playedId = 0;
+  const again = await WireClient.login({ port: server.port, user: 'root', password: 'root', capabilities: wanted });
+  for (const { command, payload } of records.slice(0, -3)) {
+    const [answer] = await again.send(command, payload);
+    expect([commandText(command), answer![0]]).toEqual([commandText(command), 0]);
+    if (command === Command.stmtPrepare) playedId = answer!.readUInt32LE(1);
+  }
+  const values = 'SELECT @a, @b, @@sql_mode, @@autocommit, DATABASE(), @@character_set_client, @@collation_connection, @@character_set_results';
+  expect(await again.send(Command.query, values)).toEqual(await client.send(Command.query, values));
+  const first = Buffer.from(records.at(-3)!.payload);
+  const answer = await client.send(Command.stmtExecute, first);
+  first.writeUInt32LE(playedId, 0);
+  expect((await again.send(Command.stmtExecute, first)).slice(0, 3)).toEqual(answer.slice(0, 3));
+  again.close();
+}, 30_000);

@@ -36,6 +36,7 @@ const nothing = Buffer.alloc(0);
  */
 export class CaptureTap {
   readonly rows = new RowChecksum();
+  timesAsked = 0;
   #begun = false;
   #quit = false;
   /** Of the last record. */
@@ -89,13 +90,13 @@ export class CaptureTap {
       if (database !== '') this.#rebuild(Command.initDb, 0, Buffer.from(database));
       return true;
     }
-    if (this.waits || !this.#isAtRest(isAnswered(command) ? 1 : 0)) return false;
+    if (this.waits || !this.isAtRest(isAnswered(command) ? 1 : 0)) return false;
     this.begin(undefined);
     return true;
   }
 
-  /** Nothing but this command is under way, and nothing is open. */
-  #isAtRest(pending: number): boolean {
+  /** Nothing is under way but so many commands that have just come, and nothing is open. */
+  isAtRest(pending: number): boolean {
     const { responses, state, witness, backend } = this.session;
     const { commandsPending, statusFlags } = responses.tracker;
     const flags = statusFlags === -1 ? backend.statusFlags : statusFlags;

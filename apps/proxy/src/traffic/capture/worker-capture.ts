@@ -28,7 +28,8 @@ const asksAtATime = 8;
 const holdMsMax = 2_000;
 const answerMsMax = 2_000;
 /** A session that was too busy to be held is tried again. */
-const askAgainMs = 5_000;
+const askAgainMs = 1_000;
+const timesAskedMax = 3;
 
 /** One capture, as far as one worker has a part in it: its sessions' taps, their buffer, and the files. */
 export class WorkerCapture {
@@ -177,7 +178,7 @@ export class WorkerCapture {
     const isOver = (): boolean => session.phase === 'closing' || session.witness.tap !== tap || !tap.waits;
     if (isOver()) return;
     try {
-      await session.hold(holdMsMax, () => session.state.atRest && session.state.diagnostics.none);
+      await session.hold(holdMsMax, () => tap.isAtRest(0) && session.state.diagnostics.none);
     } catch {
       if (!isOver()) this.#askAgain(tap);
       return;
@@ -193,7 +194,12 @@ export class WorkerCapture {
     }
   }
 
+  /** Some are never without row counts that asking would end: they begin without. */
   #askAgain(tap: CaptureTap): void {
+    if (tap.isAtRest(0) && ++tap.timesAsked === timesAskedMax) {
+      tap.waits = false;
+      return;
+    }
     this.#toAsk.push(tap);
     this.#cancelAsking();
     this.#cancelAsking = this.parts.clock.after(askAgainMs, () => this.#askSome());
