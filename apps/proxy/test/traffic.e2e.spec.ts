@@ -1,0 +1,181 @@
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
+import { waitUntil } from '@binnacle/testing/wait-until';
+import { createConnection } from 'mysql2/promise';
+import type { DigestReport, TrafficReport } from '../src/traffic/report/traffic-report.js';
+import { type ProxyProcess, startProxy } from './proxy-process.js';
+import { runWorkload, schema } from './traffic-workload.js';
+
+/* The rehearsal of an upgrade: captured in front of one server, replayed to another. Proxies are processes as they are built. */
+
+interface ShownJob extends Readonly<Record<string, unknown>> {
+  readonly id: string;
+  readonly state: string;
+  readonly error?: string;
+  readonly commands: number;
+}
+
+const capturesTimeoutMs = 60_000;
+let folder: string;
+let before: MariadbServer;
+let after: MariadbServer;
+let capturing: ProxyProcess;
+let replaying: ProxyProcess;
+
+const show = async (proxy: ProxyProcess): Promise<ShownJob[]> => JSON.parse(String((await proxy.api('GET', '/api/traffic/show')).body['text'])) as ShownJob[];
+
+async function ended(proxy: ProxyProcess): Promise<ShownJob> {
+  await waitUntil(async () => (await show(proxy)).at(-1)?.state !== 'running', { what: 'the job ends', timeoutMs: capturesTimeoutMs, intervalMs: 100 });
+  return (await show(proxy)).at(-1) as ShownJob;
+}
+
+async function post(proxy: ProxyProcess, path: string, fields: object): Promise<string> {
+  const { status, body } = await proxy.api('POST', `/api/traffic/${path}`, fields);
+  return `${status} ${String(body['text'])}`;
+}
+
+async function capture(name: string, fields: object, work: () => Promise<void>): Promise<ShownJob> {
+  expect(await post(capturing, 'capture', { output: join(folder, name), duration: '10m', ...fields })).toBe('200 capture started');
+  await work();
+  expect(await post(capturing, 'cancel', { type: 'capture' })).toMatch(/^200 stopped: /);
+  return ended(capturing);
+}
+
+async function replay(name: string, fields: object = {}): Promise<TrafficReport> {
+  expect(await post(replaying, 'replay', { input: join(folder, name), username: 'root', password: 'root', ...fields })).toBe('200 replay started');
+  const job = await ended(replaying);
+  expect(job).toMatchObject({ state: 'done' });
+  const { status, body } = await replaying.api('GET', '/api/traffic/report');
+  expect(status).toBe(200);
+  return body as unknown as TrafficReport;
+}
+
+const digestOf = (report: TrafficReport, text: RegExp): DigestReport => {
+  const found = report.digests.find((digest) => text.test(digest.text));
+  if (found === undefined) throw new Error(`no digest matches ${text}:\n${report.digests.map((digest) => digest.text).join('\n')}`);
+  return found;
+};
+
+beforeAll(async () => {
+  folder = realpathSync(mkdtempSync(join(tmpdir(), 'binnacle-traffic-')));
+  [before, after] = await Promise.all([startMariadb(), startMariadb()]);
+  await before.sql(schema);
+  const toml = `traffic-roots = ["${folder}"]`;
+  [capturing, replaying] = await Promise.all([before, after].map(({ port }) => startProxy({ backends: [`127.0.0.1:${port}`], toml }))) as [ProxyProcess, ProxyProcess];
+}, 120_000);
+afterAll(async () => {
+  await Promise.all([capturing, replaying].map((proxy) => proxy.stop()));
+  await Promise.all([before, after].map((server) => server.stop()));
+  rmSync(folder, { recursive: true, force: true });
+}, 60_000);
+
+describe('a day of an application, captured from one server and replayed to its copy', () => {
+  test('is captured: TiProxy\'s files, results beside them, and no password', async () => {
+    await before.sql(schema);
+    const job = await capture('day', { 'explain-username': 'root', 'explain-password': 'root' }, () => runWorkload(capturing.port));
+    expect(job).toMatchObject({ state: 'canceled', error: 'manually stopped' });
+    expect(Object.values(job['parts'] as object)).toEqual([join(folder, 'day')]);
+    expect(job.commands).toBeGreaterThan(150);
+    const names = readdirSync(join(folder, 'day'));
+    expect(names).toContain('meta');
+    expect(names.some((name) => /^traffic-.*\.log\.gz$/.test(name))).toBe(true);
+    expect(names.some((name) => name.startsWith('results-'))).toBe(true);
+    expect(JSON.parse(readFileSync(join(folder, 'day/meta'), 'utf8'))).toMatchObject({ Version: 'v1' });
+    expect(capturing.output).not.toMatch(/explain-password|"root".*password/);
+  }, 120_000);
+
+  test('PASS on the copy: every digest is equal', async () => {
+    await after.sql(schema);
+    const report = await replay('day');
+    expect(report.failures.map(({ line }) => line)).toEqual([]);
+    expect(report).toMatchObject({ verdict: 'PASS', totals: { different: 0, newError: 0, errorGone: 0, otherError: 0 } });
+    expect(report.totals.equal).toBeGreaterThan(140);
+    expect(report.totals.sameError).toBe(4);
+    // What it wrote is there, as in the original.
+    const sums = 'CHECKSUM TABLE test.orders, test.customers';
+    expect(await after.sql(sums)).toBe(await before.sql(sums));
+  }, 120_000);
+
+  test('FAIL names a row that changed, and what another sql_mode does', async () => {
+    await after.sql(`${schema} ALTER TABLE test.customers DROP KEY by_city; UPDATE test.customers SET name = 'somebody' WHERE id = 7; SET GLOBAL sql_mode = ''; ANALYZE TABLE test.customers`);
+    try {
+      const report = await replay('day', { 'explain-username': 'root', 'explain-password': 'root' });
+      expect(report.verdict).toBe('FAIL');
+      expect(new Set(report.failures.map(({ kind }) => kind))).toEqual(new Set(['different', 'error-gone']));
+      expect(digestOf(report, /select `?name`? , `?city`? from `?customers`? where `?id`?/i)).toMatchObject({ different: 1, equal: 39 });
+      expect(digestOf(report, /insert into `?orders`?.*\( \?/i)).toMatchObject({ errorGone: 1 });
+    } finally {
+      await after.sql('SET GLOBAL sql_mode = DEFAULT');
+    }
+  }, 120_000);
+
+  test('read-only leaves the copy as it is', async () => {
+    await after.sql(schema);
+    const sums = 'CHECKSUM TABLE test.orders, test.customers, test.notes';
+    const untouched = await after.sql(sums);
+    const report = await replay('day', { readonly: 'true' });
+    expect(report.totals.skipped['read-only']).toBeGreaterThan(10);
+    expect(await after.sql(sums)).toBe(untouched);
+  }, 120_000);
+
+  test('filters leave only what they name', async () => {
+    await after.sql(schema);
+    const { digest } = digestOf(await replay('day', { readonly: 'true' }), /select `?id`? , `?name`? from `?customers`? where `?city`?/i);
+    const report = await replay('day', { digests: digest });
+    expect(report.digests.filter(({ commands, skipped }) => commands > Object.values(skipped).reduce((sum, each) => sum + each, 0)).map((each) => each.digest)).toEqual([digest]);
+  }, 120_000);
+});
+
+test('with a key file nothing of it can be read without the key', async () => {
+  const key = join(folder, 'key');
+  writeFileSync(key, 'k'.repeat(32), { mode: 0o600 });
+  const toml = `traffic-roots = ["${folder}"]\n[security]\nencryption-key-path = "${key}"`;
+  const proxy = await startProxy({ backends: [`127.0.0.1:${before.port}`], toml });
+  try {
+    expect(await post(proxy, 'capture', { output: join(folder, 'sealed'), duration: '10m', 'encrypt-method': 'aes256-ctr', compress: 'false' })).toBe('200 capture started');
+    const client = await createConnection({ host: '127.0.0.1', port: proxy.port, user: 'root', password: 'root' });
+    await client.query("SELECT 'a very visible text'");
+    await client.end();
+    await post(proxy, 'cancel', {});
+    for (const name of readdirSync(join(folder, 'sealed'))) expect(readFileSync(join(folder, 'sealed', name)).includes('visible')).toBe(false);
+    // The other proxy has no key.
+    expect(await post(replaying, 'replay', { input: join(folder, 'sealed'), username: 'root', password: 'root' })).toMatch(/^200/);
+    expect(await ended(replaying)).toMatchObject({ state: 'failed', error: expect.stringMatching(/key/) });
+    expect(await post(proxy, 'replay', { input: join(folder, 'sealed'), username: 'root', password: 'root' })).toMatch(/^200/);
+    expect(await ended(proxy)).toMatchObject({ state: 'done', verdict: 'PASS' });
+  } finally {
+    await proxy.stop();
+  }
+}, 120_000);
+
+test('a proxy that is killed while it captures leaves files that can be replayed, and the report says that they end early', async () => {
+  const victim = await startProxy({ backends: [`127.0.0.1:${before.port}`], toml: `traffic-roots = ["${folder}"]` });
+  expect(await post(victim, 'capture', { output: join(folder, 'killed'), duration: '10m', compress: 'false' })).toBe('200 capture started');
+  const client = await createConnection({ host: '127.0.0.1', port: victim.port, user: 'root', password: 'root', database: 'test' });
+  client.on('error', () => {});
+  for (let id = 1; id <= 50; id++) await client.query('SELECT name FROM customers WHERE id = ?', [id]);
+  // What is buffered goes to the disk by itself.
+  await waitUntil(() => existsSync(join(folder, 'killed')) && readdirSync(join(folder, 'killed')).some((name) => readFileSync(join(folder, 'killed', name)).includes('WHERE id = 50')), { what: 'it is written', timeoutMs: 30_000 });
+  await victim.stop();
+  client.destroy();
+  await after.sql(schema);
+  const report = await replay('killed');
+  expect(report.totals.commands).toBeGreaterThanOrEqual(50);
+  expect(report.capture.cutOff).not.toBe('');
+}, 120_000);
+
+test('a replay that cannot log in says so, and not its password', async () => {
+  await capture('tiny', {}, async () => {
+    const client = await createConnection({ host: '127.0.0.1', port: capturing.port, user: 'root', password: 'root' });
+    await client.query('SELECT 1');
+    await client.end();
+  });
+  expect(await post(replaying, 'replay', { input: join(folder, 'tiny'), username: 'root', password: 'hunter2' })).toBe('200 replay started');
+  const job = await ended(replaying);
+  expect(job.state).not.toBe('running');
+  expect(JSON.stringify(job) + replaying.output).not.toContain('hunter2');
+  expect(`${job.error ?? ''}${String(job['verdictLine'] ?? '')}`).toMatch(/denied|log in|login|FAIL/i);
+}, 60_000);
