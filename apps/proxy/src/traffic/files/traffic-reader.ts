@@ -83,9 +83,9 @@ export class TrafficReader {
     return times.length === 0 ? undefined : Math.min(...times);
   }
 
-  /** Not even a process of several has left out what came of its commands. */
+  /** What came of the commands is there; a process whose commands were never answered has none. */
   get hasResults(): boolean {
-    return this.sources.every(({ resultFiles }) => resultFiles.length > 0);
+    return this.sources.some(({ resultFiles }) => resultFiles.length > 0);
   }
 
   /** By time; of one connection always in the order of its file. Rejects with `TrafficFileError` or `TrafficInputError`. */
