@@ -129,7 +129,7 @@ test('names, second names and meta are what TiProxy reads', async () => {
       expect((await stat(join(folder, name))).mode & 0o777).toBe(0o600);
     }
     const text = await readFile(join(folder, 'meta'), 'utf8');
-    expect(text).toMatch(/^\{"Version":"v1","Duration":\d+,"Cmds":2,"FilteredCmds":3,"EncryptMethod":"aes256-ctr","Binnacle":\{[^\n]*\}$/);
+    expect(text).toMatch(/^\{"Version":"v1","Duration":\d+,"Cmds":2,"FilteredCmds":4,"EncryptMethod":"aes256-ctr","Binnacle":\{[^\n]*\}$/);
     expect(parseMeta(text).Binnacle).toMatchObject({
       version: '1.2.3', complete: true, state: 'canceled', reason: 'manually stopped', layers: 'encrypt-first', compressed: true, results: 1,
       leftOut: { secret: 3, other: 1 }, serverVersion: '11.8.3-MariaDB',

@@ -7,7 +7,7 @@ export interface TrafficMeta {
   readonly Duration: number;
   /** Records. */
   readonly Cmds: number;
-  /** Statements left out for the secrets in them. */
+  /** Statements left out, most for secrets in them. */
   readonly FilteredCmds?: number;
   readonly EncryptMethod?: string;
   readonly Binnacle?: BinnacleMeta;

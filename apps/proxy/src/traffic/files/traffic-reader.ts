@@ -202,7 +202,11 @@ async function sourceOf(input: TrafficInput, name: string, listed: readonly Inpu
       onWarning?.(`${joined(name, metaName)} cannot be read: ${(error as Error).message}`);
     }
   }
-  if (meta?.Binnacle?.complete === false) onWarning?.(`the capture in ${joined(input.name, name)} is not complete: ${meta.Binnacle.reason ?? meta.Binnacle.state}`);
+  if (meta?.Binnacle?.complete === false) {
+    const { state, reason = state } = meta.Binnacle;
+    const why = state === 'running' ? 'it is still running, or its process was killed' : reason;
+    onWarning?.(`the capture in ${joined(input.name, name)} is not complete: ${why}`);
+  }
   return {
     name,
     ...(meta === undefined ? {} : { meta }),

@@ -28,7 +28,7 @@ export interface TrafficWriterOptions extends DestinationOptions {
 export interface CaptureSummary {
   readonly state: CaptureEnd;
   readonly reason?: string;
-  /** Commands that were left out, by reason; `secret` is what TiProxy counts. */
+  /** Commands that were left out, by reason; TiProxy has their sum. */
   readonly leftOut: Readonly<Record<string, number>>;
 }
 
@@ -122,12 +122,13 @@ export class TrafficWriter {
   #meta(summary: CaptureSummary | undefined): string {
     const { layers, version, serverVersion, nowMs } = this.options;
     const toMs = nowMs();
-    const secrets = summary?.leftOut['secret'] ?? 0;
+    const leftOut = summary?.leftOut ?? {};
+    const leftOutCount = Object.values(leftOut).reduce((sum, count) => sum + count, 0);
     const meta: TrafficMeta = {
       Version: 'v1',
       Duration: Math.round((toMs - this.#fromMs) * 1_000_000),
       Cmds: this.#recordCount,
-      ...(secrets > 0 ? { FilteredCmds: secrets } : {}),
+      ...(leftOutCount > 0 ? { FilteredCmds: leftOutCount } : {}),
       ...(layers.key ? { EncryptMethod: encryptMethod } : {}),
       Binnacle: {
         version,
@@ -140,7 +141,7 @@ export class TrafficWriter {
         ...(summary === undefined ? {} : { toUs: Math.round(toMs * 1_000) }),
         results: this.#resultCount,
         bytes: this.#records.bytes,
-        leftOut: summary?.leftOut ?? {},
+        leftOut,
         ...(serverVersion === undefined ? {} : { serverVersion }),
       },
     };
