@@ -1,6 +1,7 @@
 import { ConnectionLost, MysqlError } from '../../connection/mysql-error.js';
 import { readKeyFile } from '../files/encryption-key.js';
 import { TrafficReader } from '../files/traffic-reader.js';
+import { comparePlans, readPlans } from '../plans/plan-comparison.js';
 import { differing } from '../report/outcomes.js';
 import { ReportBuilder } from '../report/report-builder.js';
 import type { ReplayedRun, ReportedRun, TrafficFacts } from '../report/traffic-report.js';
@@ -12,11 +13,12 @@ export interface ReplayControl {
   progress(progress: ReplayProgress): void;
   /** Stops reading; what is under way is waited for, up to 10 s. */
   readonly signal: AbortSignal;
+  /** What an operator may want to know of the files. */
+  warn?(message: string): void;
 }
 
 const progressMs = 500;
 const targetTimeoutMs = 10_000;
-const warningsMax = 20;
 
 /**
  * Replays a capture and gives what was found; what ended it early is in `replay.cutOff`. Rejects where nothing could be replayed at all, with a message for
@@ -25,16 +27,13 @@ const warningsMax = 20;
 export async function runReplay(order: ReplayOrder, control: ReplayControl): Promise<TrafficFacts> {
   const { target: to, username, password } = order;
   const target = replayTarget(to, username, password, targetTimeoutMs);
-  const warnings: string[] = [];
-  const warn = (message: string): void => {
-    if (warnings.length < warningsMax) warnings.push(message);
-  };
+  const warn = (message: string): void => control.warn?.(message);
   const key = order.keyFile === '' ? undefined : await readKeyFile(order.keyFile);
   const reader = await TrafficReader.open({
     input: order.input, store: order.store, onWarning: warn, ...(key !== undefined && { key }), ...(order.ignoreErrors && { onDamage: (error: Error) => warn(error.message) }),
   });
   try {
-    return await replay(order, control, reader, target, await reached(target));
+    return await replay(order, control, reader, target, await reached(target), await readPlans(order, warn));
   } finally {
     await reader.close();
   }
@@ -49,7 +48,7 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
   }
 }
 
-async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts): Promise<TrafficFacts> {
+async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: ReadonlyMap<string, string>): Promise<TrafficFacts> {
   const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
   const builder = new ReportBuilder();
   const run = new TrafficReplay({
@@ -67,6 +66,8 @@ async function replay(order: ReplayOrder, control: ReplayControl, reader: Traffi
   } finally {
     clearInterval(saying);
   }
+  // As they are when all is replayed: those of the capture are of its end.
+  if (plans.size > 0 && run.cutOff === '') await comparePlans(plans, reader, target, order.explain!, facts, control.signal, builder);
   say();
   return builder.facts(captureOf(run, reader), replayOf(run, order, facts, startedMs));
 }
