@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Capability } from '@binnacle/mysql-wire/capabilities';
 import { Command } from '@binnacle/mysql-wire/command';
 import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
@@ -5,7 +8,7 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 import { afterAll, afterEach, beforeAll, expect, test } from '@jest/globals';
 import { Captured, type CapturedConnection, shown } from './captured.js';
 import { commandText } from '../src/traffic/files/record.js';
-import { ProxyNode } from './proxy-node.js';
+import { mysqlCli, ProxyNode } from './proxy-node.js';
 import { WireClient } from './wire-client.js';
 
 let server: MariadbServer;
@@ -27,7 +30,8 @@ afterAll(async () => {
 
 afterEach(async () => {
   for (const client of clients.splice(0)) client.close();
-  await captured?.stop();
+  // Its node may have ended before it.
+  await captured?.stop().catch(() => {});
   captured?.remove();
 });
 
@@ -208,3 +212,59 @@ test('a session that was open before begins with what it has', async () => {
   expect((await again.send(Command.stmtExecute, first)).slice(0, 3)).toEqual(answer.slice(0, 3));
   again.close();
 }, 30_000);
+
+test('a session that nobody follows begins with what its login and its prepared statements say', async () => {
+  const plain = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`] } });
+  try {
+    await plain.healthy(1);
+    const client = await WireClient.login({ port: plain.port, user: 'root', password: 'root', database: 'test', capabilities: wanted });
+    clients.push(client);
+    const id = await prepare(client, 'SELECT 7');
+    captured = new Captured(plain);
+    await captured.start();
+    await client.send(Command.stmtExecute, execute(id, 0, ''));
+    expect(await captured.stop()).toMatchObject({ sessions: 1, incomplete: { untracked: 1 } });
+    expect((await captured.read())[0]!.records.map(shown)).toEqual(['InitDB test', `StmtPrepare ${id} SELECT 7`, `StmtExecute ${id} ${execute(id, 0, '').toString('hex')}`]);
+  } finally {
+    await plain.stop();
+  }
+}, 30_000);
+
+test('of LOAD DATA LOCAL neither statement nor file is in the files, and the session goes on', async () => {
+  await begin();
+  const folder = mkdtempSync(join(tmpdir(), 'binnacle-infile-'));
+  try {
+    writeFileSync(join(folder, 'rows'), '21\tfrom-the-file\n');
+    await mysqlCli(node.port, `LOAD DATA LOCAL INFILE '${folder}/rows' INTO TABLE t; SELECT COUNT(*) FROM t; DELETE FROM t WHERE id = 21`, ['--local-infile=1', '--database=test']);
+    const { records } = await ended();
+    expect(records.map(shown).filter((line) => line.startsWith('Query'))).toEqual(['Query SELECT COUNT(*) FROM t', 'Query DELETE FROM t WHERE id = 21']);
+    expect(captured.bytes().includes('from-the-file')).toBe(false);
+    expect((await captured.progress()).leftOut).toEqual({ 'load-data': 1 });
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}, 30_000);
+
+test('where quotes cannot be told from halves of characters, what may be a secret is left out', async () => {
+  await begin();
+  const client = await login();
+  await client.send(Command.query, 'SET NAMES gbk');
+  await client.send(Command.query, "SELECT 'user', 'password'");
+  await client.send(Command.query, "SELECT 'plain'");
+  await client.send(Command.quit);
+  client.close();
+  expect((await ended()).records.map(shown)).toEqual(['InitDB test', 'Query SET NAMES gbk', "Query SELECT 'plain'", 'Quit']);
+  expect((await captured.progress()).leftOut).toEqual({ doubtful: 1 });
+});
+
+test('a driver that is used as applications use it leaves what it says', async () => {
+  await begin();
+  const client = await node.connect();
+  await client.query('SELECT ? + ?', [1, 2]);
+  await client.execute('SELECT ? AS a', [5]);
+  await client.execute('SELECT ? AS a', [6]);
+  await client.end();
+  const { records, results } = await ended();
+  expect(records.map(shown).map((line) => line.split(' ').slice(0, 2).join(' '))).toEqual(['InitDB test', 'Query SELECT', expect.stringMatching(/^StmtPrepare \d/), expect.stringMatching(/^StmtExecute \d/), expect.stringMatching(/^StmtExecute \d/), 'Quit']);
+  expect([...results.values()].map(({ rows }) => rows)).toEqual([1, 0, 1, 1]);
+});

@@ -111,6 +111,11 @@ export class Witness {
     return text ?? ((this.tracked ? prepared : this.#texts)?.overflowed === true ? 'not kept' : undefined);
   }
 
+  /** Those of an untracked session, by id. */
+  preparedTexts(): Iterable<[id: number, text: Buffer]> {
+    return this.#texts ?? [];
+  }
+
   /** The session was reset at its server. */
   reset(): void {
     this.session.statementIds.clear();

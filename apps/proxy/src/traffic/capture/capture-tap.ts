@@ -11,6 +11,7 @@ import type { Changed } from '../../session/session-host.js';
 import type { Session } from '../../session/session.js';
 import { lastPrepared } from '../../session/statement-ids.js';
 import { nextTimeUs } from '../files/record.js';
+import { AwaitedAnswers } from './awaited-answers.js';
 import type { CaptureLog } from './capture-log.js';
 import { typesPutIn } from './execute-types.js';
 import { IncomingCommand } from './incoming-command.js';
@@ -45,9 +46,7 @@ export class CaptureTap {
   /** One for all records but the first: whoever keeps it copies it. */
   readonly #head: RecordHead;
   readonly #order: RecordOrder;
-  /** Of the answers that are to come: the ordinals of their commands, 0 for those without a record, and when their last byte was here. */
-  readonly #ordinals: number[] = [];
-  readonly #passedMs: number[] = [];
+  readonly #awaited = new AwaitedAnswers();
   /** Of the answers to COM_STMT_PREPARE that are to come: whether the text is in the files. */
   readonly #preparing: boolean[] = [];
   #affectedRows = 0;
@@ -189,7 +188,7 @@ export class CaptureTap {
   #capture(command: number, statementId: number, payload: Buffer, start: number, end: number, nowMs: number, ofLast: boolean): void {
     const head = this.#nextHead(command, nowMs);
     head.capturedStatementId = statementId;
-    if (isAnswered(command)) this.#awaits(this.#ordinal, nowMs);
+    if (isAnswered(command)) this.#awaited.push(this.#ordinal, nowMs);
     const written = command === Command.stmtPrepare ? this.#order.putPrepare(head, payload, start, end) : this.#order.put(head, payload, start, end, ofLast);
     if (!written) this.#lackOf('too-large');
   }
@@ -210,14 +209,9 @@ export class CaptureTap {
     return { user, database, collation, capabilities: capabilities.capabilities };
   }
 
-  #awaits(ordinal: number, nowMs: number): void {
-    this.#ordinals.push(ordinal);
-    this.#passedMs.push(nowMs);
-  }
-
   #leaveOut(command: number, why: LeftOut, nowMs: number): void {
     this.#lackOf(why);
-    if (isAnswered(command)) this.#awaits(0, nowMs);
+    if (isAnswered(command)) this.#awaited.push(0, nowMs);
   }
 
   #lackOf(why: LeftOut): void {
@@ -249,9 +243,9 @@ export class CaptureTap {
   }
 
   ended(command: number, tracker: ResponseTracker): void {
-    const ordinal = this.#ordinals.shift();
-    if (ordinal === undefined) return;
-    const passedMs = this.#passedMs.shift()!;
+    const { ordinal, passedMs } = this.#awaited;
+    if (ordinal === -1) return;
+    this.#awaited.shift();
     const { errorCode } = tracker;
     const affectedRows = this.#affectedRows + tracker.affectedRows;
     this.#affectedRows = 0;

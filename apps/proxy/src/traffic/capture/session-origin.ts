@@ -40,7 +40,8 @@ export function sessionOrigin(session: Session, servers: ServersPart | undefined
   const { state, witness } = session;
   if (!witness.tracked) {
     const database = session.database === '' ? [] : [command(Command.initDb, Buffer.from(session.database))];
-    return { commands: database, lacks: ['untracked'], types: new Map() };
+    const prepared = [...witness.preparedTexts()].map(([id, text]) => command(Command.stmtPrepare, text, id));
+    return { commands: [...database, ...prepared], lacks: ['untracked'], types: new Map() };
   }
   const lacks = new Set<string>(state.blockers().filter(({ untilNextBoundary }) => !untilNextBoundary).map(({ code }) => code));
   if (servers === undefined && state.onServerOnly.has('user variables')) lacks.add('user-variables');

@@ -119,9 +119,9 @@ export class WorkerCapture {
   async #end({ state, reason }: CaptureEnd): Promise<void> {
     this.#letGo();
     this.#buffer.flush();
-    const { leftOut } = this.#captureLog;
+    const { leftOut, incomplete, sessions } = this.#captureLog;
     try {
-      await this.#writer.close({ state, ...(reason !== '' && { reason }), leftOut });
+      await this.#writer.close({ state, ...(reason !== '' && { reason }), leftOut, incomplete, sessions });
       if (this.#state !== 'running') return;
       this.#state = state;
       this.#error = reason;

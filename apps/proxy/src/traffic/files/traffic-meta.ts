@@ -31,6 +31,10 @@ export interface BinnacleMeta {
   readonly bytes: number;
   /** Commands left out, by reason. */
   readonly leftOut: Readonly<Record<string, number>>;
+  /** Sessions of which something was captured. */
+  readonly sessions?: number;
+  /** Sessions whose capture lacks something that a replay would need, by reason. */
+  readonly incomplete?: Readonly<Record<string, number>>;
   readonly serverVersion?: string;
 }
 

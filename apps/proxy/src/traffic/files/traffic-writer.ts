@@ -30,6 +30,9 @@ export interface CaptureSummary {
   readonly reason?: string;
   /** Commands that were left out, by reason; TiProxy has their sum. */
   readonly leftOut: Readonly<Record<string, number>>;
+  readonly sessions?: number;
+  /** Sessions whose capture lacks something, by reason. */
+  readonly incomplete?: Readonly<Record<string, number>>;
 }
 
 /**
@@ -142,6 +145,8 @@ export class TrafficWriter {
         results: this.#resultCount,
         bytes: this.#records.bytes,
         leftOut,
+        ...(summary?.sessions === undefined ? {} : { sessions: summary.sessions }),
+        ...(summary?.incomplete === undefined ? {} : { incomplete: summary.incomplete }),
         ...(serverVersion === undefined ? {} : { serverVersion }),
       },
     };
