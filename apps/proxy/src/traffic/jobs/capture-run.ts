@@ -103,6 +103,7 @@ export class CaptureRun {
     if (this.#startedMs === 0) return;
     const elapsedMs = clock.monotonicMs() - this.#startedMs;
     await this.#stopParts(end);
+    for (const [id, { last }] of this.#parts) if (last?.planError !== undefined) this.#notes.push(`proxy node ${id} has no plans: ${last.planError}`);
     const failed = this.#failure();
     const { state, reason } = end.state === 'done' && failed !== undefined ? ({ state: 'failed', reason: failed } as const) : end;
     this.#refresh();

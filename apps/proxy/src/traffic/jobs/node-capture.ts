@@ -6,7 +6,9 @@ import type { Workers } from '../../process/workers.js';
 import type { CaptureOrder, CaptureProgress } from '../capture/capture-order.js';
 import { readKeyFile } from '../files/encryption-key.js';
 import type { Account, CaptureWish } from './capture-form.js';
+import { explainInProcess } from './replay-process.js';
 import { openText } from './sealed-text.js';
+import { sqlTarget } from './sql-target.js';
 import { storeSettings, trafficPlace, trafficRoots } from './traffic-place.js';
 import { type Captured, nothingCaptured } from './traffic-job.js';
 
@@ -27,6 +29,8 @@ export interface PartProgress {
   readonly state: 'running' | 'done' | 'failed' | 'left';
   readonly error: string;
   readonly captured: Captured;
+  /** Why there are no plans, where they were asked for. */
+  readonly planError?: string;
   /** Folders or prefixes by node and worker. */
   readonly places: Readonly<Record<string, string>>;
 }
@@ -41,7 +45,11 @@ export interface PartEnd {
 const startDeadlineMs = 20_000;
 const progressDeadlineMs = 5_000;
 /** What is buffered is at most some tens of MiB; a disk that takes longer for them has failed. */
-export const stopDeadlineMs = 60_000;
+const workerStopDeadlineMs = 60_000;
+/** For the plans of one node, once its traffic is written. */
+const [explainMs, explainGraceMs] = [30_000, 10_000];
+/** Of a part. */
+export const stopDeadlineMs = workerStopDeadlineMs + explainMs + explainGraceMs;
 /** A part that nobody asks about has lost its runner: it must not fill the disk for ever. Runners ask every second. */
 const unaskedMsMax = 20_000;
 
@@ -51,6 +59,7 @@ interface RunningPart {
   readonly outputs: ReadonlyMap<number, string>;
   readonly last: Map<number, CaptureProgress>;
   ending: Promise<PartProgress> | undefined;
+  planError: string;
   cancelWatch: () => void;
 }
 
@@ -61,6 +70,8 @@ export class NodeCapture {
   constructor(
     private readonly node: NodeContext,
     private readonly workers: () => Workers,
+    /** Whether clients of the SQL port have to speak TLS. */
+    private readonly needsTls: () => boolean,
   ) {}
 
   /** Resolves when every worker captures; when one cannot, none does. Rejects with a BinnacleError that is fit for the operator. */
@@ -70,7 +81,7 @@ export class NodeCapture {
     if (numbers.length === 0) throw new BinnacleError('NOT_READY', `the SQL port of proxy node ${this.node.id} is not open`);
     // Taken at once: a second order that comes while this one waits must find it.
     const outputs = new Map<number, string>();
-    const part: RunningPart = { order, outputs, last: new Map(), ending: undefined, cancelWatch: () => {} };
+    const part: RunningPart = { order, outputs, last: new Map(), ending: undefined, planError: '', cancelWatch: () => {} };
     this.#part = part;
     try {
       await this.#begin(part, outputs, numbers);
@@ -108,14 +119,15 @@ export class NodeCapture {
 
   async #begin(part: RunningPart, outputs: Map<number, string>, numbers: readonly number[]): Promise<void> {
     const { order } = part;
-    const { config, clusterSecret } = this.node;
+    const { config } = this.node;
     const place = await trafficPlace('output', order.output, trafficRoots(config.dataDir, config.proxy.trafficRoots));
     await checkFree(place);
     const keyFile = order.encryptMethod === '' ? '' : await this.#keyFile();
-    const explain = order.explain === undefined ? undefined : (JSON.parse(openText(order.explain, clusterSecret)) as Account);
+    // What was sealed under another secret is refused now and not in an hour.
+    if (order.explain !== undefined) openText(order.explain, this.node.clusterSecret);
     const store = storeSettings(config.remote);
     const { job, compress, encryptMethod, layers, durationMs } = order;
-    const common = { job, compress, encryptMethod, layers, durationMs, keyFile, store, node: this.node.id, temporaryFolder: join(config.dataDir, 'tmp'), ...(explain !== undefined && { explain }) };
+    const common = { job, compress, encryptMethod, layers, durationMs, keyFile, store, node: this.node.id, temporaryFolder: join(config.dataDir, 'tmp') };
     for (const number of numbers) outputs.set(number, this.#outputOf(place, order, number));
     const started = await Promise.allSettled(
       numbers.map((worker) => this.workers().askOne(worker, 'captureStart', { ...common, output: outputs.get(worker) as string, worker } satisfies CaptureOrder, startDeadlineMs)),
@@ -179,7 +191,10 @@ export class NodeCapture {
 
   #end(part: RunningPart, end: PartEnd, state: PartProgress['state']): Promise<PartProgress> {
     part.ending ??= this.#stopWorkers(part, end)
-      .then((errors) => this.#sum(part, errors.length > 0 ? 'failed' : state, errors[0] ?? ''))
+      .then(async (errors) => {
+        if (state === 'done') await this.#explain(part);
+        return this.#sum(part, errors.length > 0 ? 'failed' : state, errors[0] ?? '');
+      })
       .finally(() => {
         if (this.#part === part) this.#part = undefined;
       });
@@ -191,7 +206,7 @@ export class NodeCapture {
     part.cancelWatch();
     const errors = await Promise.all([...part.outputs.keys()].map(async (number) => {
       try {
-        const progress = await this.workers().askOne(number, 'captureStop', end, stopDeadlineMs);
+        const progress = await this.workers().askOne(number, 'captureStop', end, workerStopDeadlineMs);
         if (progress === undefined) return [];
         part.last.set(number, progress);
         return progress.state === 'failed' && end.state !== 'failed' ? [`${this.#nameOf(number)}: ${progress.error}`] : [];
@@ -202,9 +217,26 @@ export class NodeCapture {
     return errors.flat();
   }
 
+  /** Afterwards, so that it costs nothing while traffic runs and is not captured itself. Without plans a capture is one all the same. Never rejects. */
+  async #explain(part: RunningPart): Promise<void> {
+    const { order, outputs } = part;
+    const { config, clusterSecret, clock, log } = this.node;
+    const target = sqlTarget(this.workers().addresses[0], this.needsTls());
+    if (order.explain === undefined || target === undefined) return;
+    const account = JSON.parse(openText(order.explain, clusterSecret)) as Account;
+    const keyFile = order.encryptMethod === '' ? '' : config.security.encryptionKeyPath;
+    try {
+      const plans = await explainInProcess({ outputs: [...outputs.values()], store: storeSettings(config.remote), keyFile, target, ...account, timeoutMs: explainMs }, clock, explainMs + explainGraceMs);
+      log.info({ job: order.job, plans }, 'the plans of a capture are written');
+    } catch (error) {
+      log.warn({ err: error, job: order.job }, 'a capture has no plans');
+      part.planError = (error as Error).message;
+    }
+  }
+
   #sum(part: RunningPart, state: PartProgress['state'], error: string): PartProgress {
     const places = Object.fromEntries([...part.outputs].map(([number, place]) => [this.#partName(true, number), place]));
-    return { state, error, captured: [...part.last.values()].reduce<Captured>(addCaptured, nothingCaptured), places };
+    return { state, error, ...(part.planError !== '' && { planError: part.planError }), captured: [...part.last.values()].reduce<Captured>(addCaptured, nothingCaptured), places };
   }
 }
 

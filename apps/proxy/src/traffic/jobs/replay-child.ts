@@ -1,3 +1,4 @@
+import { explainCapture } from '../plans/explain-capture.js';
 import { runReplay } from '../replay/replay-engine.js';
 import type { FromReplay, ToReplay } from './replay-protocol.js';
 
@@ -9,10 +10,10 @@ function say(message: FromReplay): Promise<void> {
   return new Promise((resolve) => void process.send?.(message, undefined, undefined, () => resolve()));
 }
 
-async function replay(order: Extract<ToReplay, { kind: 'replay' }>['order']): Promise<void> {
+async function work(message: Extract<ToReplay, { order: unknown }>): Promise<void> {
   try {
-    const facts = await runReplay(order, { progress: (progress) => void say({ kind: 'progress', progress }), signal: cancel.signal });
-    await say({ kind: 'facts', facts });
+    if (message.kind === 'explain') await say({ kind: 'explained', plans: await explainCapture(message.order) });
+    else await say({ kind: 'facts', facts: await runReplay(message.order, { progress: (progress) => void say({ kind: 'progress', progress }), signal: cancel.signal }) });
   } catch (error) {
     await say({ kind: 'failed', error: (error as Error).message });
   }
@@ -21,7 +22,7 @@ async function replay(order: Extract<ToReplay, { kind: 'replay' }>['order']): Pr
 
 process.on('message', (message: ToReplay) => {
   if (message.kind === 'cancel') cancel.abort(new Error(message.reason));
-  else void replay(message.order);
+  else void work(message);
 });
 // Whoever started it has died: nobody will read what comes out.
 process.on('disconnect', () => process.exit(1));

@@ -1,6 +1,7 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Clock } from '@binnacle/cluster-state/clock';
+import type { ExplainOrder } from '../plans/explain-capture.js';
 import type { ReplayOrder, ReplayProgress } from '../replay/replay-order.js';
 import type { TrafficFacts } from '../report/traffic-report.js';
 import type { FromReplay, ToReplay } from './replay-protocol.js';
@@ -26,30 +27,24 @@ export class ReplayProcess {
   readonly facts: Promise<TrafficFacts>;
   #cancelKill = (): void => {};
   #reason = '';
-  #errors = '';
 
   constructor(
     order: ReplayOrder,
     private readonly clock: Clock,
     progress: (progress: ReplayProgress) => void,
   ) {
-    this.#child = fork(entry, [], { execArgv, serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: withoutOptions(process.env) });
-    this.#child.stderr?.on('data', (chunk: Buffer) => (this.#errors = (this.#errors + chunk.toString()).slice(-errorCharactersMax)));
-    this.facts = new Promise((resolve, reject) => {
-      this.#child.on('message', (message: FromReplay) => {
-        if (message.kind === 'ready') this.#say({ kind: 'replay', order });
-        else if (message.kind === 'progress') progress(message.progress);
-        else if (message.kind === 'facts') resolve(message.facts);
-        else reject(new Error(message.error));
-      });
-      this.#child.once('error', (error) => reject(new Error(`the replay could not be started: ${error.message}`)));
-      // `close` comes after the last message, `exit` may not.
-      this.#child.once('close', (code, signal) => {
-        this.#cancelKill();
-        reject(new Error(this.#reason || deathOf(code, signal, this.#errors)));
-      });
-    });
-    this.facts.catch(() => undefined);
+    const { child, answer } = startProcess({ kind: 'replay', order }, progress);
+    this.#child = child;
+    this.facts = answer.then(
+      (message) => {
+        if (message.kind !== 'facts') throw new Error('the replay ended without a report');
+        return message.facts;
+      },
+      (cause: Error) => {
+        throw this.#reason === '' ? cause : new Error(this.#reason, { cause });
+      },
+    );
+    void this.facts.catch(() => undefined).finally(() => this.#cancelKill());
   }
 
   get pid(): number | undefined {
@@ -58,7 +53,7 @@ export class ReplayProcess {
 
   /** What was sent is waited for; there are facts, which say that it was cut off. */
   cancel(reason: string): void {
-    this.#say({ kind: 'cancel', reason });
+    say(this.#child, { kind: 'cancel', reason });
     this.#cancelKill();
     this.#cancelKill = this.clock.after(graceMs, () => this.kill(`${reason}, and statements did not end within ${graceMs / 1_000} s`));
   }
@@ -67,11 +62,43 @@ export class ReplayProcess {
     this.#reason = reason;
     this.#child.kill('SIGKILL');
   }
+}
 
-  #say(message: ToReplay): void {
-    // The callback keeps a channel that has just broken from being an error of the whole process; `close` tells of it.
-    if (this.#child.connected) this.#child.send(message, undefined, undefined, () => {});
+/** The plans of a capture, written beside it by a process of its own. Gives their number. Rejects with an Error for people; at the deadline the process is killed. */
+export async function explainInProcess(order: ExplainOrder, clock: Clock, deadlineMs: number): Promise<number> {
+  const { child, answer } = startProcess({ kind: 'explain', order }, () => {});
+  const cancelKill = clock.after(deadlineMs, () => child.kill('SIGKILL'));
+  try {
+    const message = await answer;
+    return message.kind === 'explained' ? message.plans : 0;
+  } finally {
+    cancelKill();
   }
+}
+
+type Answer = Extract<FromReplay, { kind: 'facts' | 'explained' }>;
+
+function startProcess(order: Exclude<ToReplay, { kind: 'cancel' }>, progress: (progress: ReplayProgress) => void): { child: ChildProcess; answer: Promise<Answer> } {
+  const child = fork(entry, [], { execArgv, serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: withoutOptions(process.env) });
+  let errors = '';
+  child.stderr?.on('data', (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-errorCharactersMax)));
+  const answer = new Promise<Answer>((resolve, reject) => {
+    child.on('message', (message: FromReplay) => {
+      if (message.kind === 'ready') say(child, order);
+      else if (message.kind === 'progress') progress(message.progress);
+      else if (message.kind === 'failed') reject(new Error(message.error));
+      else resolve(message);
+    });
+    child.once('error', (error) => reject(new Error(`the process for it could not be started: ${error.message}`)));
+    // `close` comes after the last message, `exit` may not.
+    child.once('close', (code, signal) => reject(new Error(deathOf(code, signal, errors))));
+  });
+  return { child, answer };
+}
+
+function say(child: ChildProcess, message: ToReplay): void {
+  // The callback keeps a channel that has just broken from being an error of the whole process; `close` tells of it.
+  if (child.connected) child.send(message, undefined, undefined, () => {});
 }
 
 /** Options of the node (a preloaded module, a heap limit) are not those of its child. */
@@ -82,5 +109,5 @@ function withoutOptions(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 function deathOf(code: number | null, signal: NodeJS.Signals | null, errors: string): string {
   const how = signal === null ? `exit code ${code}` : `signal ${signal}`;
   const why = errors.includes('heap out of memory') ? ': it needed more memory than it may have' : '';
-  return `the process that replayed died (${how})${why}`;
+  return `the process for it died (${how})${why}`;
 }

@@ -1,3 +1,4 @@
+import type { ExplainOrder } from '../plans/explain-capture.js';
 import type { ReplayOrder, ReplayProgress } from '../replay/replay-order.js';
 import type { TrafficFacts } from '../report/traffic-report.js';
 
@@ -5,6 +6,8 @@ import type { TrafficFacts } from '../report/traffic-report.js';
 
 export type ToReplay =
   | { readonly kind: 'replay'; readonly order: ReplayOrder }
+  /** Of a capture that has ended; nothing else comes before or after it. */
+  | { readonly kind: 'explain'; readonly order: ExplainOrder }
   /** Stop reading; what was sent is waited for. */
   | { readonly kind: 'cancel'; readonly reason: string };
 
@@ -13,5 +16,6 @@ export type FromReplay =
   | { readonly kind: 'ready' }
   | { readonly kind: 'progress'; readonly progress: ReplayProgress }
   | { readonly kind: 'facts'; readonly facts: TrafficFacts }
-  /** It could not replay; the text is for people. */
+  | { readonly kind: 'explained'; readonly plans: number }
+  /** It could not; the text is for people. */
   | { readonly kind: 'failed'; readonly error: string };

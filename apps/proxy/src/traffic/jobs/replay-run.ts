@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
-import { splitAddress } from '@binnacle/node-kit/value-forms';
 import type { ReplayOrder, ReplayProgress } from '../replay/replay-order.js';
 import type { TrafficReport } from '../report/traffic-report.js';
 import { defaultThresholds, judge, verdictLine } from '../report/verdict.js';
 import type { ReplayWish } from './replay-form.js';
 import { ReplayProcess } from './replay-process.js';
+import { sqlTarget } from './sql-target.js';
 import type { ReplayJob } from './traffic-job.js';
 import { storeSettings, trafficPlace, trafficRoots } from './traffic-place.js';
 
@@ -53,14 +53,13 @@ export class ReplayRun {
     const { config } = this.node;
     const { username, password, speed, readOnly, ignoreErrors, after, before, filters, explain } = this.wish;
     const input = await trafficPlace('input', this.wish.input, trafficRoots(config.dataDir, config.proxy.trafficRoots));
-    const address = sqlAddress === undefined ? undefined : splitAddress(sqlAddress);
-    if (address === undefined) throw new BinnacleError('NOT_READY', `the SQL port of proxy node ${this.node.id} is not open`);
-    const host = ['', '0.0.0.0', '::'].includes(address.host) ? '127.0.0.1' : address.host;
+    const target = sqlTarget(sqlAddress, needsTls);
+    if (target === undefined) throw new BinnacleError('NOT_READY', `the SQL port of proxy node ${this.node.id} is not open`);
     return {
       input,
       store: storeSettings(config.remote),
       keyFile: config.security.encryptionKeyPath,
-      target: { host, port: address.port, tls: needsTls },
+      target,
       username,
       password,
       speed,

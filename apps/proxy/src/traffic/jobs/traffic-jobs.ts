@@ -49,7 +49,7 @@ export class TrafficJobs {
     private readonly proxy: SqlProxy,
     private readonly settings: ProxySettings,
   ) {
-    this.capture = new NodeCapture(node, () => proxy.workers);
+    this.capture = new NodeCapture(node, () => proxy.workers, () => settings.current.security.requireClientTls);
     this.#list = new JobList(node);
     this.#reports = new KeptReports(join(node.config.dataDir, 'traffic-reports'));
     this.#metrics = new TrafficMetrics(node.metrics, () => this.#running?.run.current);
