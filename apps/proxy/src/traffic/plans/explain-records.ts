@@ -81,7 +81,7 @@ class Explainer {
     this.#options = options;
     this.#connection = connection;
     this.#statements = new ReplayedStatements(options.facts.storedFunctions);
-    this.#mode = { ...options.facts.mode, ansiDoubtful: false };
+    this.#mode = options.facts.mode;
   }
 
   async take(record: ReplayRecord): Promise<void> {

@@ -1,7 +1,7 @@
 import { ConnectionLost, MysqlError } from '../../connection/mysql-error.js';
 import { readKeyFile } from '../files/encryption-key.js';
 import { TrafficReader } from '../files/traffic-reader.js';
-import { comparePlans, readPlans } from '../plans/plan-comparison.js';
+import { comparePlans, readPlans, type PlansThen } from '../plans/plan-comparison.js';
 import { differing } from '../report/outcomes.js';
 import { ReportBuilder } from '../report/report-builder.js';
 import type { ReplayedRun, ReportedRun, TrafficFacts } from '../report/traffic-report.js';
@@ -48,7 +48,7 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
   }
 }
 
-async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: ReadonlyMap<string, string>): Promise<TrafficFacts> {
+async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen): Promise<TrafficFacts> {
   const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
   const builder = new ReportBuilder();
   const run = new TrafficReplay({

@@ -69,16 +69,12 @@ export class ReplaySession {
     private readonly collation = utf8mb4GeneralCi,
     private readonly capabilities = 0,
   ) {
-    this.#mode = { ...host.facts.mode, ansiDoubtful: false };
+    this.#mode = host.facts.mode;
   }
 
   /** Commands that wait. */
   get waiting(): number {
     return this.#queue.length - this.#next;
-  }
-
-  get isIdle(): boolean {
-    return !this.#busy && this.waiting === 0;
   }
 
   get threadId(): number | undefined {
@@ -301,7 +297,7 @@ export class ReplaySession {
 
   #reset(command: number): void {
     this.#statements.clear();
-    this.#mode = { ...this.host.facts.mode, ansiDoubtful: false };
+    this.#mode = this.host.facts.mode;
     this.#isPlain = true;
     // A reset leaves the database as it is; a change of user is followed by its own.
     if (command === Command.changeUser) this.#initDb = undefined;

@@ -1,11 +1,12 @@
 import { createSecureContext } from 'node:tls';
 import { utf8mb4GeneralCi } from '@binnacle/mysql-wire/charset';
-import { lexerMode, type LexerMode } from '@binnacle/mysql-wire/lexer';
+import { lexerMode } from '@binnacle/mysql-wire/lexer';
 import type { Backend } from '../../backends/backend.js';
 import { readStoredFunctions } from '../../backends/server-facts.js';
 import type { BackendDial } from '../../connection/greeted-backend.js';
 import { MysqlError } from '../../connection/mysql-error.js';
 import { openBackend } from './replay-connection.js';
+import type { ReadingMode } from './replayed-statement.js';
 
 /** Where a replay goes, and as whom. */
 export interface ReplayTarget {
@@ -20,8 +21,8 @@ export interface ReplayTarget {
 /** What every session there begins with. */
 export interface TargetFacts {
   readonly serverVersion: string;
-  /** Of the global `sql_mode`. */
-  readonly mode: LexerMode;
+  /** Of the global `sql_mode`, which `init_connect` may change. */
+  readonly mode: ReadingMode;
   readonly storedFunctions: ReadonlySet<string>;
 }
 
@@ -36,12 +37,14 @@ export function replayTarget(to: { readonly host: string; readonly port: number;
 export async function readTarget(target: ReplayTarget): Promise<TargetFacts> {
   const connection = await openBackend(target, utf8mb4GeneralCi, 0);
   try {
-    const { rows } = await connection.query('SELECT @@global.sql_mode', target.timeoutMs);
+    const { rows } = await connection.query('SELECT @@global.sql_mode, @@global.init_connect', target.timeoutMs);
     const storedFunctions = await readStoredFunctions(connection, target.timeoutMs).catch((error: unknown) => {
       if (error instanceof MysqlError) return undefined;
       throw error;
     });
-    return { serverVersion: connection.serverVersion, mode: lexerMode(rows[0]?.[0]?.toString() ?? ''), storedFunctions: storedFunctions ?? new Set() };
+    const [sqlMode, initConnect] = (rows[0] ?? []).map((value) => value?.toString() ?? '');
+    const mode = { ...lexerMode(sqlMode ?? ''), ansiDoubtful: initConnect !== '' };
+    return { serverVersion: connection.serverVersion, mode, storedFunctions: storedFunctions ?? new Set() };
   } finally {
     connection.close();
   }
