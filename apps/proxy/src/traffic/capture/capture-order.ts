@@ -11,8 +11,6 @@ export interface CaptureOrder {
   readonly layers: 'compress-first' | 'encrypt-first';
   /** Path of the key; '': none. */
   readonly keyFile: string;
-  /** Whose EXPLAIN shows the plans; absent: none are asked for. */
-  readonly explain?: { readonly username: string; readonly password: string };
   readonly durationMs: number;
   readonly store: Omit<ObjectStoreConfig, 'url'>;
   readonly temporaryFolder: string;

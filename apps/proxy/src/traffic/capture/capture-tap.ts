@@ -68,7 +68,7 @@ export class CaptureTap {
   constructor(
     readonly session: Session,
     private readonly log: CaptureLog,
-    private readonly opened: boolean,
+    readonly opened: boolean,
     public waits: boolean,
   ) {
     this.#head = { timeUs: 0, connectionId: session.id, command: 0, capturedStatementId: 0 };

@@ -1,6 +1,6 @@
 import { SecretHints } from '@binnacle/mysql-wire/secret-hints';
 import type { PayloadSink } from '@binnacle/mysql-wire/packet-scanner';
-import { commandBytesMax, type TrafficBuffer } from './traffic-buffer.js';
+import type { TrafficBuffer } from './traffic-buffer.js';
 
 /** A command that does not come in one chunk: its pieces are copied as they come, once. */
 export class IncomingCommand implements PayloadSink {
@@ -15,7 +15,7 @@ export class IncomingCommand implements PayloadSink {
   row(chunk: Buffer, start: number, end: number): void {
     if (this.tooLarge) return;
     this.hints.read(chunk, start, end);
-    if (this.#bytes + end - start <= commandBytesMax && this.buffer.hold(end - start)) {
+    if (this.buffer.hold(end - start)) {
       this.#bytes += end - start;
       this.#pieces.push(Buffer.from(chunk.subarray(start, end)));
       return;

@@ -14,10 +14,8 @@ const recordsChunkBytes = 262_144;
 const resultsChunkBytes = 65_536;
 /** Up to here a loop is faster than a call that leaves JavaScript. */
 const loopBytesMax = 48;
-/** Of commands that come in pieces, and of those that wait for the answer of a COM_STMT_PREPARE: of all sessions together. */
-export const heldBytesMax = 67_108_864;
-/** A longer one is left out: half of what may wait for the disk. */
-export const commandBytesMax = 33_554_432;
+/** Of commands that come in pieces, and of those that wait for the answer of a COM_STMT_PREPARE: of all sessions together. Half of what may wait for the disk; a longer command is left out. */
+export const heldBytesMax = 33_554_432;
 
 /** A record but for its payload. One object is used for all of them: nobody keeps it. */
 export type RecordHead = { -readonly [Key in keyof Omit<TrafficRecord, 'payload'>]: TrafficRecord[Key] };

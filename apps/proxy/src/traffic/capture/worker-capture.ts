@@ -103,7 +103,7 @@ export class WorkerCapture {
 
   get progress(): CaptureProgress {
     let waiting = 0;
-    for (const { witness } of this.parts.sessions()) if (witness.tap?.begun === false) waiting++;
+    for (const { witness } of this.parts.sessions()) if (witness.tap?.begun === false && !witness.tap.opened) waiting++;
     const { commands, results, bytes, bufferedBytes } = this.#buffer;
     const { sessions, leftOut, incomplete } = this.#captureLog;
     return { state: this.#state, error: this.#error, commands, results, bytes, buffered: bufferedBytes, sessions, waiting, leftOut, incomplete };
