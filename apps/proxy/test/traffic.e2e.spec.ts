@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type MariadbServer, startMariadb } from '@binnacle/testing/mariadb-server';
+import { startRedis } from '@binnacle/testing/redis-server';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { createConnection } from 'mysql2/promise';
 import type { DigestReport, TrafficReport } from '../src/traffic/report/traffic-report.js';
@@ -129,6 +130,59 @@ describe('a day of an application, captured from one server and replayed to its 
     expect(report.digests.filter(({ commands, skipped }) => commands > Object.values(skipped).reduce((sum, each) => sum + each, 0)).map((each) => each.digest)).toEqual([digest]);
   }, 120_000);
 });
+
+test('two proxy nodes, one of them with two workers, write parts that are replayed as one; what another node runs is refused', async () => {
+  const redis = await startRedis();
+  const toml = (workers: number): string => `traffic-roots = ["${folder}"]\nworkers = ${workers}\n[redis]\nurl = "${redis.url}"`;
+  const nodes = await Promise.all([1, 2].map((workers) => startProxy({ backends: [`127.0.0.1:${before.port}`], toml: toml(workers) })));
+  const [first, second] = nodes as [ProxyProcess, ProxyProcess];
+  try {
+    await before.sql(schema);
+    const known = async (): Promise<object> => ((await first.api('GET', '/api/v1/backends')).body['backends'] as { nodes: object }[])[0]?.nodes ?? {};
+    await waitUntil(async () => Object.keys(await known()).length === 2, { what: 'they know each other' });
+    expect(await post(first, 'capture', { output: join(folder, 'parts'), duration: '10m' })).toBe('200 capture started');
+    expect(await post(second, 'capture', { output: join(folder, 'more'), duration: '10m' })).toMatch(/^409 start capture failed: a job is running: \{"type":"capture","status":"running"/);
+    for (const { port } of [first, second, second, second]) {
+      const client = await createConnection({ host: '127.0.0.1', port, user: 'root', password: 'root', database: 'test' });
+      for (let id = 1; id <= 20; id++) await client.execute('SELECT name FROM customers WHERE id = ?', [id]);
+      await client.end();
+    }
+    expect(await post(second, 'cancel', {})).toMatch(/^200 stopped: /);
+    const job = await ended(second);
+    const parts = Object.keys(job['parts'] as object);
+    expect(parts.filter((part) => /-w[01]$/.test(part))).toHaveLength(2);
+    expect(readdirSync(join(folder, 'parts')).sort()).toEqual(parts.sort());
+    expect(parts).toHaveLength(3);
+  } finally {
+    await Promise.all(nodes.map((node) => node.stop()));
+    await redis.stop();
+  }
+  await after.sql(schema);
+  const report = await replay('parts');
+  expect(report).toMatchObject({ verdict: 'PASS', capture: { connections: 4 } });
+  expect(digestOf(report, /^select name from customers where id = \?$/)).toMatchObject({ equal: 80 });
+}, 180_000);
+
+test('a replay whose process dies is told as failed, and one that is canceled has a report that says so', async () => {
+  await capture('slow', {}, async () => {
+    const client = await createConnection({ host: '127.0.0.1', port: capturing.port, user: 'root', password: 'root' });
+    for (let second = 0; second < 3; second++) await client.query('SELECT SLEEP(1)');
+    await client.end();
+  });
+  const begin = (): Promise<string> => post(replaying, 'replay', { input: join(folder, 'slow'), username: 'root', password: 'root', speed: 0.1 });
+  const sent = (count: number): Promise<unknown> => waitUntil(async () => Number((await show(replaying)).at(-1)?.['sent']) >= count, { what: 'it replays', timeoutMs: 20_000 });
+  expect(await begin()).toBe('200 replay started');
+  await sent(1);
+  const [child] = readFileSync(`/proc/${replaying.pid}/task/${replaying.pid}/children`, 'utf8').trim().split(' ');
+  process.kill(Number(child), 'SIGKILL');
+  expect(await ended(replaying)).toMatchObject({ state: 'failed', error: 'the process for it died (signal SIGKILL)' });
+  expect(await begin()).toBe('200 replay started');
+  await sent(1);
+  expect(await post(replaying, 'cancel', {})).toMatch(/^200 stopped: \{"type":"replay","status":"canceled"/);
+  expect(await ended(replaying)).toMatchObject({ state: 'canceled', error: 'manually stopped', verdict: 'FAIL' });
+  const { body } = await replaying.api('GET', '/api/traffic/report');
+  expect(body).toMatchObject({ verdict: 'FAIL', replay: { cutOff: 'manually stopped' } });
+}, 120_000);
 
 test('with a key file nothing of it can be read without the key', async () => {
   const key = join(folder, 'key');
