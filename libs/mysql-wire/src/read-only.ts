@@ -119,7 +119,7 @@ function refusalOf(lexemes: readonly Lexeme[], mode: LexerMode, storedFunctions:
     case 'analyze':
       return analyze(lexemes, storedFunctions);
     case 'show':
-      return lexemes.some((lexeme) => isOneOf(lexeme, intoWords)) ? 'into' : calls(lexemes, storedFunctions);
+      return show(lexemes, storedFunctions);
     case 'set':
       return settings(lexemes, mode, storedFunctions);
     case 'begin':
@@ -148,6 +148,7 @@ function isOneOf({ token, text }: Lexeme, words: ReadonlySet<string>): boolean {
 
 const wordSet = (words: string): ReadonlySet<string> => new Set(words.trim().split(/\s+/));
 const intoWords = wordSet('into outfile dumpfile');
+const selectWord = wordSet('select');
 /** Reserved in every server, and in a query only where it writes or locks. */
 const writingWords = wordSet('into outfile dumpfile update delete lock procedure call load');
 /** What may stand behind FOR without a lock. */
@@ -197,7 +198,7 @@ function calls(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>)
   let inCommonTables = lexemes[0]?.text === 'with';
   for (let index = 0; index < lexemes.length; index++) {
     const { token, text, depth } = lexemes[index]!;
-    if (inCommonTables && depth === 0 && token === Token.word && /^(?:select|values|table)$/.test(text)) inCommonTables = false;
+    if (inCommonTables && depth === 0 && endsCommonTables(lexemes, index)) inCommonTables = false;
     if (lexemes[index + 1]?.token !== Token.operator || lexemes[index + 1]!.text !== '(') continue;
     if (token !== Token.word && token !== Token.quotedName) continue;
     if (inCommonTables && depth === 0) continue;
@@ -205,6 +206,13 @@ function calls(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>)
     if (refusal !== undefined) return refusal;
   }
   return undefined;
+}
+
+/** The query itself begins: with its first word, or with a parenthesis behind that of the last table. */
+function endsCommonTables(lexemes: readonly Lexeme[], index: number): boolean {
+  const { token, text } = lexemes[index]!;
+  if (token === Token.operator) return text === '(' && lexemes[index - 1]!.text === ')';
+  return token === Token.word && /^(?:select|values|table)$/.test(text);
 }
 
 function call(lexemes: readonly Lexeme[], index: number, storedFunctions: ReadonlySet<string>): Refusal {
@@ -222,13 +230,19 @@ function call(lexemes: readonly Lexeme[], index: number, storedFunctions: Readon
   return known && !refusedFunctions.has(text) ? undefined : `function ${text}()`;
 }
 
+function show(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>): Refusal {
+  if (lexemes.some((lexeme) => isOneOf(lexeme, intoWords))) return 'into';
+  const subquery = lexemes.findIndex((lexeme) => isOneOf(lexeme, selectWord));
+  return (subquery === -1 ? undefined : clauses(lexemes.slice(subquery))) ?? calls(lexemes, storedFunctions);
+}
+
 function explain(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>): Refusal {
   let at = 1;
   let executes = false;
   for (;;) {
     const { text } = lexemes[at] ?? {};
     if (text === 'analyze') executes = true;
-    else if (text === 'format' && lexemes[at + 1]?.text === '=') at += 2;
+    else if (text === 'format' && lexemes[at + 1]?.text === '=' && possibleWords(lexemes[at + 2]?.text ?? '').length === 1) at += 2;
     else if (text !== 'extended' && text !== 'partitions') break;
     at++;
   }
@@ -283,6 +297,9 @@ const refusedVariables = wordSet(`
   gtid_next gtid_seq_no gtid_domain_id server_id sql_log_bin sql_log_off insert_id pseudo_slave_mode pseudo_replica_mode pseudo_thread_id binlog_format
   transaction_read_only tx_read_only debug debug_sync debug_dbug debug_assert_on_not_freed_memory wsrep_on wsrep_osu_method
 `);
+/** Of TiDB some that belong to the whole server could be set as if they were the session's. */
+const refusedNames =
+  /password|secret|^ddl_slow|^tidb_(?:general_log|pprof|expensive|slow_log|enable_slow_log|record_plan|check_mb4|force_priority|config|log_|ddl_|gc_|server_memory|stmt_summary|enable_stmt|capture_plan|restricted_read_only|super_read_only|service)/;
 const safeCharset = /^'?"?([\w]+)'?"?$/;
 
 function settings(lexemes: readonly Lexeme[], mode: LexerMode, storedFunctions: ReadonlySet<string>): Refusal {
@@ -321,7 +338,7 @@ function assigned(lexemes: readonly Lexeme[], mode: LexerMode, storedFunctions: 
   if (inValue !== undefined) return inValue;
   if (target.token === Token.userVariable) return scoped === 0 ? undefined : 'set';
   const name = variableName(target);
-  if (name === undefined || refusedVariables.has(name) || /password|secret/.test(name)) return `set ${target.text}`;
+  if (name === undefined || refusedVariables.has(name) || refusedNames.test(name)) return `set ${target.text}`;
   if (name === 'character_set_client') return charset(value, mode);
   return undefined;
 }
