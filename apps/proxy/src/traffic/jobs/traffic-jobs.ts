@@ -147,12 +147,14 @@ export class TrafficJobs {
     if (this.#running !== undefined || this.#isStarting) throw await this.#busy(this.node.id);
     this.#isStarting = true;
     try {
-      let lost = (): void => {};
+      let isLost = false;
+      let lost = (): void => void (isLost = true);
       const lease = await JobLease.take(this.node, () => lost());
       if (!(lease instanceof JobLease)) throw await this.#busy(lease.owner);
       try {
         await this.#list.settled();
         const made = make({ id: newJobId(type, this.node.clock.nowMs()), node: this.node.id, incarnation: this.node.incarnation });
+        if (isLost) throw new BinnacleError('CLUSTER_STATE_UNAVAILABLE', leaseLost);
         lost = made.lost;
         return await this.#begin(lease, made.run, made.begin);
       } catch (error) {
@@ -172,7 +174,13 @@ export class TrafficJobs {
     this.#metrics.began(job.type);
     this.node.log.info({ job: job.id, type: job.type }, `a traffic ${job.type} begins`);
     this.#savedAtMs = this.node.clock.monotonicMs();
-    await this.#list.put(run.current);
+    try {
+      await this.#list.put(run.current);
+    } catch (error) {
+      // Nobody could see it, or end it.
+      await this.cancelOwn(job.id, 'the cluster state does not take it');
+      throw error;
+    }
     return run.current;
   }
 
