@@ -197,7 +197,7 @@ const comparisons = new Set(['=', '<', '>', '<=', '>=', '<>', '!=', '<=>']);
 function calls(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>): Refusal {
   let inCommonTables = lexemes[0]?.text === 'with';
   for (let index = 0; index < lexemes.length; index++) {
-    const { token, text, depth } = lexemes[index]!;
+    const { token, depth } = lexemes[index]!;
     if (inCommonTables && depth === 0 && endsCommonTables(lexemes, index)) inCommonTables = false;
     if (lexemes[index + 1]?.token !== Token.operator || lexemes[index + 1]!.text !== '(') continue;
     if (token !== Token.word && token !== Token.quotedName) continue;
