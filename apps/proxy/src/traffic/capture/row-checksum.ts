@@ -3,7 +3,7 @@ export interface RowsSeen {
   readonly rows: number;
   /** Of the columns' counts and all rows in their order; 16 hexadecimal digits. */
   readonly ordered: string;
-  /** The same for rows in any order within their result set. */
+  /** The same for rows in any order within their result set. Of one row at most there is one order: it is `ordered` then. */
   readonly unordered: string;
 }
 
@@ -131,11 +131,16 @@ export class RowChecksum {
   write(target: Buffer, at: number): number {
     at = writeDigits(target, at, this.#ordered1, this.#ordered2);
     target[at] = 0x20;
+    if (this.rows <= 1 && this.#sets > 0) {
+      target[at + 1] = 0x3d;
+      return at + 2;
+    }
     return writeDigits(target, at + 1, this.#sum1, this.#sum2);
   }
 
   end(): RowsSeen {
-    const seen = { rows: this.rows, ordered: hex(this.#ordered1, this.#ordered2), unordered: hex(this.#sum1, this.#sum2) };
+    const ordered = hex(this.#ordered1, this.#ordered2);
+    const seen = { rows: this.rows, ordered, unordered: this.rows <= 1 ? ordered : hex(this.#sum1, this.#sum2) };
     this.reset();
     return seen;
   }

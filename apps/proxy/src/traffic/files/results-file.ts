@@ -32,7 +32,7 @@ export function encodeResult(target: Buffer, at: number, endTimeUs: number, resu
   return at;
 }
 
-/** A result but for its checksums, which follow, each 16 digits or `-` for zeros, with a space between them and a newline behind. There has to be room for `resultBytesMax`. */
+/** A result but for its checksums, which follow, each 16 digits, `-` for zeros or `=` for the one before, with a space between them and a newline behind. There has to be room for `resultBytesMax`. */
 export function encodeFigures(target: Buffer, at: number, endTimeUs: number, result: Omit<CommandResult, 'ordered' | 'unordered'>): number {
   at = appendField(target, at, endTimeUs);
   at = appendField(target, at, result.connectionId);
