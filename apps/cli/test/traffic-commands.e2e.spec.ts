@@ -112,7 +112,7 @@ test.each([
   ['the output is elsewhere', ['capture', '--output', '/etc/x', '--duration', '1m', ...url], 'start capture failed: output must lie in one of'],
   ['the duration is none', ['capture', '--output', join(captures, 'x'), '--duration', '1d', ...url], 'unknown unit "d"'],
   ['there is no such report', ['report', 'replay-20200101T000000Z-00000000', ...url], 'report failed: there is no job'],
-  ['an option is unknown', ['replay', '--inptu', '/x'], "unknown option '--inptu'"],
+  ['an option is unknown', ['replay', '--input', '/x', '--username', 'u', '--inptu', '/y'], "unknown option '--inptu'"],
   ['an option is missing', ['replay', '--input', '/x'], "required option '--username <user>' not specified"],
   ['the target is none', ['replay', '--target', 'nowhere', '--input', '/x', '--username', 'u'], '--target is host:port'],
   ['there are no files', ['replay', '--target', '127.0.0.1:1', '--input', join(captures, 'none'), '--username', 'u'], 'none'],
