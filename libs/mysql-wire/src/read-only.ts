@@ -155,6 +155,7 @@ const writingWords = wordSet('into outfile dumpfile update delete lock procedure
 const behindFor = wordSet('join order group system_time ordinality');
 const forCalls = wordSet('substring substr mid');
 const sequenceWords = wordSet('nextval currval lastval setval');
+const beforeValue = wordSet('next previous');
 
 /** Of SELECT, VALUES and TABLE, with their parentheses, unions and common tables. */
 function query(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>): Refusal {
@@ -168,13 +169,10 @@ function clauses(lexemes: readonly Lexeme[]): Refusal {
     const { token, text, depth } = lexeme;
     const next = lexemes[index + 1];
     if (token === Token.operator && text === '(') callNames[depth] = lexemes[index - 1]?.text ?? '';
-    if (token === Token.quotedName && sequenceWords.has(text) && lexemes[index - 1]?.text === '.') return 'sequence';
     if (token !== Token.word) continue;
     const isColumn = lexemes[index - 1]?.text === '.';
     if (isOneOf(lexeme, writingWords) && !isColumn) return text;
     if ((text === 'insert' || text === 'replace') && !isColumn && next?.text !== '(') return text;
-    if (isOneOf(lexeme, sequenceWords)) return 'sequence';
-    if (possibleWords(text).some((word) => word === 'next' || word === 'previous') && (next?.text.startsWith('value') ?? true)) return 'sequence';
     const isFor = text === 'for' && !isColumn;
     if (isFor && !(next?.token === Token.word && behindFor.has(next.text)) && !forCalls.has(callNames[depth - 1] ?? '')) return 'for';
     if (text !== 'for' && possibleWords(text).includes('for')) return 'for';
@@ -193,8 +191,18 @@ const furtherSyntax = wordSet('lateral except intersect decimal dec numeric floa
 const beforeNames = wordSet('as');
 const comparisons = new Set(['=', '<', '>', '<=', '>=', '<>', '!=', '<=>']);
 
-/** Every name before a parenthesis must be known. */
+/** In SQL and as Oracle has it: `NEXT VALUE FOR s`, `s.NEXTVAL`. */
+function drawsNumber(lexemes: readonly Lexeme[]): boolean {
+  return lexemes.some((lexeme, index) => {
+    if (lexeme.token === Token.quotedName) return sequenceWords.has(lexeme.text) && lexemes[index - 1]?.text === '.';
+    if (isOneOf(lexeme, sequenceWords)) return true;
+    return isOneOf(lexeme, beforeValue) && (lexemes[index + 1]?.text.startsWith('value') ?? true);
+  });
+}
+
+/** Every name before a parenthesis must be known. Wherever there are expressions. */
 function calls(lexemes: readonly Lexeme[], storedFunctions: ReadonlySet<string>): Refusal {
+  if (drawsNumber(lexemes)) return 'sequence';
   let inCommonTables = lexemes[0]?.text === 'with';
   for (let index = 0; index < lexemes.length; index++) {
     const { token, depth } = lexemes[index]!;
