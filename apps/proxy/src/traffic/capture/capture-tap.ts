@@ -15,11 +15,14 @@ import { AwaitedAnswers } from './awaited-answers.js';
 import type { CaptureLog } from './capture-log.js';
 import { typesPutIn } from './execute-types.js';
 import { IncomingCommand } from './incoming-command.js';
-import { type LeftOut, readClosely, whyLeftOut } from './left-out.js';
+import { type LeftOut, mayBeExecuted, readClosely, valuesHint, whyLeftOut } from './left-out.js';
 import { RecordOrder } from './record-order.js';
 import { RowChecksum } from './row-checksum.js';
 import { sessionOrigin, type ServersPart } from './session-origin.js';
 import type { RecordHead } from './traffic-buffer.js';
+
+/** What is known of a prepared statement. */
+type Prepared = 'plain' | 'executing' | 'omitted';
 
 /** Behind the command's code. */
 const statementIdBytes = 4;
@@ -47,8 +50,8 @@ export class CaptureTap {
   readonly #head: RecordHead;
   readonly #order: RecordOrder;
   readonly #awaited = new AwaitedAnswers();
-  /** Of the answers to COM_STMT_PREPARE that are to come: whether the text is in the files. */
-  readonly #preparing: boolean[] = [];
+  /** Of the answers to COM_STMT_PREPARE that are to come. */
+  readonly #preparing: Prepared[] = [];
   #affectedRows = 0;
   /** The command that is coming was seen from its first byte on. */
   #sawBegin = false;
@@ -56,6 +59,8 @@ export class CaptureTap {
   #lastStatementId = 0;
   /** Statements whose text is not in the files. */
   #omitted: Set<number> | undefined;
+  /** Statements whose values may come to be statements. */
+  #executing: Set<number> | undefined;
   /** Of statements from before: the types that their next execution may not name. */
   #types: Map<number, Buffer> | undefined;
   #lacks: Set<string> | undefined;
@@ -121,10 +126,8 @@ export class CaptureTap {
       const head = this.#nextHead(command, performance.now());
       head.capturedStatementId = statementId;
       this.log.buffer.record(head, payload, 0, payload.length);
-      return;
-    }
-    this.#lackOf(why);
-    if (command === Command.stmtPrepare) (this.#omitted ??= new Set()).add(statementId);
+    } else this.#lackOf(why);
+    if (command === Command.stmtPrepare) this.#note(statementId, why !== undefined ? 'omitted' : mayBeExecuted(payload, 0, payload.length) ? 'executing' : 'plain');
   }
 
   // ---- The client's side.
@@ -159,7 +162,7 @@ export class CaptureTap {
     if (command === Command.query || command === Command.stmtPrepare) {
       const textStart = command === Command.query ? queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end) : start + 1;
       const why = hinted === undefined ? whyLeftOut(this.session, payload, textStart, end) : hinted ? readClosely(this.session, payload, textStart, end) : undefined;
-      if (command === Command.stmtPrepare) this.#preparing.push(why === undefined);
+      if (command === Command.stmtPrepare) this.#preparing.push(why !== undefined ? 'omitted' : mayBeExecuted(payload, textStart, end) ? 'executing' : 'plain');
       if (why === undefined) this.#capture(command, 0, payload, textStart, end, nowMs, false);
       else this.#leaveOut(command, why, nowMs);
     } else if (hasStatementId(command) && end - start > statementIdBytes) this.#ofStatement(command, payload, start, end, nowMs);
@@ -174,8 +177,9 @@ export class CaptureTap {
     const said = payload.readUInt32LE(start + 1);
     const ofLast = said === lastPrepared;
     const id = ofLast ? this.#lastStatementId : said;
-    const isOmitted = ofLast && this.#preparing.length > 0 ? !this.#preparing.at(-1)! : this.#omitted?.has(id) === true;
-    if (isOmitted) return this.#leaveOut(command, 'of-left-out', nowMs);
+    const prepared = (ofLast ? this.#preparing.at(-1) : undefined) ?? this.#preparedAs(id);
+    if (prepared === 'omitted') return this.#leaveOut(command, 'of-left-out', nowMs);
+    if (prepared === 'executing' && this.#valuesMayTell(command, id, payload, start, end)) return this.#leaveOut(command, 'secret', nowMs);
     const types = this.#types?.get(id);
     if (types !== undefined && command === Command.stmtExecute) {
       this.#types!.delete(id);
@@ -183,6 +187,26 @@ export class CaptureTap {
       if (whole !== undefined) return this.#capture(command, id, whole, 1, whole.length, nowMs, ofLast);
     }
     this.#capture(command, id, payload, start + 1, end, nowMs, ofLast);
+  }
+
+  #preparedAs(id: number): Prepared {
+    if (this.#omitted?.has(id) === true) return 'omitted';
+    return this.#executing?.has(id) === true ? 'executing' : 'plain';
+  }
+
+  /** Long data may come in pieces that tell nothing each: without it, its statement cannot be executed either. */
+  #valuesMayTell(command: number, id: number, payload: Buffer, start: number, end: number): boolean {
+    if (command === Command.stmtExecute || command === Command.stmtBulkExecute) return valuesHint(payload, start, end);
+    if (command !== Command.stmtSendLongData) return false;
+    (this.#omitted ??= new Set()).add(id);
+    return true;
+  }
+
+  #note(id: number, prepared: Prepared): void {
+    this.#omitted?.delete(id);
+    this.#executing?.delete(id);
+    if (prepared === 'omitted') (this.#omitted ??= new Set()).add(id);
+    else if (prepared === 'executing') (this.#executing ??= new Set()).add(id);
   }
 
   #capture(command: number, statementId: number, payload: Buffer, start: number, end: number, nowMs: number, ofLast: boolean): void {
@@ -232,10 +256,9 @@ export class CaptureTap {
     if (this.#preparing.length === 0) return;
     this.#lastStatementId = clientId;
     this.#types?.delete(clientId);
-    if (this.#preparing[0] === true) {
-      this.#omitted?.delete(clientId);
-      this.#order.prepared(clientId);
-    } else (this.#omitted ??= new Set()).add(clientId);
+    const prepared = this.#preparing[0]!;
+    this.#note(clientId, prepared);
+    if (prepared !== 'omitted') this.#order.prepared(clientId);
   }
 
   resultEnded(tracker: ResponseTracker): void {
@@ -252,7 +275,7 @@ export class CaptureTap {
     if (ordinal === 0) this.rows.reset();
     else this.#result(ordinal, passedMs, errorCode, affectedRows);
     if (command === Command.stmtPrepare) {
-      if (this.#preparing.shift() === true) this.#order.answered();
+      if (this.#preparing.shift() !== 'omitted') this.#order.answered();
     } else if (command === Command.resetConnection && errorCode === 0) this.#forget();
   }
 
@@ -278,6 +301,7 @@ export class CaptureTap {
   /** Its server has reset the session. */
   #forget(): void {
     this.#omitted = undefined;
+    this.#executing = undefined;
     this.#types = undefined;
     this.#lastStatementId = 0;
   }

@@ -40,6 +40,22 @@ export function readClosely(session: Session, bytes: Buffer, start: number, end:
   return mode === undefined ? 'doubtful' : 'secret';
 }
 
+/** Longer beginnings of statements are comments. */
+const beginningBytesMax = 1_024;
+const ofData = /^[\s(]*(?:select|insert|update|delete|replace|with|values)\b/i;
+
+/** Whether what is given for its parameters may come to be a statement itself: of a variable's value or a procedure's argument. */
+export function mayBeExecuted(bytes: Buffer, start: number, end: number): boolean {
+  return bytes.subarray(start, end).includes('@') || !ofData.test(bytes.toString('latin1', start, Math.min(end, start + beginningBytesMax)));
+}
+
+/** Whether values have words that secrets have. */
+export function valuesHint(bytes: Buffer, start: number, end: number): boolean {
+  ownHints.reset();
+  ownHints.read(bytes, start, end);
+  return ownHints.seen;
+}
+
 /** Whether its quotes are known: not behind a command that may change what they mean, and not in every character set. */
 function isReadable({ responses, witness, state, client }: Session): boolean {
   if (responses.tracker.commandsPending > 1) return false;

@@ -4,8 +4,9 @@ import { leaveCounts } from '../../migration/rebuild.js';
 import { readFacts } from '../../migration/session-snapshot.js';
 import type { SessionState } from '../../migration/session-state.js';
 import { assignments } from '../../migration/session-variables.js';
-import { readUserVariables, userVariableStatements } from '../../migration/user-variables.js';
+import { readUserVariables, type UserVariable, userVariableStatements } from '../../migration/user-variables.js';
 import type { Session } from '../../session/session.js';
+import { valuesHint } from './left-out.js';
 
 /** A command that gives a new session something that an older one had. */
 export interface OriginCommand {
@@ -30,6 +31,8 @@ export interface ServersPart {
   readonly userVariables: readonly string[];
   /** Empty: none. */
   readonly role: string;
+  /** Some have names or values that a secret may have: they are left out. */
+  readonly isWhole: boolean;
 }
 
 const command = (code: number, payload: string | Buffer, statementId = 0): OriginCommand => ({ command: code, payload: Buffer.from(payload as string, 'latin1'), statementId });
@@ -44,7 +47,7 @@ export function sessionOrigin(session: Session, servers: ServersPart | undefined
     return { commands: [...database, ...prepared], lacks: ['untracked'], types: new Map() };
   }
   const lacks = new Set<string>(state.blockers().filter(({ untilNextBoundary }) => !untilNextBoundary).map(({ code }) => code));
-  if (servers === undefined && state.onServerOnly.has('user variables')) lacks.add('user-variables');
+  if (servers?.isWhole !== true && state.onServerOnly.has('user variables')) lacks.add('user-variables');
   if (state.serversCharset && state.setNames === undefined) lacks.add('charset');
   const commands: OriginCommand[] = [];
   if (state.database !== '') commands.push(command(Command.initDb, Buffer.from(state.database)));
@@ -88,13 +91,20 @@ export function needsServer({ state, witness }: Session): boolean {
   return witness.tracked && (state.onServerOnly.has('user variables') || state.onServerOnly.has('a role'));
 }
 
+/** A text may be one that is to be executed. */
+function tells({ name, value, charset }: UserVariable): boolean {
+  const texts = [name, charset === '' ? '' : (value ?? '')].map((hex) => Buffer.from(hex, 'hex'));
+  return texts.some((text) => valuesHint(text, 0, text.length));
+}
+
 /** Of a session that is held. What it would say of the rows it has found and changed is as it was; a value that cannot be read as it is counts as not known. */
 export async function askServer({ backend, state }: Session, timeoutMs: number): Promise<ServersPart> {
   const facts = await readFacts(backend, [], timeoutMs);
   try {
     const readsUtf8 = /^utf8/.test(state.setByClient.get('character_set_client') ?? 'utf8');
     const variables = state.onServerOnly.has('user variables') ? await readUserVariables(backend, readsUtf8, timeoutMs) : [];
-    return { userVariables: userVariableStatements(variables), role: Buffer.from(facts.role, 'hex').toString().replace(/^NONE$/, '') };
+    const harmless = variables.filter((variable) => !tells(variable));
+    return { isWhole: harmless.length === variables.length, userVariables: userVariableStatements(harmless), role: Buffer.from(facts.role, 'hex').toString().replace(/^NONE$/, '') };
   } finally {
     state.diagnostics.lost(!(await leaveCounts(backend, facts, timeoutMs).catch(() => false)));
   }
