@@ -5,7 +5,7 @@ import { mayHoldSecret } from './secret-statements.js';
 
 /** One example of each thing that is looked for. */
 const suspicious = `identified passw password passphrase user server grant master replication connection import backup restore load secret credential access-key accesskey auth
-  aes_ des_ encode decode encrypt mysql global_priv spider_ a://b prepare execute`.split(/\s+/);
+  aes_ des_ encode decode encrypt mysql global_priv spider_ a://b prepare execute pwd root_pwd token external servers`.split(/\s+/);
 
 const seen = (...pieces: readonly Buffer[]): boolean => {
   const hints = new SecretHints();

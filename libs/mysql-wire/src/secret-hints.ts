@@ -1,5 +1,5 @@
 /** With one of these begins everything that `mayHoldSecret` looks for, in lower case; with four letters, or with three whatever follows. */
-const beginnings = 'iden pass user serv gran mast repl conn impo back rest load secr cred acce auth aes_ des_ enco deco encr mysq glob spid prep exec toke'.split(' ');
+const beginnings = 'iden pass user serv gran mast repl conn impo back rest load secr cred acce auth aes_ des_ enco deco encr mysq glob spid exte prep exec toke'.split(' ');
 const shortBeginnings = ['://', 'pwd'];
 
 /** Five bits for each byte: letters in either case, and three signs; 0 for all else. */

@@ -40,6 +40,16 @@ const secrets = [
   "INSERT INTO `mysql`.`servers` VALUES ('x')",
   "SET GLOBAL keyring_vault_password = 'x'",
   "SET @@global.wsrep_sst_auth = 'u:x', @@global.some_password = 'y'",
+  "CREATE TABLE t (a INT) ENGINE=SPIDER COMMENT='wrapper \"mysql\", user \"root\", password \"x\", table \"t\"'",
+  "CREATE TABLE t (a INT) ENGINE=CONNECT TABLE_TYPE=MYSQL OPTION_LIST='host=h,user=root,password=x'",
+  "SET GLOBAL wsrep_sst_auth='root:x'",
+  "SET @@global.wsrep_sst_auth='root:x'",
+  "SET GLOBAL authentication_ldap_simple_bind_root_pwd='x'",
+  "SET PERSIST authentication_ldap_sasl_bind_root_pwd = 'x'",
+  "CALL mysql.rds_set_external_master('h', 3306, 'repl', 'x', 'f', 1, 0)",
+  "CALL `mysql`.`rds_set_external_source`('h', 3306, 'repl', 'x', 'f', 1, 0)",
+  "CALL mysql.az_replication_change_master('h', 'u', 'x', 3306, 'f', 1, '')",
+  "SELECT * INTO OUTFILE 's3://b?access-key=A&secret-access-key=x' FROM t",
   // Hidden from whoever looks at the first words.
   "/* a */ CREATE /* b */ USER a",
   '-- a\nCREATE USER a',
@@ -108,6 +118,12 @@ test('quotes are read as the session reads them', () => {
   const behindBackslash = `SELECT '\\'; CREATE USER a IDENTIFIED BY 'x'`;
   expect(mayHoldSecret(behindBackslash, noEscapes)).toBe(true);
   expect(mayHoldSecret('INSERT INTO t VALUES ("a\\"); CREATE USER a IDENTIFIED BY "b")', ansi)).toBe(true);
+});
+
+test('tables of accounts have their names alone where their schema is the database', () => {
+  for (const text of ["INSERT INTO user VALUES ('h', 'u', 'x')", "REPLACE INTO servers VALUES ('s', 'h', 'db', 'root', 'x')", "UPDATE `user` SET a = 'x'"]) {
+    expect([text, mayHoldSecret(text, plain, 'mysql'), mayHoldSecret(text, plain, 'shop')]).toEqual([text, true, false]);
+  }
 });
 
 test('where quotes cannot be told apart, a word is enough', () => {

@@ -3,9 +3,12 @@ import { literalText, possibleWords, statementLexemes, type Lexeme } from './sta
 
 /** Every statement that is looked at closely has one of these; most statements have none. In bytes as they come: no letter of them can be written otherwise. */
 const suspicious =
-  /identified|passw|passphrase|\b(?:user|server|grant|master|replication|connection|import|backup|restore|load)\b|secret|credential|access.?key|auth|aes_|des_|encode|decode|encrypt|\bmysql\b|global_priv|spider_|:\/\//i;
+  /identified|passw|passphrase|pwd|token|\b(?:user|servers?|grant|master|replication|connection|import|backup|restore|load)\b|secret|credential|access.?key|auth|external|aes_|des_|encode|decode|encrypt|\bmysql\b|global_priv|spider_|:\/\//i;
 /** In a text whose quotes cannot be told: what alone is enough. */
 const prepares = /\b(?:prepare|execute)\b/i;
+
+/** In the schema that holds the accounts. */
+const writesAccounts = /\b(?:insert|replace|update)\b[^]*\b(?:user|servers|global_priv|slave_master_info|proxies_priv)\b/i;
 
 /** A prepared text may prepare no further one; whoever tries is not understood. */
 const depthMax = 3;
@@ -14,10 +17,10 @@ const depthMax = 3;
  * Whether a statement may hold a password, a key or what else must not be written down. In doubt it may: in comments that only some servers read, in any of several
  * statements, in texts that are prepared, and where `mode` is undefined because nobody knows how its quotes are to be read.
  */
-export function mayHoldSecret(text: string, mode: LexerMode | undefined): boolean {
+export function mayHoldSecret(text: string, mode: LexerMode | undefined, database = ''): boolean {
   if (!suspicious.test(text)) return prepares.test(text) && preparesHidden(text, mode);
   if (mode === undefined) return true;
-  return holdsSecret(text, mode, 0);
+  return holdsSecret(text, mode, 0) || (database.toLowerCase() === 'mysql' && writesAccounts.test(text));
 }
 
 /** `PREPARE s FROM x'4352...'`: nobody here reads that. */
@@ -82,13 +85,17 @@ function statementHoldsSecret(lexemes: readonly Lexeme[], mode: LexerMode, depth
   const statement: Statement = { words, tokens, ofData: dataWords.has(first), writes: /^(?:insert|update|replace|with|delete|explain)$/.test(first) };
   for (let index = 0; index < words.length; index++) {
     if (tokens[index] === Token.word && wordTells(statement, index)) return true;
-    if (tokens[index] === Token.systemVariable && !statement.ofData && /passw|secret|passphrase|_key|credential/.test(words[index]!)) return true;
+    if (tokens[index] === Token.systemVariable && !statement.ofData && (secretNames.test(words[index]!) || words[index]!.includes('_key'))) return true;
     if (tokens[index] === Token.quotedName && statement.writes && secretColumns.has(words[index]!)) return true;
     if (tokens[index] !== Token.operator && statement.writes && accountTables.has(words[index]!) && words[index - 1] === '.' && words[index - 2] === 'mysql') return true;
     if (tokens[index] === Token.quotedName && words[index + 1] === '(' && secretFunctions.has(words[index]!)) return true;
   }
   return stringsTell(statement, first, mode, depth);
 }
+
+const secretNames = /passw|pwd|secret|passphrase|credential|token|auth$|auth_/;
+/** Of hosted servers, which set up replication and accounts by procedures. */
+const tellingProcedure = /^mysql\.|external|replication|master|source/;
 
 interface Statement {
   readonly words: readonly string[];
@@ -114,7 +121,8 @@ function wordTells({ words, tokens, ofData, writes }: Statement, index: number):
   if (next === '(' && keyFunctions.has(word)) return tokens.includes(Token.string);
   if (writes && secretColumns.has(word)) return true;
   if (ofData) return false;
-  if (/passw|secret|passphrase|credential/.test(word)) return next === '=' || next === ':=' || tokens[index + 1] === Token.string;
+  if (secretNames.test(word)) return next === '=' || next === ':=' || tokens[index + 1] === Token.string;
+  if (word === 'call') return tellingProcedure.test(words.slice(index + 1, index + 4).join(''));
   return word === 'connection' && (next === '=' || tokens[index + 1] === Token.string);
 }
 
@@ -123,7 +131,11 @@ const tellingText = /identified|passw|secret|credential|access.?key|(?:create|al
 /** An address with a name and a password, or with keys behind it. */
 const tellingAddress = /:\/\/[^\s/'"]*:[^\s/'"]*@|:\/\/[^\s'"]*(?:key|secret|token|passw|credential|sig)[^\s'"]*=/i;
 
+/** Options of engines and connections, in the strings of definitions. */
+const tellingOption = /passw|pwd|secret|credential|access.?key|token/i;
+
 function stringsTell({ words, tokens, ofData }: Statement, first: string, mode: LexerMode, depth: number): boolean {
+  const ofFile = words.includes('outfile') || words.includes('dumpfile');
   const assigns = first === 'set' || first === 'call' || (words.includes('into') && tokens.includes(Token.userVariable)) || words.includes(':=');
   const prepared = words.some((_, index) => preparesText(words, index));
   return words.some((raw, index) => {
@@ -132,6 +144,7 @@ function stringsTell({ words, tokens, ofData }: Statement, first: string, mode: 
     const text = literalText(raw, mode);
     if (prepared) return text === undefined || holdsSecret(text, mode, depth + 1) || tellingText.test(text);
     if (assigns && tellingText.test(raw)) return true;
-    return !ofData && tellingAddress.test(raw);
+    if (ofFile) return tellingAddress.test(raw);
+    return !ofData && (tellingAddress.test(raw) || tellingOption.test(raw));
   });
 }
