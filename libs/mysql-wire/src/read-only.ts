@@ -1,7 +1,7 @@
 import { isBuiltinFunction, isSyntaxWord } from './builtin-functions.js';
 import { isLexerSafeCharset } from './charset.js';
 import { Token, type LexerMode } from './lexer.js';
-import { literalText, possibleWords, statementLexemes, type Lexeme } from './statement-lexemes.js';
+import { hasQuotesInHint, literalText, possibleWords, statementLexemes, type Lexeme } from './statement-lexemes.js';
 import { changesByNature, hasTopLevelOrder } from './result-nature.js';
 
 /** What a text sent to a server does, as far as its own words show: of what is inside views and functions nothing is known. */
@@ -21,6 +21,8 @@ export interface StatementNature {
   readonly executes?: string;
   /** It may change how the session's later texts are to be read: `sql_mode` was set. */
   readonly setsMode?: boolean;
+  /** There are several statements in it. */
+  readonly isSeveral?: boolean;
 }
 
 export interface PreparedText {
@@ -32,8 +34,6 @@ export interface PreparedText {
 const noFunctions: ReadonlySet<string> = new Set();
 /** As mysqldump has it: the one version comment within a statement that changes nothing. */
 const noCacheComment = /^\s*select\s*\/\*!4\d{4} sql_no_cache \*\//i;
-/** A hint's names may be quoted, and hold what looks like the comment's end. */
-const quotedHint = /\/\*\+(?:(?!\*\/)[^])*["'`\\]/;
 /** PREPARE of a PREPARE is refused by servers. */
 const preparedDepthMax = 1;
 
@@ -51,10 +51,10 @@ function natureOf(text: string, mode: LexerMode, storedFunctions: ReadonlySet<st
   const lexed = statementLexemes(plain, mode);
   if (lexed === undefined) return refused('unterminated or too long');
   const { statements } = lexed;
-  const nature = { hasOrder: statements.length > 0 && statements.every(hasTopLevelOrder), changesByNature: statements.some(changesByNature) };
+  const nature = { hasOrder: statements.length > 0 && statements.every(hasTopLevelOrder), changesByNature: statements.some(changesByNature), ...(statements.length > 1 && { isSeveral: true }) };
   const because = (refusal: string): StatementNature => ({ ...nature, refusal });
   if (lexed.versionComment && !isOneVersionComment(plain)) return because('version comment');
-  if (quotedHint.test(plain)) return because('quotes within an optimizer hint');
+  if (hasQuotesInHint(plain)) return because('quotes within an optimizer hint');
   const strange = statements.some((lexemes) => lexemes.some((lexeme) => isStrange(lexeme)));
   if (strange) return because('characters that are not understood');
   const [only] = statements;
@@ -79,8 +79,9 @@ function refused(refusal: string): StatementNature {
 
 /** As dumps have them: a server executes all of it or nothing. */
 function isOneVersionComment(text: string): boolean {
-  const trimmed = text.replace(/[\s;]+$/, '').trimStart();
-  return trimmed.startsWith('/*') && trimmed.indexOf('*/') === trimmed.length - 2;
+  let end = text.length;
+  while (end > 0 && ' \t\r\n;'.includes(text[end - 1]!)) end--;
+  return text.trimStart().startsWith('/*') && text.indexOf('*/') === end - 2;
 }
 
 const punctuation = /^(?:[(),.=<>+\-*/%!~^&|{}]|:=|->>?|\|\||&&|<=>?|>=|<>|!=|<<|>>)$/;

@@ -1,5 +1,5 @@
 import { Token, type LexerMode } from './lexer.js';
-import { literalText, possibleWords, statementLexemes, type Lexeme } from './statement-lexemes.js';
+import { hasQuotesInHint, literalText, possibleWords, statementLexemes, withoutVersionComments, type Lexeme } from './statement-lexemes.js';
 
 /** Every statement that is looked at closely has one of these; most statements have none. In bytes as they come: no letter of them can be written otherwise. */
 const suspicious =
@@ -8,7 +8,8 @@ const suspicious =
 const prepares = /\b(?:prepare|execute)\b/i;
 
 /** In the schema that holds the accounts. */
-const writesAccounts = /\b(?:insert|replace|update)\b[^]*\b(?:user|servers|global_priv|slave_master_info|proxies_priv)\b/i;
+const accountWrite = /\b(?:insert|replace|update)\b/i;
+const accountNames = /\b(?:user|servers|global_priv|slave_master_info|proxies_priv)\b/i;
 
 /** A prepared text may prepare no further one; whoever tries is not understood. */
 const depthMax = 3;
@@ -20,7 +21,7 @@ const depthMax = 3;
 export function mayHoldSecret(text: string, mode: LexerMode | undefined, database = ''): boolean {
   if (!suspicious.test(text)) return prepares.test(text) && preparesHidden(text, mode);
   if (mode === undefined) return true;
-  return holdsSecret(text, mode, 0) || (database.toLowerCase() === 'mysql' && writesAccounts.test(text));
+  return holdsSecret(text, mode, 0) || (database.toLowerCase() === 'mysql' && follows(text, accountWrite, accountNames));
 }
 
 /** `PREPARE s FROM x'4352...'`: nobody here reads that. */
@@ -46,13 +47,13 @@ function holdsSecret(text: string, mode: LexerMode, depth: number): boolean {
   const lexed = statementLexemes(text, mode);
   if (lexed === undefined || depth > depthMax) return true;
   // A quoted name within a hint may hold what looks like the comment's end: what follows may be read in another way.
-  if (/\/\*\+(?:(?!\*\/)[^])*["'`\\]/.test(text)) return true;
+  if (hasQuotesInHint(text)) return true;
   return lexed.statements.some((lexemes) => statementHoldsSecret(lexemes, mode, depth)) || (lexed.versionComment && holdsWithoutComments(text, mode, depth));
 }
 
 /** As a server reads it that passes the version comments. */
 function holdsWithoutComments(text: string, mode: LexerMode, depth: number): boolean {
-  const without = text.replace(/\/\*M?!\d*(?:(?!\*\/)[^])*\*\/|\/\*T!(?:(?!\*\/)[^])*\*\//g, ' ');
+  const without = withoutVersionComments(text);
   return without !== text && holdsSecret(without, mode, depth + 1);
 }
 
@@ -126,10 +127,28 @@ function wordTells({ words, tokens, ofData, writes }: Statement, index: number):
   return word === 'connection' && (next === '=' || tokens[index + 1] === Token.string);
 }
 
-/** Words that tell in any text, as SQL or as an address. */
-const tellingText = /identified|passw|secret|credential|access.?key|(?:create|alter)[^]*(?:user|server)|change[^]*(?:master|replication)|:\/\/[^\s/]*:[^\s/]*@/i;
+/** Words that tell in any text. */
+const tellingWords = /identified|passw|secret|credential|access.?key/i;
+/** `://name:password@` */
+const addressWithPassword = /:\/\/[^\s/'"@:]{0,256}:[^\s/'"@]{0,256}@/;
+const keyAssigned = /(?:key|secret|token|passw|credential|sig)[^\s'"=]{0,64}=/i;
+
+/** Whether something stands anywhere behind another thing; every character is read once for each. */
+function follows(text: string, before: RegExp, behind: RegExp): boolean {
+  const at = text.search(before);
+  return at !== -1 && behind.test(text.slice(at));
+}
+
 /** An address with a name and a password, or with keys behind it. */
-const tellingAddress = /:\/\/[^\s/'"]*:[^\s/'"]*@|:\/\/[^\s'"]*(?:key|secret|token|passw|credential|sig)[^\s'"]*=/i;
+function tellsAddress(text: string): boolean {
+  return addressWithPassword.test(text) || follows(text, /:\/\//, keyAssigned);
+}
+
+/** As SQL or as an address. */
+function tellsText(text: string): boolean {
+  if (tellingWords.test(text) || addressWithPassword.test(text)) return true;
+  return follows(text, /create|alter/i, /user|server/i) || follows(text, /change/i, /master|replication/i);
+}
 
 /** Options of engines and connections, in the strings of definitions. */
 const tellingOption = /passw|pwd|secret|credential|access.?key|token/i;
@@ -142,9 +161,9 @@ function stringsTell({ words, tokens, ofData }: Statement, first: string, mode: 
     if (tokens[index] === Token.number) return prepared && /^0x/i.test(raw);
     if (tokens[index] !== Token.string) return false;
     const text = literalText(raw, mode);
-    if (prepared) return text === undefined || holdsSecret(text, mode, depth + 1) || tellingText.test(text);
-    if (assigns && tellingText.test(raw)) return true;
-    if (ofFile) return tellingAddress.test(raw);
-    return !ofData && (tellingAddress.test(raw) || tellingOption.test(raw));
+    if (prepared) return text === undefined || holdsSecret(text, mode, depth + 1) || tellsText(text);
+    if (assigns && tellsText(raw)) return true;
+    if (ofFile) return tellsAddress(raw);
+    return !ofData && (tellsAddress(raw) || tellingOption.test(raw));
   });
 }

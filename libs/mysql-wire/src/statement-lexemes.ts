@@ -74,3 +74,28 @@ export function possibleWords(word: string): readonly string[] {
     return behindNumber === part ? [part] : [part, behindNumber];
   });
 }
+
+/** A name within an optimizer hint may be quoted, and hold what looks like the comment's end: then nobody but that server knows where it is. */
+export function hasQuotesInHint(text: string): boolean {
+  for (let at = text.indexOf('/*+'); at !== -1; ) {
+    const end = text.indexOf('*/', at);
+    if (/["'`\\]/.test(text.slice(at, end === -1 ? undefined : end))) return true;
+    if (end === -1) return false;
+    at = text.indexOf('/*+', end);
+  }
+  return false;
+}
+
+/** As a server reads it that passes the version comments. */
+export function withoutVersionComments(text: string): string {
+  let kept = '';
+  let from = 0;
+  for (const opening of text.matchAll(/\/\*(?:M?!|T!)/g)) {
+    if (opening.index < from) continue;
+    const end = text.indexOf('*/', opening.index);
+    if (end === -1) break;
+    kept += `${text.slice(from, opening.index)} `;
+    from = end + 2;
+  }
+  return kept + text.slice(from);
+}
