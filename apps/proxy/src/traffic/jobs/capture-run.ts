@@ -58,8 +58,8 @@ export class CaptureRun {
   /** Resolves when all proxies capture. Rejects when one of them cannot, and then none does. */
   async start(): Promise<void> {
     const { node, peers, own } = this.deps;
-    // One that shuts down ends its sessions; one that is not up yet has none.
-    const others = peers.others().filter(({ state }) => state === 'running');
+    // One that shuts down ends its sessions. One that seems not to be up yet may be: it is asked, because a part must not be missing without a word.
+    const others = peers.others().filter(({ state }) => state !== 'stopping');
     const { output, durationMs, compress, encryptMethod, layers, explain } = this.wish;
     const sealed = explain === undefined ? {} : { explain: sealText(JSON.stringify(explain), node.clusterSecret) };
     const order: PartOrder = { job: this.job.id, runner: node.id, isOneOfSeveral: others.length > 0, output, durationMs, compress, encryptMethod, layers, ...sealed };

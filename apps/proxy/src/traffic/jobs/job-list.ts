@@ -4,6 +4,7 @@ import type { NodeContext } from '@binnacle/node-kit/node-context';
 import { trafficLease } from './job-lease.js';
 import type { TrafficJob } from './traffic-job.js';
 
+const documentKey = 'proxy-traffic-jobs';
 /** As many as TiProxy shows. With at most 100 parts and notes a job is some 30 KB at the worst. */
 const jobsMax = 10;
 
@@ -13,7 +14,7 @@ export class JobList {
 
   constructor(private readonly node: NodeContext) {
     this.#document = new WatchedDocument<readonly TrafficJob[]>(node.state, node.clock, {
-      key: 'proxy-traffic-jobs',
+      key: documentKey,
       initial: [],
       parse: parseJobs,
       onInvalid: (error) => node.log.error({ err: error }, 'the list of traffic jobs in cluster state is damaged; the last good one stays'),
@@ -28,10 +29,6 @@ export class JobList {
     this.#document.stop();
   }
 
-  all(): readonly TrafficJob[] {
-    return this.#document.value();
-  }
-
   /** Adds a job or puts it in the place of what is kept of it; the oldest are forgotten. Throws what cluster state throws. */
   async put(job: TrafficJob): Promise<void> {
     await this.#document.update((jobs) => {
@@ -41,20 +38,34 @@ export class JobList {
     });
   }
 
-  /** All of them; those whose node has died meanwhile are failed, and kept as that. Throws what cluster state throws. */
+  /** All of them as of now; those whose node has died meanwhile are failed, and kept as that. Throws what cluster state throws. */
   async settled(): Promise<readonly TrafficJob[]> {
-    const { state, id, incarnation, clock, log } = this.node;
-    const lease = await state.lease(trafficLease);
-    const settle = (jobs: readonly TrafficJob[]): readonly TrafficJob[] => jobs.map((job) => (isOrphan(job, lease, { id, incarnation }) ? orphaned(job, clock.nowMs()) : job));
-    if (!this.all().some((job) => isOrphan(job, lease, { id, incarnation }))) return this.all();
-    const jobs = await this.#document.update(settle);
-    log.warn({ jobs: jobs.filter(({ state: each }) => each === 'failed').map((job) => job.id) }, 'the proxy node that ran a traffic job ended while it ran');
-    return jobs;
+    const { state, clock, log } = this.node;
+    // Asked before and after: a job that begins or ends meanwhile has its runner at one of the two.
+    const before = await state.lease(trafficLease);
+    const { document } = await state.readDocument(documentKey);
+    const jobs = document === undefined ? [] : this.#parsed(document.value);
+    const isLost = (job: TrafficJob, lease: Lease | undefined): boolean => isOrphan(job, lease, this.node);
+    if (!jobs.some((job) => isLost(job, before))) return jobs;
+    const after = await state.lease(trafficLease);
+    const lost = new Set(jobs.filter((job) => isLost(job, before) && isLost(job, after)).map((job) => job.id));
+    if (lost.size === 0) return jobs;
+    log.warn({ jobs: [...lost] }, 'the proxy node that ran a traffic job ended while it ran');
+    return this.#document.update((current) => current.map((job) => (lost.has(job.id) && job.state === 'running' ? orphaned(job, clock.nowMs()) : job)));
+  }
+
+  /** What is damaged counts for as much as it does everywhere else: the last good one. */
+  #parsed(text: string): readonly TrafficJob[] {
+    try {
+      return parseJobs(text);
+    } catch {
+      return this.#document.value();
+    }
   }
 }
 
 /** A running job without its runner. A runner ends the list's entry before it lets go of the lease. */
-function isOrphan(job: TrafficJob, lease: Lease | undefined, self: { id: string; incarnation: string }): boolean {
+function isOrphan(job: TrafficJob, lease: Lease | undefined, self: Pick<NodeContext, 'id' | 'incarnation'>): boolean {
   if (job.state !== 'running') return false;
   if (job.node === self.id) return job.incarnation !== self.incarnation;
   return lease?.owner?.incarnation !== job.incarnation;

@@ -74,6 +74,10 @@ export class NodeCapture {
     private readonly needsTls: () => boolean,
   ) {}
 
+  get isUnderWay(): boolean {
+    return this.#part !== undefined;
+  }
+
   /** Resolves when every worker captures; when one cannot, none does. Rejects with a BinnacleError that is fit for the operator. */
   async start(order: PartOrder): Promise<PartProgress> {
     if (this.#part !== undefined) throw new BinnacleError('CONFLICT', `proxy node ${this.node.id} still captures for ${this.#part.order.job}`);

@@ -21,8 +21,8 @@ import { TrafficMetrics } from './traffic-metrics.js';
 
 /** How often the list in cluster state hears of a job that runs; whoever asks hears it from its runner. */
 const saveEveryMs = 5_000;
-/** A cancel asks the runner, which answers when the job has ended. */
-const cancelTimeoutMs = stopDeadlineMs + 30_000;
+/** A cancel asks the runner, which answers when the job has ended; the gateway waits for 120 s. */
+const cancelTimeoutMs = stopDeadlineMs + 10_000;
 
 interface Running {
   readonly lease: JobLease;
@@ -59,7 +59,7 @@ export class TrafficJobs {
       // What this node's earlier start left behind is told at once and not only when somebody asks.
       join: async () => void (await this.#list.settled().catch((error: unknown) => node.log.warn({ err: error }, 'the list of traffic jobs could not be read'))),
       drain: () => this.#drain(),
-      drainMsMax: () => (this.#running === undefined ? 0 : stopDeadlineMs),
+      drainMsMax: () => (this.#running === undefined && !this.capture.isUnderWay ? 0 : stopDeadlineMs),
       stop: async () => this.#list.stop(),
     });
   }
