@@ -1,3 +1,4 @@
+import { Capability } from '@binnacle/mysql-wire/capabilities';
 import { Command, isAnswered } from '@binnacle/mysql-wire/command';
 import { hasStatementId } from '@binnacle/mysql-wire/command-tracker';
 import { frameCommand, openBackend, ReplayConnection, type Response } from '../src/traffic/replay/replay-connection.js';
@@ -65,7 +66,7 @@ export class HandWrittenCapture implements TrafficSource {
   /** @param more lines of a record that are not the command's own */
   async command(connectionId: number, command: number, payload: Buffer, more: Partial<ReplayRecord> = {}): Promise<Response | undefined> {
     const known = this.#connections.get(connectionId);
-    const session = known ?? { connection: new ReplayConnection(await openBackend(this.target, 45, 0), () => {}), ordinal: 0 };
+    const session = known ?? { connection: new ReplayConnection(await openBackend(this.target, 45, Capability.multiStatements), () => {}), ordinal: 0 };
     this.#connections.set(connectionId, session);
     session.ordinal++;
     this.#timeUs += this.stepUs;

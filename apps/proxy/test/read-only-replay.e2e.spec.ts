@@ -81,6 +81,26 @@ test('a mode that was set decides how later texts are read', async () => {
   expect(ansi.outcomes).toEqual(['well', 'well', 'read-only', 'well']);
 });
 
+test('a mode is seen to be set whichever way it is', async () => {
+  const hidden = query('SELECT 1 AS "\\" INTO OUTFILE \'/tmp/binnacle-never\' -- "');
+  for (const setting of [
+    [prepare("SET sql_mode = 'ANSI_QUOTES'", 1), execute(1)],
+    [query("PREPARE p FROM 'SET sql_mode = ANSI_QUOTES'"), query('EXECUTE p')],
+    [query("PREPARE p FROM 'SET sql_mode = ANSI_QUOTES'"), query('EXECUTE p'), query('DEALLOCATE PREPARE p')],
+  ]) {
+    const { outcomes } = await replayed(sourceOf(hidden, ...setting, hidden), true);
+    expect([outcomes[0], outcomes.at(-1)]).toEqual(['well', 'read-only']);
+  }
+});
+
+test('what was refused as a second statement then is not executed now', async () => {
+  const before = await state();
+  const injected = (capabilities: number): Written => query("SELECT * FROM test.t WHERE a = 'x'; DELETE FROM test.t; -- '", { capabilities });
+  expect((await replayed(sourceOf(injected(0)), false)).outcomes).toEqual(['error 1064']);
+  expect((await replayed(sourceOf(query('SELECT 1; SELECT 2')), true)).outcomes).toEqual(['read-only']);
+  expect(await state()).toBe(before);
+});
+
 test('a name executes what was prepared under it last, and nothing else', async () => {
   const { outcomes } = await replayed(sourceOf(
     query("PREPARE p FROM 'SELECT 1'"), query('EXECUTE p'), query("PREPARE p FROM 'DELETE FROM test.t'"), query('EXECUTE p'), query('EXECUTE q'), query("PREPARE q FROM 'nonsense'"), query('EXECUTE q'), query("PREPARE p FROM 'SELECT 2'"), query('EXECUTE P'),
@@ -108,7 +128,9 @@ test('what a client had agreed upon holds again: found rows, not changed rows', 
 
 test('KILL means the connection that stands for the captured one, and never a stranger', async () => {
   const first = [query('SELECT 1', { connectionId: 2_147_483_700 }), query('SELECT 1', { connectionId: 5 })];
-  const then = [query('KILL 2147483700', { connectionId: 5 }), query('KILL 4', { connectionId: 5 }), query('SHUTDOWN', { connectionId: 5 })];
+  const then = [query('KILL 2147483700', { connectionId: 5 }), ...['KILL 4', 'SELECT 1; KILL 2147483700', "PREPARE k FROM 'KILL 4'"].map((text) => query(text, { connectionId: 5 })),
+    { ...prepare('KILL 2147483700', 1), connectionId: 5 }, { ...execute(1), connectionId: 5 }, { ...prepare('KILL ?', 2), connectionId: 5 },
+    ...['SHUTDOWN', '/* app:x */ SHUTDOWN', 'SELECT 1; SHUTDOWN', '/*! SHUTDOWN */', 'EXECUTE IMMEDIATE "SHUTDOWN"'].map((text) => query(text, { connectionId: 5 }))];
   const source: TrafficSource = {
     ...sourceOf(),
     async *records() {
@@ -118,5 +140,5 @@ test('KILL means the connection that stands for the captured one, and never a st
     },
   };
   const { outcomes } = await replayed(source, false);
-  expect(outcomes.slice(2)).toEqual(['well', 'kill', 'unsupported']);
+  expect(outcomes.slice(2)).toEqual(['well', ...Array<string>(6).fill('kill'), ...Array<string>(5).fill('unsupported')]);
 });

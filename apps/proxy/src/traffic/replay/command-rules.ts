@@ -14,14 +14,13 @@ export interface ReplayFilters {
 export type SkipReason = 'read-only' | 'filtered' | 'unprepared' | 'connection-lost' | 'unsupported' | 'kill';
 
 /** They change nothing beyond their session. */
-const reading: ReadonlySet<number> = new Set([
-  Command.initDb, Command.fieldList, Command.statistics, Command.processInfo, Command.ping, Command.setOption, Command.resetConnection, Command.changeUser,
-]);
+const reading: ReadonlySet<number> = new Set([Command.initDb, Command.fieldList, Command.statistics, Command.processInfo, Command.ping, Command.resetConnection, Command.changeUser]);
 /** What they do is in their statements. */
 const ofStatements: ReadonlySet<number> = new Set([
   Command.query, Command.stmtPrepare, Command.stmtExecute, Command.stmtBulkExecute, Command.stmtFetch, Command.stmtSendLongData, Command.stmtReset, Command.stmtClose,
 ]);
-const writing: ReadonlySet<number> = new Set([Command.createDb, Command.dropDb, Command.refresh]);
+/** COM_SET_OPTION allows several statements in one text, which a read-only replay does without. */
+const writing: ReadonlySet<number> = new Set([Command.createDb, Command.dropDb, Command.refresh, Command.setOption]);
 /** A session without them would be another one: no filter by command or digest leaves them out. */
 const keepingState: ReadonlySet<number> = new Set([Command.initDb, Command.stmtPrepare, Command.stmtClose, Command.setOption, Command.resetConnection, Command.changeUser]);
 const kindsKeepingState: ReadonlySet<string> = new Set(['set', 'use', 'begin', 'commit', 'rollback']);
@@ -32,7 +31,9 @@ export function reasonToSkip(command: number, statement: ReplayedStatement, user
   if (!passes(command, statement, filters) && !keepsState(command, statement)) return 'filtered';
   if (ofStatements.has(command)) {
     if (readOnly && command !== Command.stmtClose && refuses(command, statement)) return 'read-only';
-    return statement.endsServer ? 'unsupported' : undefined;
+    if (statement.endsServer) return 'unsupported';
+    // Of a number alone, in a text of its own, it is known whom it means.
+    return statement.kills && (command !== Command.query || statement.kill === undefined) ? 'kill' : undefined;
   }
   if (reading.has(command)) return undefined;
   if (!writing.has(command)) return 'unsupported';
@@ -56,7 +57,7 @@ function passes(command: number, statement: ReplayedStatement, { commands, diges
 }
 
 function refuses(command: number, statement: ReplayedStatement): boolean {
-  if (statement.refusal !== undefined) return true;
+  if (statement.refusal !== undefined || statement.isSeveral === true) return true;
   // A text that prepares or executes another one is followed by its name: that is done for COM_QUERY alone.
   return command !== Command.query && (statement.prepares !== undefined || statement.executes !== undefined);
 }

@@ -36,9 +36,9 @@ export function frameCommand(command: number, payload: Uint8Array): Buffer {
 
 /** What every session asks for, where the server has it. Without query attributes: captured texts have none. */
 const always =
-  Capability.protocol41 | Capability.transactions | Capability.multiStatements | Capability.multiResults | Capability.psMultiResults | Capability.deprecateEof | Capability.longFlag;
-/** Of what a captured client had agreed upon, what changes results. */
-const kept = Capability.foundRows | Capability.ignoreSpace | Capability.noSchema;
+  Capability.protocol41 | Capability.transactions | Capability.multiResults | Capability.psMultiResults | Capability.deprecateEof | Capability.longFlag;
+/** Of what a captured client had agreed upon, what changes results: what was an error then, in a second statement, must not be executed now. */
+const kept = Capability.foundRows | Capability.ignoreSpace | Capability.noSchema | Capability.multiStatements;
 const bulkOperations = 1 << 2;
 
 /** Logs in; rejects with `MysqlError` and `ConnectionLost`. */

@@ -280,12 +280,12 @@ export class ReplaySession {
     else if (command === Command.initDb && well) this.#initDb = queued.frame;
     else if (command === Command.resetConnection || command === Command.changeUser) this.#reset(command);
     else if (command === Command.query) reported = this.#queryResponded(statement, well);
+    if (command !== Command.stmtPrepare && this.#setsMode(statement) && !this.#mode.ansiDoubtful) this.#mode = { ...this.#mode, ansiDoubtful: true };
     this.host.responded(this, queued, reported, response);
   }
 
   #queryResponded(statement: ReplayedStatement, well: boolean): ReplayedStatement {
     if (statement.leavesState) this.#isPlain = false;
-    if (statement.setsMode === true && !this.#mode.ansiDoubtful) this.#mode = { ...this.#mode, ansiDoubtful: true };
     const { texts } = this.#statements;
     if (statement.prepares !== undefined) {
       if (well && statement.prepares.nature !== undefined) texts.set(statement.prepares.name, statement.prepares.nature);
@@ -293,6 +293,11 @@ export class ReplaySession {
     }
     const executed = statement.executes === undefined ? undefined : texts.get(statement.executes);
     return executed === undefined ? statement : { ...statement, hasOrder: executed.hasOrder, changesByNature: executed.changesByNature };
+  }
+
+  /** Itself, or by what its name executes. */
+  #setsMode({ setsMode, executes }: ReplayedStatement): boolean {
+    return setsMode === true || (executes !== undefined && this.#statements.texts.get(executes)?.setsMode === true);
   }
 
   #reset(command: number): void {

@@ -4,6 +4,7 @@ import { statementDigest } from '@binnacle/mysql-wire/digest';
 import type { LexerMode } from '@binnacle/mysql-wire/lexer';
 import { statementNature, type StatementNature } from '@binnacle/mysql-wire/read-only';
 import { sessionEffects } from '@binnacle/mysql-wire/session-effects';
+import { statementLexemes } from '@binnacle/mysql-wire/statement-lexemes';
 import { statementKind, type StatementKind } from '@binnacle/mysql-wire/statement-kind';
 import { LRUCache } from 'lru-cache';
 import { statementShape } from '../../migration/statement-shape.js';
@@ -15,8 +16,11 @@ export interface ReplayedStatement extends StatementNature {
   /** Without its values. */
   readonly text: string;
   readonly kind: StatementKind;
+  /** A KILL and nothing else, of a number that is understood. */
   readonly kill: KillStatement | undefined;
-  /** SHUTDOWN and the like: never sent. */
+  /** One of its statements, or what it prepares, may be a KILL. */
+  readonly kills: boolean;
+  /** The same of SHUTDOWN and the like. */
   readonly endsServer: boolean;
   /** Its session is another one afterwards, beyond what its transaction does. */
   readonly leavesState: boolean;
@@ -33,7 +37,8 @@ const statementsMax = 4_096;
 const keyCharactersMax = 2_048;
 /** In these no string and no number decides what a statement does. */
 const shapedKinds: ReadonlySet<StatementKind> = new Set(['select', 'insert', 'update', 'delete', 'replace']);
-const endsServer = /^\s*(?:shutdown|restart)\b/i;
+const killWords = /^kill$/;
+const endWords = /^(?:shutdown|restart)$/;
 
 /** Examines texts, and remembers those that come again and again. One for a whole replay. */
 export class ReplayedStatements {
@@ -63,7 +68,8 @@ export class ReplayedStatements {
     const digested = statementDigest(text, mode);
     const kind = statementKind(text, mode);
     return {
-      ...nature, ...digested, kind, refusal: nature.refusal ?? other.refusal, kill: parseKill(text, mode), endsServer: endsServer.test(text),
+      ...nature, ...digested, kind, refusal: nature.refusal ?? other.refusal, kill: parseKill(text, mode),
+      kills: begins(text, mode, killWords, /\bkill\b/i), endsServer: begins(text, mode, endWords, /\b(?:shutdown|restart)\b/i),
       leavesState: !shapedKinds.has(kind) || sessionEffects(text, mode).effects.size > 0,
     };
   }
@@ -76,11 +82,22 @@ export class ReplayedStatements {
     if (known !== undefined) return known;
     const digest = createHash('sha256').update(key).digest('hex');
     const made: ReplayedStatement = {
-      refusal: undefined, hasOrder: false, changesByNature: statement === undefined, kind: 'other', kill: undefined, endsServer: false,
+      refusal: undefined, hasOrder: false, changesByNature: statement === undefined, kind: 'other', kill: undefined, kills: false, endsServer: false,
       leavesState: false, ...statement, digest, text,
     };
     if (statement === undefined) this.#ofCommands.set(key, made);
     else this.#known.set(key, made);
     return made;
   }
+}
+
+/** Whether one of the statements begins so; `anywhere` is enough where a text is prepared, or cannot be read. */
+function begins(text: string, mode: LexerMode, word: RegExp, anywhere: RegExp): boolean {
+  if (!anywhere.test(text)) return false;
+  const lexed = statementLexemes(text, mode);
+  if (lexed === undefined || lexed.versionComment) return true;
+  return lexed.statements.some((lexemes) => {
+    const first = lexemes.find((lexeme) => lexeme.text !== '(')?.text ?? '';
+    return word.test(first) || first === 'prepare' || first === 'execute' || first === 'begin';
+  });
 }

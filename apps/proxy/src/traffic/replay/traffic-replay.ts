@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Capability } from '@binnacle/mysql-wire/capabilities';
 import { utf8mb4GeneralCi } from '@binnacle/mysql-wire/charset';
 import { Command, isAnswered } from '@binnacle/mysql-wire/command';
 import { ConnectionLost } from '../../connection/mysql-error.js';
@@ -215,7 +216,8 @@ export class TrafficReplay implements ReplayHost {
     const sessions = (this.#sessions[source] ??= new Map());
     let session = sessions.get(connectionId);
     if (session === undefined) {
-      session = new ReplaySession(source, connectionId, this, collation ?? utf8mb4GeneralCi, capabilities ?? 0);
+      const agreed = capabilities ?? Capability.multiStatements;
+      session = new ReplaySession(source, connectionId, this, collation ?? utf8mb4GeneralCi, this.readOnly ? agreed & ~Capability.multiStatements : agreed);
       sessions.set(connectionId, session);
       this.#results.begin(source, connectionId);
       this.counts.connections++;
