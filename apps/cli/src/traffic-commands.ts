@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { systemClock } from '@binnacle/cluster-state/clock';
 import { loadConfig } from '@binnacle/node-kit/load-config';
@@ -127,11 +127,13 @@ function addReplay(traffic: Command): void {
     .option('--detach', 'do not wait for the end');
   withApi(withThresholds(withExplain(command))).action((options: ApiOptions & Texts & { detach?: true; tls?: true; readOnly?: true; ignoreErrs?: true }) =>
     orFail(async () => {
+      // Not after hours of replaying.
+      if (options['report'] !== undefined) closeSync(openSync(options['report'], 'a'));
       const fields = await replayFields(options);
       const report = options['target'] === undefined ? await replayByProxy(options, fields) : await replayHere(options, options['target'], fields);
       if (report === undefined) return passed;
-      if (options['report'] !== undefined) writeFileSync(options['report'], `${JSON.stringify(report, undefined, 2)}\n`);
       process.stdout.write(textReport(report));
+      if (options['report'] !== undefined) writeFileSync(options['report'], `${JSON.stringify(report, undefined, 2)}\n`);
       return codeOf(report);
     }),
   );

@@ -114,6 +114,7 @@ test.each([
   ['there is no such report', ['report', 'replay-20200101T000000Z-00000000', ...url], 'report failed: there is no job'],
   ['an option is unknown', ['replay', '--input', '/x', '--username', 'u', '--inptu', '/y'], "unknown option '--inptu'"],
   ['an option is missing', ['replay', '--input', '/x'], "required option '--username <user>' not specified"],
+  ['the report cannot be written', ['replay', '--target', '127.0.0.1:1', '--input', '/x', '--username', 'u', '--report', '/no/such/folder/x.json'], 'ENOENT'],
   ['the target is none', ['replay', '--target', 'nowhere', '--input', '/x', '--username', 'u'], '--target is host:port'],
   ['there are no files', ['replay', '--target', '127.0.0.1:1', '--input', join(captures, 'none'), '--username', 'u'], 'none'],
 ])('exit code 2 where %s', async (_what, args, text) => {

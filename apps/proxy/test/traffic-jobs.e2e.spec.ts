@@ -218,10 +218,16 @@ test('what is wrong with a request is 400 in TiProxy\'s words, and no job begins
   const first = await Proxy.start('p1');
   mkdirSync(output('full'), { recursive: true });
   writeFileSync(join(output('full'), 'meta'), '{}');
+  for (const part of ['another', 'p1-w3']) {
+    mkdirSync(output(`parts of ${part}/${part}`), { recursive: true });
+    writeFileSync(join(output(`parts of ${part}`), part, 'meta'), '{}');
+  }
   const cases: [string, Record<string, string>, string][] = [
     ['capture', {}, 'start capture failed: output is required'],
     ['capture', { output: '/etc', duration: '1h' }, `start capture failed: output must lie in one of the folders or buckets that proxy.traffic-roots names: ${folder}/captures`],
     ['capture', { output: output('full'), duration: '1h' }, `start capture failed: file meta already exists in ${output('full')}, please remove it before capture`],
+    ['capture', { output: output('parts of another'), duration: '1h' }, `start capture failed: file meta already exists in ${output('parts of another')}/another, please remove it before capture`],
+    ['capture', { output: output('parts of p1-w3'), duration: '1h' }, `start capture failed: file meta already exists in ${output('parts of p1-w3')}/p1-w3, please remove it before capture`],
     ['capture', { output: output('i'), duration: '1h', 'encrypt-method': 'aes256-ctr' }, 'start capture failed: failed to load encryption key: security.encryption-key-path is not set'],
     ['replay', { input: output('i') }, 'start replay failed: username is required'],
     ['replay', { input: '/etc', username: 'u' }, `start replay failed: input must lie in one of the folders or buckets that proxy.traffic-roots names: ${folder}/captures`],

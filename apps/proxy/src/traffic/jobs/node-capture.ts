@@ -17,8 +17,8 @@ export interface PartOrder extends Pick<CaptureWish, 'output' | 'durationMs' | '
   readonly job: string;
   /** The node that runs it: whom to tell when this one leaves. */
   readonly runner: string;
-  /** Several proxy nodes capture: each in a folder of its own. */
-  readonly isOneOfSeveral: boolean;
+  /** Ids of all that capture; several have a folder each. */
+  readonly nodes: readonly string[];
   /** An `Account` as JSON, sealed. */
   readonly explain?: string;
 }
@@ -125,7 +125,7 @@ export class NodeCapture {
     const { order } = part;
     const { config } = this.node;
     const place = await trafficPlace('output', order.output, trafficRoots(config.dataDir, config.proxy.trafficRoots));
-    await checkFree(place);
+    await checkFree(place, this.node.id, order.nodes);
     const keyFile = order.encryptMethod === '' ? '' : await this.#keyFile();
     // What was sealed under another secret is refused now and not in an hour.
     if (order.explain !== undefined) openText(order.explain, this.node.clusterSecret);
@@ -140,8 +140,8 @@ export class NodeCapture {
     if (failed !== undefined) throw new BinnacleError('BAD_REQUEST', `proxy node ${this.node.id}: ${(failed.reason as Error).message}`);
   }
 
-  #outputOf(place: string, { isOneOfSeveral }: PartOrder, worker: number): string {
-    const name = this.#partName(isOneOfSeveral, worker);
+  #outputOf(place: string, { nodes }: PartOrder, worker: number): string {
+    const name = this.#partName(nodes.length > 1, worker);
     if (name === '') return place;
     return place.startsWith('s3://') ? `${place}/${name}` : join(place, name);
   }
@@ -262,13 +262,33 @@ function addCounts(a: Readonly<Record<string, number>>, b: Readonly<Record<strin
   return sum;
 }
 
-/** Files of an earlier capture would be replayed with those of this one. What is in the folders of the parts their writers look at. */
-async function checkFree(place: string): Promise<void> {
+/**
+ * Files of an earlier capture would be replayed with those of this one. On a folder that nodes share, parts of the others of this capture may be there already: each node
+ * looks after what bears its own name.
+ */
+async function checkFree(place: string, ownId: string, nodes: readonly string[]): Promise<void> {
   if (place.startsWith('s3://')) return;
-  const names = await readdir(place).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return [];
+  const found = (await namesIn(place)).find(isOfCapture);
+  if (found !== undefined) throw inUse(place, found);
+  const ofOthers = (name: string): boolean => nodes.some((id) => id !== ownId && (name === id || /^-w\d+$/.test(name.slice(id.length)) && name.startsWith(id)));
+  for (const name of (await namesIn(place)).filter((each) => !ofOthers(each))) {
+    const inside = (await namesIn(join(place, name))).find(isOfCapture);
+    if (inside !== undefined) throw inUse(join(place, name), inside);
+  }
+}
+
+function isOfCapture(name: string): boolean {
+  return name === 'meta' || /^(traffic|results)[.-]/.test(name);
+}
+
+function inUse(folder: string, name: string): BinnacleError {
+  return new BinnacleError('BAD_REQUEST', `file ${name} already exists in ${folder}, please remove it before capture`);
+}
+
+/** Nothing of what is no folder, or is not there. */
+async function namesIn(folder: string): Promise<readonly string[]> {
+  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
     throw new BinnacleError('BAD_REQUEST', `output cannot be used: ${error.code}`);
   });
-  const found = names.find((name) => name === 'meta' || /^(traffic|results)/.test(name));
-  if (found !== undefined) throw new BinnacleError('BAD_REQUEST', `file ${found} already exists in ${place}, please remove it before capture`);
 }
