@@ -142,3 +142,16 @@ test('KILL means the connection that stands for the captured one, and never a st
   const { outcomes } = await replayed(source, false);
   expect(outcomes.slice(2)).toEqual(['well', ...Array<string>(6).fill('kill'), ...Array<string>(5).fill('unsupported')]);
 });
+
+test('a command under way when its connection is lost has failed, and is not left out', async () => {
+  const source: TrafficSource = {
+    ...sourceOf(),
+    async *records() {
+      yield* sourceOf(query('SELECT SLEEP(100)')).records();
+      const sleeping = "SELECT CONCAT('KILL ', id) FROM information_schema.processlist WHERE info = 'SELECT SLEEP(100)'";
+      await waitUntil(async () => (await server.sql(sleeping)) !== '', { what: 'it runs' });
+      await server.sql(await server.sql(sleeping));
+    },
+  };
+  expect((await replayed(source, false)).outcomes).toEqual([expect.stringMatching(/^error (?:2013|1317|1927)$/)]);
+});

@@ -214,6 +214,23 @@ test('times between commands are kept, at the speed that is asked for', async ()
   expect(replay.pace.lagMaxMs).toBeLessThan(5_000);
 });
 
+test('behind a damaged place nothing is compared with the result of something else', async () => {
+  const capture = new HandWrittenCapture(targetAt(a.port));
+  for (let n = 0; n < 4; n++) await capture.query(7, `SELECT ${n}`);
+  let running: TrafficReplay | undefined;
+  const source = {
+    hasResults: true,
+    results: () => capture.results(),
+    async *records() {
+      yield capture.written[0]!;
+      running!.damaged();
+      yield* capture.written.slice(2);
+    },
+  };
+  const { totals } = await replayTo(b, source, {}, (begun) => (running = begun));
+  expect(totals).toMatchObject({ commands: 3, different: 0, equal: 0, notCompared: 3 });
+});
+
 test('a replay can be stopped, and says so', async () => {
   const capture = new HandWrittenCapture(targetAt(a.port), 60_000_000);
   for (let n = 0; n < 3; n++) await capture.query(7, 'SELECT 1');

@@ -17,6 +17,12 @@ export interface ReplayControl {
   warn?(message: string): void;
 }
 
+/** Places of the files that were left out. */
+interface Damage {
+  places: number;
+  found: () => void;
+}
+
 const progressMs = 500;
 const targetTimeoutMs = 10_000;
 
@@ -29,11 +35,15 @@ export async function runReplay(order: ReplayOrder, control: ReplayControl): Pro
   const target = replayTarget(to, username, password, targetTimeoutMs);
   const warn = (message: string): void => control.warn?.(message);
   const key = order.keyFile === '' ? undefined : await readKeyFile(order.keyFile);
-  const reader = await TrafficReader.open({
-    input: order.input, store: order.store, onWarning: warn, ...(key !== undefined && { key }), ...(order.ignoreErrors && { onDamage: (error: Error) => warn(error.message) }),
-  });
+  const damage: Damage = { places: 0, found: () => {} };
+  const onDamage = (error: Error): void => {
+    damage.places++;
+    damage.found();
+    warn(error.message);
+  };
+  const reader = await TrafficReader.open({ input: order.input, store: order.store, onWarning: warn, ...(key !== undefined && { key }), ...(order.ignoreErrors && { onDamage }) });
   try {
-    return await replay(order, control, reader, target, await reached(target), await readPlans(order, warn));
+    return await replay(order, control, reader, target, await reached(target), await readPlans(order, warn), damage);
   } finally {
     await reader.close();
   }
@@ -48,7 +58,7 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
   }
 }
 
-async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen): Promise<TrafficFacts> {
+async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen, damage: Damage): Promise<TrafficFacts> {
   const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
   const builder = new ReportBuilder();
   const run = new TrafficReplay({
@@ -58,6 +68,7 @@ async function replay(order: ReplayOrder, control: ReplayControl, reader: Traffi
     ...(before !== undefined && { beforeUs: Date.parse(before) * 1_000 }),
     report: (command) => builder.add(command),
   });
+  damage.found = () => run.damaged();
   const startedMs = Date.now();
   const say = (): void => control.progress(progressOf(run, builder, reader));
   const saying = setInterval(say, progressMs);
@@ -69,7 +80,7 @@ async function replay(order: ReplayOrder, control: ReplayControl, reader: Traffi
   // As they are when all is replayed: those of the capture are of its end.
   if (plans.size > 0 && run.cutOff === '') await comparePlans(plans, reader, target, order.explain!, facts, control.signal, builder);
   say();
-  return builder.facts(captureOf(run, reader), replayOf(run, order, facts, startedMs));
+  return builder.facts(captureOf(run, reader, damage.places), replayOf(run, order, facts, startedMs));
 }
 
 function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: ReportBuilder, { commands }: TrafficReader): ReplayProgress {
@@ -81,7 +92,7 @@ function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: R
   };
 }
 
-function captureOf({ counts }: TrafficReplay, { sources }: TrafficReader): ReportedRun {
+function captureOf({ counts }: TrafficReplay, { sources }: TrafficReader, damagedPlaces: number): ReportedRun {
   const { firstUs, lastUs, commands, connections } = counts;
   const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []));
   const cutOff = sources.flatMap(({ name, meta, isComplete }) => {
@@ -89,6 +100,7 @@ function captureOf({ counts }: TrafficReplay, { sources }: TrafficReader): Repor
     if (meta?.Binnacle?.state === 'failed') return `${where}${meta.Binnacle.reason ?? 'the capture failed'}`;
     return isComplete ? [] : `${where}its proxy ended before the capture did: ${meta === undefined ? 'there is no meta' : 'meta says that it is not complete'}`;
   });
+  if (damagedPlaces > 0) cutOff.push(`${damagedPlaces} damaged places of the files were left out, and nothing behind the first is compared`);
   return {
     from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '),
   };

@@ -46,6 +46,9 @@ export interface ReplayHost {
 const onlyReads = frameCommand(Command.query, Buffer.from('SET SESSION TRANSACTION READ ONLY'));
 const payloadStart = statementIdOffset;
 
+/** Of a command that was under way when its connection was lost: what a client is told then. It may be what ended the server. */
+const lostResponse: Response = { errorCode: 2013, rows: 0, affectedRows: 0, ordered: '', unordered: '', latencyUs: 0, statementId: 0 };
+
 /** One captured connection: its commands one after the other, on a connection of its own that is opened for the first one that is sent. */
 export class ReplaySession {
   #queue: QueuedCommand[] = [];
@@ -260,7 +263,7 @@ export class ReplaySession {
       this.#responded(queued, statement, response);
       if (resets) return this.#begin(() => this.#free(), () => {});
       this.#free();
-    }, () => this.#skip(queued, statement, 'connection-lost'));
+    }, () => host.responded(this, queued, statement, lostResponse));
   }
 
   #free(): void {

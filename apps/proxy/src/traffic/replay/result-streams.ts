@@ -18,6 +18,7 @@ export class ResultStreams<Context> {
   #head: CapturedResult | undefined;
   #isOver: boolean;
   #hasBegun = false;
+  #isLost = false;
 
   constructor(
     source: TrafficSource,
@@ -84,7 +85,7 @@ export class ResultStreams<Context> {
   }
 
   now(source: number, connectionId: number, replayed: Replayed<Context>): void {
-    if (this.#results === undefined) this.compared(undefined, replayed, false);
+    if (this.#results === undefined || this.#isLost) this.compared(undefined, replayed, false);
     else {
       const joiner = this.#joinerOf(source, connectionId);
       joiner.addNow(replayed);
@@ -111,6 +112,12 @@ export class ResultStreams<Context> {
   end(): void {
     this.#isOver = true;
     for (const joiners of this.#joiners) for (const joiner of joiners?.values() ?? []) joiner.end();
+  }
+
+  /** Records are missing, nobody knows whose: from here on no command can be told to be the one that a result is of. */
+  lose(): void {
+    this.end();
+    this.#isLost = true;
   }
 
   async close(): Promise<void> {

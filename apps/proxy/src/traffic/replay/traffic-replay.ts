@@ -139,6 +139,11 @@ export class TrafficReplay implements ReplayHost {
     this.#wakeDrained();
   }
 
+  /** A place in the files cannot be read: what follows is sent and not compared. */
+  damaged(): void {
+    this.#results.lose();
+  }
+
   async #read(): Promise<void> {
     let sinceTurn = 0;
     for await (const record of this.#options.source.records()) {
