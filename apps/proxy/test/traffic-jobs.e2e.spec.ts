@@ -27,11 +27,14 @@ class FakeWorkers {
   readonly orders: CaptureOrder[] = [];
   readonly captures = new Map<number, CaptureProgress>();
   refusal = '';
+  /** Starts wait for it. */
+  gate = Promise.resolve();
 
   runningNumbers = (): number[] => [0, 1];
 
   async askOne(worker: number, kind: string, body: object): Promise<CaptureProgress | undefined> {
     if (kind === 'captureStart') {
+      await this.gate;
       if (this.refusal !== '') throw new Error(this.refusal);
       this.orders.push(body as CaptureOrder);
       this.captures.set(worker, { state: 'running', error: '', commands: 5, results: 5, bytes: 100, buffered: 0, sessions: 1, waiting: 0, leftOut: { secret: 1 }, incomplete: {} });
@@ -190,6 +193,23 @@ test('when one node cannot begin, none does, and the words are those of that nod
   expect((await first.jobs()).filter(({ state }) => state === 'running')).toEqual([]);
   second.workers.refusal = '';
   expect((await first.ask('POST', 'capture', { output: output('f'), duration: '1h' })).status).toBe(200);
+}, 60_000);
+
+test('a capture that is still about to begin is shown, and can be ended', async () => {
+  const [first, second] = await twoNodes();
+  let open = (): void => {};
+  second.workers.gate = new Promise((resolve) => (open = resolve));
+  const started = first.ask('POST', 'capture', { output: output('slow'), duration: '1h' });
+  await waitUntil(async () => (await second.jobs()).at(-1)?.state === 'running', { what: 'it is shown' });
+  const stopped = second.ask('POST', 'cancel');
+  await waitUntil(() => first.running.app.get(TrafficJobs).isEnding, { what: 'the cancel has come' });
+  open();
+  expect((await stopped).text).toMatch(/^stopped: .*"error":"manually stopped"/);
+  expect(await started).toMatchObject({ status: 409, text: 'start capture failed: it was ended while it began' });
+  expect([first, second].map(({ workers }) => workers.captures.size)).toEqual([0, 0]);
+  expect((await second.jobs()).filter(({ state }) => state === 'running')).toEqual([]);
+  second.workers.gate = Promise.resolve();
+  expect((await second.ask('POST', 'capture', { output: output('slow'), duration: '1h' })).status).toBe(200);
 }, 60_000);
 
 test('a proxy node that shuts down leaves the capture, which goes on; the one that runs it ends it', async () => {

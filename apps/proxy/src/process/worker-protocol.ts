@@ -127,7 +127,7 @@ export interface WorkerQuestions {
   /** Fails, with a text for people, where one runs or the output cannot be written. */
   captureStart: { ask: CaptureOrder; answer: CaptureProgress };
   /** Ends it: everything captured is written, and how it ended. Again, or where none runs: what came of the last one. */
-  captureStop: { ask: CaptureEnd; answer: CaptureProgress | undefined };
+  captureStop: { ask: CaptureEnd & { readonly job?: string }; answer: CaptureProgress | undefined };
   /** Of the one that runs, or the last one. */
   captureProgress: { ask: Record<string, never>; answer: CaptureProgress | undefined };
 }

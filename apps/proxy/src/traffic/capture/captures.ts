@@ -5,7 +5,9 @@ import { WorkerCapture, type WorkerCaptureParts } from './worker-capture.js';
 /** The captures of one worker, one at a time. */
 export class Captures {
   #current: WorkerCapture | undefined;
-  #starting = false;
+  #starting: Promise<WorkerCapture> | undefined;
+  /** Which is the current one, or begins. */
+  #job = '';
 
   constructor(private readonly parts: WorkerCaptureParts) {}
 
@@ -16,18 +18,23 @@ export class Captures {
 
   /** Rejects with an Error for people where it cannot begin. */
   async start(order: CaptureOrder): Promise<CaptureProgress> {
-    if (this.#starting || this.#current?.isOver === false) throw new Error('a capture of traffic is running');
-    this.#starting = true;
+    if (this.#starting !== undefined || this.#current?.isOver === false) throw new Error('a capture of traffic is running');
+    const starting = WorkerCapture.start(order, this.parts);
+    this.#starting = starting;
+    this.#job = order.job;
     try {
-      this.#current = await WorkerCapture.start(order, this.parts);
+      this.#current = await starting;
       return this.#current.progress;
     } finally {
-      this.#starting = false;
+      this.#starting = undefined;
     }
   }
 
-  /** Never rejects. */
-  async stop(end: CaptureEnd): Promise<CaptureProgress | undefined> {
+  /** Never rejects. One that is only beginning is waited for: who ordered it may have given up, and then nobody else would end it. */
+  async stop({ job = this.#job, ...end }: CaptureEnd & { readonly job?: string }): Promise<CaptureProgress | undefined> {
+    await this.#starting?.catch(() => undefined);
+    // An order that comes late must not end the next one.
+    if (job !== this.#job) return undefined;
     return this.#current?.stop(end);
   }
 

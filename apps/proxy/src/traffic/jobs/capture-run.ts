@@ -37,6 +37,7 @@ export class CaptureRun {
   readonly ended: Promise<CaptureJob>;
   #finish: (job: CaptureJob) => void = () => {};
   #ending: Promise<void> | undefined;
+  #end: PartEnd | undefined;
   #cancelDuration = (): void => {};
   #cancelLook = (): void => {};
   #startedMs = 0;
@@ -53,6 +54,10 @@ export class CaptureRun {
 
   get current(): CaptureJob {
     return this.job;
+  }
+
+  get isEnding(): boolean {
+    return this.#ending !== undefined;
   }
 
   /** Resolves when all proxies capture. Rejects when one of them cannot, and then none does. */
@@ -84,8 +89,15 @@ export class CaptureRun {
 
   /** Writes what is buffered everywhere. Resolves, and never rejects, when it has ended; the first reason counts. */
   end(end: PartEnd): Promise<void> {
-    this.#ending ??= this.#end(end);
+    this.#end ??= end;
+    this.#ending ??= this.#endAll(end);
     return this.#ending;
+  }
+
+  /** It could not begin. */
+  abandon(error: string): void {
+    const { state, reason } = this.#end ?? { state: 'failed', reason: error };
+    this.#finish({ ...this.job, state, error: reason, endedAtMs: this.deps.node.clock.nowMs() });
   }
 
   /** A proxy node shuts down; its part is complete until then. */
@@ -96,7 +108,7 @@ export class CaptureRun {
     this.#notes.push(`proxy node ${id} shut down at ${new Date(this.deps.node.clock.nowMs()).toISOString()}: its part ends there`);
   }
 
-  async #end(end: PartEnd): Promise<void> {
+  async #endAll(end: PartEnd): Promise<void> {
     const { clock } = this.deps.node;
     this.#cancelDuration();
     this.#cancelLook();

@@ -38,6 +38,11 @@ export class JobList {
     });
   }
 
+  /** Throws what cluster state throws. */
+  async remove(id: string): Promise<void> {
+    await this.#document.update((jobs) => jobs.filter((job) => job.id !== id));
+  }
+
   /** All of them as of now; those whose node has died meanwhile are failed, and kept as that. Throws what cluster state throws. */
   async settled(): Promise<readonly TrafficJob[]> {
     const { state, clock, log } = this.node;

@@ -210,7 +210,7 @@ export class NodeCapture {
     part.cancelWatch();
     const errors = await Promise.all([...part.outputs.keys()].map(async (number) => {
       try {
-        const progress = await this.workers().askOne(number, 'captureStop', end, workerStopDeadlineMs);
+        const progress = await this.workers().askOne(number, 'captureStop', { ...end, job: part.order.job }, workerStopDeadlineMs);
         if (progress === undefined) return [];
         part.last.set(number, progress);
         return progress.state === 'failed' && end.state !== 'failed' ? [`${this.#nameOf(number)}: ${progress.error}`] : [];

@@ -32,12 +32,22 @@ export class ReplayRun {
     return this.job;
   }
 
+  get isEnding(): boolean {
+    return this.#canceled !== '';
+  }
+
   /** Resolves when the process was started. Rejects with BAD_REQUEST on an input that may not be read, NOT_READY without an open SQL port. */
   async start(sqlAddress: string | undefined, needsTls: boolean): Promise<void> {
     const order = await this.#order(sqlAddress, needsTls);
     if (this.#canceled !== '') throw new BinnacleError('CONFLICT', this.#canceled);
     this.#process = new ReplayProcess(order, this.node.clock, (progress) => this.#progressed(progress));
     void this.#follow(this.#process);
+  }
+
+  /** It could not begin. */
+  abandon(error: string): void {
+    const isCanceled = this.#canceled !== '';
+    this.#finish({ ...this.job, state: isCanceled ? 'canceled' : 'failed', error: isCanceled ? this.#canceled : error, endedAtMs: this.node.clock.nowMs() });
   }
 
   /** What was sent is waited for, and there is a report of it. Resolves, and never rejects, when it has ended. */

@@ -109,6 +109,11 @@ export class TrafficJobs {
     return running.over;
   }
 
+  /** Whether the job this node runs was told to end. */
+  get isEnding(): boolean {
+    return this.#running?.run.isEnding ?? false;
+  }
+
   /** The job this node runs now, when it is that one. */
   ownJob(id: string): TrafficJob | undefined {
     const job = this.#running?.run.current;
@@ -166,28 +171,33 @@ export class TrafficJobs {
     }
   }
 
+  /** It is in the list before its parts begin, so that it can be seen and ended from then on. One that cannot begin is in no list afterwards. */
   async #begin(lease: JobLease, run: Running['run'], begin: () => Promise<void>): Promise<TrafficJob> {
-    const job = run.current;
-    await begin();
-    const over = run.ended.then((ended) => this.#end(lease, ended));
-    this.#running = { lease, run, over };
-    this.#metrics.began(job.type);
-    this.node.log.info({ job: job.id, type: job.type }, `a traffic ${job.type} begins`);
+    const { id, type } = run.current;
+    let hasBegun = false;
+    this.#running = { lease, run, over: run.ended.then((ended) => this.#end(lease, ended, hasBegun)) };
+    const { over } = this.#running;
     this.#savedAtMs = this.node.clock.monotonicMs();
     try {
       await this.#list.put(run.current);
+      await begin();
+      hasBegun = true;
     } catch (error) {
-      // Nobody could see it, or end it.
-      await this.cancelOwn(job.id, 'the cluster state does not take it');
+      run.abandon((error as Error).message);
+      await over;
       throw error;
     }
+    this.#metrics.began(type);
+    this.node.log.info({ job: id, type }, `a traffic ${type} begins`);
     return run.current;
   }
 
-  async #end(lease: JobLease, job: TrafficJob): Promise<TrafficJob> {
-    this.#metrics.ended(job);
-    this.node.log[job.state === 'failed' ? 'warn' : 'info']({ job: job.id, state: job.state, reason: job.error }, `a traffic ${job.type} ended`);
-    await this.#save(job);
+  async #end(lease: JobLease, job: TrafficJob, hasBegun: boolean): Promise<TrafficJob> {
+    if (hasBegun) {
+      this.#metrics.ended(job);
+      this.node.log[job.state === 'failed' ? 'warn' : 'info']({ job: job.id, state: job.state, reason: job.error }, `a traffic ${job.type} ended`);
+    }
+    await this.#saved(job, hasBegun ? this.#list.put(job) : this.#list.remove(job.id));
     await lease.release();
     this.#running = undefined;
     return job;
@@ -197,12 +207,12 @@ export class TrafficJobs {
     const nowMs = this.node.clock.monotonicMs();
     if (nowMs - this.#savedAtMs < saveEveryMs || this.#running?.run.current.id !== job.id) return;
     this.#savedAtMs = nowMs;
-    void this.#save(job);
+    void this.#saved(job, this.#list.put(job));
   }
 
-  /** While the cluster state is away the list has what it had; a job that is not ended there is told as failed once somebody looks. */
-  async #save(job: TrafficJob): Promise<void> {
-    await this.#list.put(job).catch((error: unknown) => this.node.log.warn({ err: error, job: job.id }, 'a traffic job could not be written to cluster state'));
+  /** While the cluster state is away the list has what it had; a job that is not ended there is told as failed once somebody looks. Never rejects. */
+  async #saved({ id }: TrafficJob, saving: Promise<void>): Promise<void> {
+    await saving.catch((error: unknown) => this.node.log.warn({ err: error, job: id }, 'a traffic job could not be written to cluster state'));
   }
 
   async #asOfNow(job: TrafficJob): Promise<TrafficJob> {

@@ -95,20 +95,17 @@ function isWithin(folder: string, path: string): boolean {
 
 /** The path without links: of what does not exist yet, that of the deepest folder which does and the rest. */
 async function followLinks(field: string, path: string): Promise<string> {
+  const refuse = (error: unknown): never => {
+    throw bad(`${field} cannot be used: ${(error as NodeJS.ErrnoException).code}`);
+  };
   const missing: string[] = [];
   for (let folder = path; ; folder = dirname(folder)) {
-    try {
-      // A link that leads nowhere exists too: what would be made at its end is not where the path says.
-      await lstat(folder);
-      return join(await realpath(folder), ...missing);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code !== 'ENOENT' || (await isThere(folder)) || folder === dirname(folder)) throw bad(`${field} cannot be used: ${code}`);
-    }
+    const isThere = await lstat(folder).then(
+      () => true,
+      (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? false : refuse(error)),
+    );
+    // A link that leads nowhere is there too: what would be made at its end is not where the path says, so it is refused.
+    if (isThere) return join(await realpath(folder).catch(refuse), ...missing);
     missing.unshift(basename(folder));
   }
-}
-
-function isThere(path: string): Promise<boolean> {
-  return lstat(path).then(() => true, () => false);
 }
