@@ -35,7 +35,8 @@ test('a replay that was cut off is no pass, a capture that was is', () => {
   expect(verdictLine(report)).toBe('FAIL: every result equal; 1 of 1 command compared; the replay was cut off');
   const builder = new ReportBuilder();
   builder.add(command('select ?'));
-  expect(judge(builder.facts({ ...capture, cutOff: 'the disk was full' }, replay), defaultThresholds).verdict).toBe('PASS');
+  const ofPart = judge(builder.facts({ ...capture, cutOff: 'the disk was full' }, replay), defaultThresholds);
+  expect(verdictLine(ofPart)).toBe('PASS: every result equal; 1 of 1 command compared; the capture was cut off');
 });
 
 test('every reason to fail names its digest and its text, the worst first', () => {
@@ -91,6 +92,17 @@ test('what could not be compared is no pass beyond its share, what was left out 
   expect(lines(reportOf([...equal, ...missing]))).toEqual(['not compared: 2 of 100 commands (2 %; unprepared 2)']);
   expect(reportOf([...equal, ...missing], { notComparedMax: 0.02 }).verdict).toBe('PASS');
   expect(reportOf([...equal, ...times(500, command('insert', { skipped: 'read-only' })), ...times(500, command('x', { skipped: 'filtered' })), command('kill ?', { skipped: 'kill' })]).verdict).toBe('PASS');
+});
+
+test('a statement that ends the server is a new error, however many others were equal', () => {
+  const crash = command('select crash()', { now: result({ errorCode: 2013 }) });
+  const report = reportOf([...times(999, command('select ?')), crash, ...times(9, command('select ?', { skipped: 'connection-lost' }))]);
+  expect([report.verdict, lines(report)]).toEqual(['FAIL', [`1 new error in 1 command (error 0 -> 2013): select crash() [${short('select crash()')}]`]]);
+});
+
+test('where something was not compared it is not said that every result is equal', () => {
+  const report = reportOf([...times(999, command('select ?')), ...times(10, command('select ?', { skipped: 'connection-lost' }))]);
+  expect(verdictLine(report)).toBe('PASS: every compared result equal; 999 of 1,009 commands compared');
 });
 
 test('many digests of one kind are named up to a limit and then counted, those without room too', () => {

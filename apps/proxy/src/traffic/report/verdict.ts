@@ -24,7 +24,7 @@ export function judge(facts: TrafficFacts, thresholds: Thresholds): TrafficRepor
 }
 
 /** One line: the verdict, and what it stands on. */
-export function verdictLine({ verdict, totals, plans, digests, replay, thresholds }: TrafficReport): string {
+export function verdictLine({ verdict, totals, plans, digests, capture, replay, thresholds }: TrafficReport): string {
   const kinds = [
     counted(totals.newError + totals.otherError, 'new error'),
     counted(totals.different, 'different result'),
@@ -32,9 +32,15 @@ export function verdictLine({ verdict, totals, plans, digests, replay, threshold
     `${counted(plans.changed, 'plan')} changed`,
     counted(slower(digests, thresholds).length, 'slower digest'),
   ].filter((kind) => !kind.startsWith('0 '));
-  const found = kinds.length > 0 ? `${kinds.join(', ')}${verdict === 'PASS' ? ', within the thresholds' : ''}` : compared(totals) > 0 ? 'every result equal' : 'nothing was compared';
-  const cutOff = replay.cutOff === '' ? '' : '; the replay was cut off';
+  const found = kinds.length > 0 ? `${kinds.join(', ')}${verdict === 'PASS' ? ', within the thresholds' : ''}` : nothingFound(totals);
+  const cutOff = `${capture.cutOff === '' ? '' : '; the capture was cut off'}${replay.cutOff === '' ? '' : '; the replay was cut off'}`;
   return `${verdict}: ${found}; ${grouped(compared(totals))} of ${counted(totals.commands, 'command')} compared${cutOff}`;
+}
+
+/** Without a difference. */
+function nothingFound(totals: TrafficFacts['totals']): string {
+  if (compared(totals) === 0) return 'nothing was compared';
+  return compared(totals) < totals.commands ? 'every compared result equal' : 'every result equal';
 }
 
 function* failuresOfTheWhole({ totals, replay }: TrafficFacts, { notComparedMax }: Thresholds): Generator<Failure> {
