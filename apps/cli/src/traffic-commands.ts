@@ -167,6 +167,7 @@ async function replayByProxy(options: ApiOptions & { detach?: true }, fields: Re
   const client = clientOf(options);
   const job = await followed(client, 'replay', fields, options.detach);
   if (job.state === 'running') return undefined;
+  for (const note of job.notes ?? []) console.error(`warning: ${note}`);
   if (job.verdict === undefined) throw new Error(`${job.id} ${job.state}: ${job.error ?? 'there is no report of it'}`);
   return readReport(await client.report(job.id));
 }
@@ -196,7 +197,7 @@ async function replayHere(options: Texts & { tls?: true }, target: string, field
       ...(before !== undefined && { before }),
     },
     systemClock,
-    (now) => progress.show(replayLine(`${Math.floor(now.share * 100)}%`, now)),
+    { progress: (now) => progress.show(replayLine(`${Math.floor(now.share * 100)}%`, now)), warning: (text) => progress.say(`warning: ${text}`) },
   );
   const facts = await interruptible(progress, () => replay.cancel('manually stopped'), replay.facts);
   progress.end();

@@ -220,6 +220,13 @@ test('a proxy that is killed while it captures leaves files that can be replayed
   const report = await replay('killed');
   expect(report.totals.commands).toBeGreaterThanOrEqual(50);
   expect(report.capture.cutOff).not.toBe('');
+  // Damage that is skipped on request is told, and is no PASS.
+  const [name] = readdirSync(join(folder, 'killed')).filter((each) => /^traffic-\d{4}-/.test(each));
+  const file = join(folder, 'killed', name!);
+  writeFileSync(file, readFileSync(file, 'latin1').replace(/# Payload_len: \d+\n(?=SELECT name FROM customers WHERE id = 30)/, '# Payload_len: x\n'), 'latin1');
+  const damaged = await replay('killed', { 'ignore-errs': 'true' });
+  expect(damaged.capture.cutOff).toMatch(/damage/);
+  expect((await show(replaying)).at(-1)?.['notes']).toContainEqual(expect.stringContaining('Payload_len'));
 }, 120_000);
 
 test('a replay that cannot log in says so, and not its password', async () => {

@@ -69,12 +69,12 @@ async function memory(statements = 10_000_000, connections = 64) {
   let [last, saidAtMs] = [undefined, 0];
   const replayStartedMs = performance.now();
   const order = { input: join(folder, 'capture'), store, keyFile: '', target: { host: '127.0.0.1', port, tls: false }, username: 'root', password: '', speed: 10, readOnly: false, ignoreErrors: false, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder };
-  const replay = new ReplayProcess(order, systemClock, (progress) => {
+  const replay = new ReplayProcess(order, systemClock, { warning: console.log, progress: (progress) => {
     last = progress;
     if (performance.now() - saidAtMs < 10_000) return;
     saidAtMs = performance.now();
     console.log(`${(progress.share * 100).toFixed(1)} %, ${progress.sent} sent, ${progress.different} different, ${memoryOf(replay.pid).nowMb} MB now`);
-  });
+  } });
   let highest = { nowMb: 0, highestMb: 0 };
   const watching = setInterval(() => (highest = memoryOf(replay.pid) ?? highest), 250);
   try {

@@ -20,6 +20,12 @@ const graceMs = 30_000;
 /** What it says last before it dies; heap reports of V8 are about so long. */
 const errorCharactersMax = 4_000;
 
+export interface ReplayListener {
+  progress(progress: ReplayProgress): void;
+  /** What is odd about the files; a few at most. */
+  warning(text: string): void;
+}
+
 /** A replay in a process of its own. */
 export class ReplayProcess {
   readonly #child: ChildProcess;
@@ -31,9 +37,9 @@ export class ReplayProcess {
   constructor(
     order: ReplayOrder,
     private readonly clock: Clock,
-    progress: (progress: ReplayProgress) => void,
+    heard: ReplayListener,
   ) {
-    const { child, answer } = startProcess({ kind: 'replay', order }, progress);
+    const { child, answer } = startProcess({ kind: 'replay', order }, heard);
     this.#child = child;
     this.facts = answer.then(
       (message) => {
@@ -66,7 +72,7 @@ export class ReplayProcess {
 
 /** The plans of a capture, written beside it by a process of its own. Gives their number. Rejects with an Error for people; at the deadline the process is killed. */
 export async function explainInProcess(order: ExplainOrder, clock: Clock, deadlineMs: number): Promise<number> {
-  const { child, answer } = startProcess({ kind: 'explain', order }, () => {});
+  const { child, answer } = startProcess({ kind: 'explain', order }, { progress: () => {}, warning: () => {} });
   const cancelKill = clock.after(deadlineMs, () => child.kill('SIGKILL'));
   try {
     const message = await answer;
@@ -78,14 +84,15 @@ export async function explainInProcess(order: ExplainOrder, clock: Clock, deadli
 
 type Answer = Extract<FromReplay, { kind: 'facts' | 'explained' }>;
 
-function startProcess(order: Exclude<ToReplay, { kind: 'cancel' }>, progress: (progress: ReplayProgress) => void): { child: ChildProcess; answer: Promise<Answer> } {
+function startProcess(order: Exclude<ToReplay, { kind: 'cancel' }>, heard: ReplayListener): { child: ChildProcess; answer: Promise<Answer> } {
   const child = fork(entry, [], { execArgv, serialization: 'advanced', stdio: ['ignore', 'ignore', 'pipe', 'ipc'], env: withoutOptions(process.env) });
   let errors = '';
   child.stderr?.on('data', (chunk: Buffer) => (errors = (errors + chunk.toString()).slice(-errorCharactersMax)));
   const answer = new Promise<Answer>((resolve, reject) => {
     child.on('message', (message: FromReplay) => {
       if (message.kind === 'ready') say(child, order);
-      else if (message.kind === 'progress') progress(message.progress);
+      else if (message.kind === 'progress') heard.progress(message.progress);
+      else if (message.kind === 'warning') heard.warning(message.text);
       else if (message.kind === 'failed') reject(new Error(message.error));
       else resolve(message);
     });

@@ -15,7 +15,11 @@ export type FromReplay =
   /** It listens. */
   | { readonly kind: 'ready' }
   | { readonly kind: 'progress'; readonly progress: ReplayProgress }
+  /** What is odd about the files, for people; at most `warningsMax`. */
+  | { readonly kind: 'warning'; readonly text: string }
   | { readonly kind: 'facts'; readonly facts: TrafficFacts }
   | { readonly kind: 'explained'; readonly plans: number }
   /** It could not; the text is for people. */
   | { readonly kind: 'failed'; readonly error: string };
+
+export const warningsMax = 20;

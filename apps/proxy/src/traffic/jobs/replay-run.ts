@@ -40,7 +40,10 @@ export class ReplayRun {
   async start(sqlAddress: string | undefined, needsTls: boolean): Promise<void> {
     const order = await this.#order(sqlAddress, needsTls);
     if (this.#canceled !== '') throw new BinnacleError('CONFLICT', this.#canceled);
-    this.#process = new ReplayProcess(order, this.node.clock, (progress) => this.#progressed(progress));
+    this.#process = new ReplayProcess(order, this.node.clock, {
+      progress: (progress) => this.#progressed(progress),
+      warning: (text) => (this.job = { ...this.job, notes: [...this.job.notes, text] }),
+    });
     void this.#follow(this.#process);
   }
 
