@@ -1,9 +1,14 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, expect, test } from '@jest/globals';
 import { Command } from '@binnacle/mysql-wire/command';
 import { waitUntil } from '@binnacle/testing/wait-until';
 import { startMariadb, type MariadbServer } from '@binnacle/testing/mariadb-server';
 import { ReportBuilder, type ComparedCommand } from '../src/traffic/report/report-builder.js';
 import type { Outcomes } from '../src/traffic/report/traffic-report.js';
+import { runReplay } from '../src/traffic/replay/replay-engine.js';
+import type { ReplayOrder } from '../src/traffic/replay/replay-order.js';
 import { readTarget } from '../src/traffic/replay/replay-target.js';
 import { TrafficReplay, type TrafficReplayOptions } from '../src/traffic/replay/traffic-replay.js';
 import { HandWrittenCapture, targetAt } from './hand-written-capture.js';
@@ -229,6 +234,24 @@ test('behind a damaged place nothing is compared with the result of something el
   };
   const { totals } = await replayTo(b, source, {}, (begun) => (running = begun));
   expect(totals).toMatchObject({ commands: 3, different: 0, equal: 0, notCompared: 3 });
+});
+
+test('what was left out of damaged files is in the report, and no pass', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'binnacle-traffic-'));
+  try {
+    const record = (second: number, length: number | string): string => `# Time: 2026-11-21T09:05:0${second}Z\n# Conn_ID: 7\n# Payload_len: ${length}\nselect 1\n`;
+    writeFileSync(join(folder, 'traffic-1.log'), `${record(1, 8)}${record(2, 'x')}${record(3, 8)}`);
+    writeFileSync(join(folder, 'traffic.log.old'), '');
+    const order: ReplayOrder = {
+      input: folder, store: { attemptTimeoutMs: 1_000, timeoutMs: 1_000, connectionsMax: 1 } as ReplayOrder['store'], keyFile: '', target: { host: '127.0.0.1', port: b.port, tls: false },
+      username: 'root', password: 'root', speed: 10, readOnly: false, ignoreErrors: true, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder,
+    };
+    const { totals, warnings } = await runReplay(order, { progress: () => {}, signal: new AbortController().signal });
+    expect(totals).toMatchObject({ commands: 3, notCompared: 2, skipped: { damaged: 1 } });
+    expect(warnings).toEqual([expect.stringContaining('traffic.log.old is not read'), expect.stringContaining('Payload_len')]);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test('a replay can be stopped, and says so', async () => {

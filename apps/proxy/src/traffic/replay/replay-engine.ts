@@ -13,7 +13,7 @@ export interface ReplayControl {
   progress(progress: ReplayProgress): void;
   /** Stops reading; what is under way is waited for, up to 10 s. */
   readonly signal: AbortSignal;
-  /** What an operator may want to know of the files. */
+  /** What an operator may want to know of the files, at once; the report has it too. */
   warn?(message: string): void;
 }
 
@@ -33,17 +33,22 @@ const targetTimeoutMs = 10_000;
 export async function runReplay(order: ReplayOrder, control: ReplayControl): Promise<TrafficFacts> {
   const { target: to, username, password } = order;
   const target = replayTarget(to, username, password, targetTimeoutMs);
-  const warn = (message: string): void => control.warn?.(message);
+  const builder = new ReportBuilder();
+  const warn = (message: string): void => {
+    builder.warn(message);
+    control.warn?.(message);
+  };
   const key = order.keyFile === '' ? undefined : await readKeyFile(order.keyFile);
   const damage: Damage = { places: 0, found: () => {} };
   const onDamage = (error: Error): void => {
     damage.places++;
+    builder.damaged();
     damage.found();
     warn(error.message);
   };
   const reader = await TrafficReader.open({ input: order.input, store: order.store, onWarning: warn, ...(key !== undefined && { key }), ...(order.ignoreErrors && { onDamage }) });
   try {
-    return await replay(order, control, reader, target, await reached(target), await readPlans(order, warn), damage);
+    return await replay(order, control, reader, target, await reached(target), await readPlans(order, warn), builder, damage);
   } finally {
     await reader.close();
   }
@@ -58,9 +63,8 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
   }
 }
 
-async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen, damage: Damage): Promise<TrafficFacts> {
+async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen, builder: ReportBuilder, damage: Damage): Promise<TrafficFacts> {
   const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
-  const builder = new ReportBuilder();
   const run = new TrafficReplay({
     source: reader, target, facts, speed, readOnly, endsAtNewError, signal: control.signal,
     filters: { users: new Set(filters.users), commands: new Set(filters.commands.map((name) => name.toLowerCase())), digests: new Set(filters.digests) },

@@ -38,7 +38,7 @@ export function htmlReport(report: TrafficReport): string {
 <header class="${pass ? 'pass' : 'fail'}"><div class="top"><p class="brand">Binnacle · traffic report</p>
 <h1><span class="badge">${pass ? '✓' : '✗'} ${report.verdict}</span>${html(line)}</h1>
 <p class="runs-line">${serverName(report.capture)} → ${serverName(report.replay)}${report.capture.from === '' ? '' : ` · captured ${time(report.capture.from)}`}${report.replay.from === '' ? '' : ` · replayed ${time(report.replay.from)}`}</p></div></header>
-<main>${outcomesBar(report.totals)}${cards(report)}${why(report)}${latencySection(report)}${digestSection(report)}${runSection(report)}</main>
+<main>${outcomesBar(report.totals)}${cards(report)}${why(report)}${latencySection(report)}${digestSection(report)}${runSection(report)}${warningSection(report)}</main>
 <script type="application/json" id="data">${data(report)}</script><script>${htmlReportScript}</script></body></html>
 `;
 }
@@ -207,6 +207,11 @@ ${row('commands', grouped(capture.commands), grouped(replay.commands))}${row('co
 ${row('speed', '–', `${replay.speed}${replay.readOnly ? ', read-only' : ''}`)}</tbody></table></div>
 <div class="panel"><table class="small"><caption class="unseen">Thresholds</caption><thead><tr><th scope="col">Allowed at most</th><th scope="col" class="num"></th></tr></thead><tbody>
 ${limits.map(([name, limit]) => `<tr><th scope="row">${name}</th><td class="num">${limit}</td></tr>`).join('')}</tbody></table></div></div>`;
+}
+
+function warningSection({ warnings }: TrafficReport): string {
+  if (warnings.length === 0) return '';
+  return `<h2>What was left out of the files</h2><ul class="why soft">${warnings.map((warning) => `<li>${html(warning, 300)}</li>`).join('')}</ul>`;
 }
 
 function share(max: number): string {

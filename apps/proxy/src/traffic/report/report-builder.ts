@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import type { CommandResult } from '../command-result.js';
 import { LatencyHistogram } from './latency-histogram.js';
 import { differing, isDifference, outcomeOf, whatDiffers, type Outcome, type ResultRules } from './outcomes.js';
@@ -23,6 +24,10 @@ export const examplesMax = 5;
 export const textCharactersMax = 2_000;
 export const planCharactersMax = 8_000;
 export const skipReasonsMax = 32;
+export const warningsMax = 20;
+export const warningCharactersMax = 500;
+
+const damagedDigest = createHash('sha256').update('damaged').digest('hex');
 
 type Mutable<T> = { -readonly [key in keyof T]: T[key] };
 
@@ -78,6 +83,8 @@ class DigestTally extends Tally {
 export class ReportBuilder {
   readonly #digests = new Map<string, DigestTally>();
   readonly #totals = new Tally();
+  readonly #warnings: string[] = [];
+  #warningsOmitted = 0;
   readonly #then = new LatencyHistogram();
   readonly #now = new LatencyHistogram();
   readonly #plans = { compared: 0, changed: 0 };
@@ -109,6 +116,16 @@ export class ReportBuilder {
     if (differs && tally !== undefined) this.#addDifference(command.then!, now, command.atMs, tally);
   }
 
+  warn(message: string): void {
+    if (this.#warnings.length < warningsMax) this.#warnings.push(limited(message, warningCharactersMax));
+    else this.#warningsOmitted++;
+  }
+
+  /** A place of the files that was left out: nobody knows which command it was, so that it counts as one that should have been compared. */
+  damaged(): void {
+    this.add({ digest: damagedDigest, text: '(damaged in the files)', hasOrder: false, changesByNature: false, skipped: 'damaged', atMs: 0 });
+  }
+
   /** Once for each digest. */
   addPlan(digest: string, text: string, { then, now, changed }: ComparedPlan): void {
     this.#plans.compared++;
@@ -133,6 +150,7 @@ export class ReportBuilder {
       plans: { ...this.#plans },
       digests,
       commandsOmitted: totals.commands - digests.reduce((sum, { commands }) => sum + commands, 0),
+      warnings: this.#warningsOmitted === 0 ? [...this.#warnings] : [...this.#warnings, `and ${this.#warningsOmitted} more`],
     };
   }
 

@@ -1,5 +1,5 @@
 import { bucketsMax } from './latency-histogram.js';
-import { digestsMax, examplesMax, planCharactersMax, skipReasonsMax, textCharactersMax } from './report-builder.js';
+import { digestsMax, examplesMax, planCharactersMax, skipReasonsMax, textCharactersMax, warningCharactersMax, warningsMax } from './report-builder.js';
 import type { ComparedPlan, DigestReport, Example, Latencies, Outcomes, ReplayedRun, ReportedRun, Thresholds, TrafficFacts, TrafficReport } from './traffic-report.js';
 import { judge } from './verdict.js';
 
@@ -32,6 +32,7 @@ export function readReport(json: string): TrafficReport {
     plans: { compared: count(plans, 'compared', 'plans'), changed: count(plans, 'changed', 'plans') },
     digests: list(report['digests'], 'digests', digestsMax).map((digest, index) => digestReport(digest, `digests[${index}]`)),
     commandsOmitted: count(report, 'commandsOmitted', 'report'),
+    warnings: list(report['warnings'], 'warnings', warningsMax + 1).map((warning) => text({ warning }, 'warning', 'warnings', warningCharactersMax)),
   };
   return judge(facts, thresholds(report['thresholds']));
 }

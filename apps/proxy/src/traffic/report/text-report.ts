@@ -9,13 +9,14 @@ const statementCharactersMax = 60;
 
 /** For terminals and logs: the verdict on the first line, why, and the digests that matter most; no escape sequences. Ends with a newline. */
 export function textReport(report: TrafficReport): string {
-  const { failures, digests } = report;
+  const { failures, digests, warnings } = report;
   const shown = digests.slice(0, rowsMax);
   const more = digests.length > shown.length ? [`and ${counted(digests.length - shown.length, 'more digest')}`] : [];
   const parts = [
     [verdictLine(report)],
     failures.map(({ line }) => `  ${line}`),
     summary(report),
+    warnings.map((warning) => `warning      ${printable(warning, 300)}`),
     shown.length > 0 ? [...table(shown), ...more] : [],
   ];
   return parts

@@ -20,6 +20,8 @@ export interface TrafficFacts {
   readonly digests: readonly DigestReport[];
   /** Commands of digests that are not in `digests` because there are too many of them; they are in `totals`. */
   readonly commandsOmitted: number;
+  /** What the reader met in the files: damaged places, files and folders that it left out. The first few, and then how many more. */
+  readonly warnings: readonly string[];
 }
 
 export type FailureKind = 'nothing-compared' | 'cut-off' | 'not-compared' | 'new-error' | 'different' | 'error-gone' | 'plan' | 'slower';

@@ -1,6 +1,7 @@
 import { expect, test } from '@jest/globals';
 import { capture, command, digestOf, replay, result } from '../../../test/traffic-reports.js';
 import { ReportBuilder, type ComparedCommand } from './report-builder.js';
+import { htmlReport } from './html-report.js';
 import { readReport, UnreadableReport } from './report-file.js';
 import { textReport } from './text-report.js';
 import type { ReplayedRun, Thresholds, TrafficReport } from './traffic-report.js';
@@ -103,6 +104,19 @@ test('a statement that ends the server is a new error, however many others were 
 test('where something was not compared it is not said that every result is equal', () => {
   const report = reportOf([...times(999, command('select ?')), ...times(10, command('select ?', { skipped: 'connection-lost' }))]);
   expect(verdictLine(report)).toBe('PASS: every compared result equal; 999 of 1,009 commands compared');
+});
+
+test('what the reader left out of the files is in every form of the report, and what was damaged is not compared', () => {
+  const builder = new ReportBuilder();
+  for (const each of times(9, command('select ?'))) builder.add(each);
+  builder.damaged();
+  for (let index = 1; index <= 25; index++) builder.warn(`<b>folder ${index}\u001b is not read`);
+  const report = judge(builder.facts(capture, replay), defaultThresholds);
+  expect(lines(report)).toEqual(['not compared: 1 of 10 commands (10 %; damaged 1)']);
+  expect([report.warnings.length, report.warnings.at(-1), report.commandsOmitted]).toEqual([21, 'and 5 more', 0]);
+  expect(textReport(report)).toMatch(/^warning {6}<b>folder 20\S* is not read\nwarning {6}and 5 more$/m);
+  expect(htmlReport(report)).toContain('<li>&lt;b&gt;folder 20');
+  expect(readReport(JSON.stringify(report))).toEqual(report);
 });
 
 test('many digests of one kind are named up to a limit and then counted, those without room too', () => {
