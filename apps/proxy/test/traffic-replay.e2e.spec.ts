@@ -236,19 +236,21 @@ test('behind a damaged place nothing is compared with the result of something el
   expect(totals).toMatchObject({ commands: 3, different: 0, equal: 0, notCompared: 3 });
 });
 
-test('what was left out of damaged files is in the report, and no pass', async () => {
+test('what was left out of damaged files, and a missing part, are in the report, and damage is no pass', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'binnacle-traffic-'));
   try {
     const record = (second: number, length: number | string): string => `# Time: 2026-11-21T09:05:0${second}Z\n# Conn_ID: 7\n# Payload_len: ${length}\nselect 1\n`;
     writeFileSync(join(folder, 'traffic-1.log'), `${record(1, 8)}${record(2, 'x')}${record(3, 8)}`);
     writeFileSync(join(folder, 'traffic.log.old'), '');
+    writeFileSync(join(folder, 'meta'), JSON.stringify({ Version: 'v1', Binnacle: { complete: true, state: 'done', part: { job: 'j', node: 'a', nodes: ['a', 'b'], worker: 0, workers: [0] } } }));
     const order: ReplayOrder = {
       input: folder, store: { attemptTimeoutMs: 1_000, timeoutMs: 1_000, connectionsMax: 1 } as ReplayOrder['store'], keyFile: '', target: { host: '127.0.0.1', port: b.port, tls: false },
       username: 'root', password: 'root', speed: 10, readOnly: false, ignoreErrors: true, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder,
     };
-    const { totals, warnings } = await runReplay(order, { progress: () => {}, signal: new AbortController().signal });
+    const { totals, warnings, capture } = await runReplay(order, { progress: () => {}, signal: new AbortController().signal });
     expect(totals).toMatchObject({ commands: 3, notCompared: 2, skipped: { damaged: 1 } });
     expect(warnings).toEqual([expect.stringContaining('traffic.log.old is not read'), expect.stringContaining('Payload_len')]);
+    expect(capture.cutOff).toMatch(/^parts of the capture are not there: proxy node b; 1 damaged place of/);
   } finally {
     rmSync(folder, { recursive: true });
   }

@@ -15,7 +15,11 @@ export interface CaptureOrder {
   readonly store: Omit<ObjectStoreConfig, 'url'>;
   readonly temporaryFolder: string;
   readonly node: string;
+  /** All that capture, this one included. */
+  readonly nodes: readonly string[];
   readonly worker: number;
+  /** Those of this node that capture. */
+  readonly workers: readonly number[];
 }
 
 /** How a capture came to its end, as the file `meta` says it too. */

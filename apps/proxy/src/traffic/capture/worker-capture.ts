@@ -75,6 +75,7 @@ export class WorkerCapture {
       layers: { isCompressed: order.compress, order: order.layers, ...(key !== undefined && { key }) },
       version: buildInfo.version,
       ...(serverVersion !== '' && { serverVersion }),
+      part: { job: order.job, node: order.node, nodes: order.nodes, worker: order.worker, workers: order.workers },
       nowMs: () => parts.clock.nowMs(),
       onFailure: (error) => this.#fail(error),
       onWarning: (message) => parts.log.warn({ job: order.job }, message),

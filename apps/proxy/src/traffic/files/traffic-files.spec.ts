@@ -7,6 +7,7 @@ import { cp, mkdir, mkdtemp, open, readdir, readFile, rename, rm, stat, truncate
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import { parsePart } from './capture-part.js';
 import type { Layers } from './layers.js';
 import type { ReadRecord, TrafficRecord } from './record.js';
 import { RecordEncoder } from './record-encoder.js';
@@ -187,6 +188,28 @@ test('captures of several processes are merged by time, each in its own order', 
     expect(reader.sources.map(({ name }) => name)).toEqual(['node-1', 'node-2']);
     expect(reader.commands).toBe(7);
   });
+});
+
+test('a part of a capture that is not there is named, and parts of two captures are not taken for one', async () => {
+  await withFolder(async (folder) => {
+    const part = (node: string, worker: number, job = 'capture-1') => ({ part: { job, node, nodes: ['a', 'b', 'c'], worker, workers: [0, 1] } });
+    await capture(join(folder, 'a-w0'), [0], part('a', 0));
+    await capture(join(folder, 'b-w1'), [1], part('b', 1));
+    expect((await read(folder)).reader.missing).toEqual(['proxy node c', 'worker 0 of proxy node b', 'worker 1 of proxy node a']);
+    await capture(join(folder, 'a-w1'), [2], part('a', 1));
+    // Sessions of these did nothing.
+    for (const [node, worker] of [['b', 0], ['c', 0], ['c', 1]] as const) await capture(join(folder, `${node}-w${worker}`), [], part(node, worker));
+    const { reader, records } = await read(folder);
+    expect([reader.missing, records.length]).toEqual([[], 3]);
+    await capture(join(folder, 'd'), [3], part('a', 0, 'capture-2'));
+    await expect(read(folder)).rejects.toThrow(`${folder} holds parts of different captures: capture-1, capture-2`);
+  });
+});
+
+test('what the meta says of a part is believed only if it is one', () => {
+  const part = { job: 'j', node: 'a', nodes: ['a'], worker: 0, workers: [0] };
+  expect(parsePart(part)).toEqual(part);
+  for (const wrong of [undefined, null, 7, [], { ...part, job: 1 }, { ...part, nodes: 'a' }, { ...part, nodes: [1] }, { ...part, workers: ['0'] }, { ...part, worker: '0' }]) expect(parsePart(wrong)).toBeUndefined();
 });
 
 test('what cannot be replayed is said clearly', async () => {

@@ -1,3 +1,4 @@
+import type { CapturePart } from './capture-part.js';
 import type { LayerOrder } from './layers.js';
 
 /** Beside the files of a capture. The first fields are TiProxy's, which ignores the others. */
@@ -36,6 +37,8 @@ export interface BinnacleMeta {
   /** Sessions whose capture lacks something that a replay would need, by reason. */
   readonly incomplete?: Readonly<Record<string, number>>;
   readonly serverVersion?: string;
+  /** Read with `parsePart`. */
+  readonly part?: CapturePart;
 }
 
 export type CaptureEnd = 'done' | 'canceled' | 'failed';

@@ -1,4 +1,5 @@
 import { pipeline, type Readable } from 'node:stream';
+import { missingParts, parsePart } from './capture-part.js';
 import { compareFiles, type FilePrefix, metaName, type NamedFile, namedFile } from './file-names.js';
 import { findLayers, headBytes, type Layers, readingStreams } from './layers.js';
 import { merged } from './merged.js';
@@ -47,6 +48,8 @@ export class TrafficReader {
     private readonly input: TrafficInput,
     private readonly options: TrafficReaderOptions,
     readonly sources: readonly TrafficSource[],
+    /** For people: parts of the capture that the others know of and that are not here. */
+    readonly missing: readonly string[],
   ) {}
 
   /** Reads nothing but the names, what the metas say, and the first bytes of files. Rejects with `TrafficInputError`. */
@@ -56,13 +59,21 @@ export class TrafficReader {
       const listed = await input.list().catch((error: NodeJS.ErrnoException) => {
         throw error.code === 'ENOENT' ? new TrafficInputError(`there is no ${input.name}`) : error;
       });
-      const reader = new TrafficReader(input, options, await findSources(input, listed, options.onWarning));
+      const reader = await TrafficReader.#find(input, options, listed);
       for (const source of reader.sources) await reader.#check(source);
       return reader;
     } catch (error) {
       await input.close();
       throw error;
     }
+  }
+
+  static async #find(input: TrafficInput, options: TrafficReaderOptions, listed: readonly InputFile[]): Promise<TrafficReader> {
+    const { sources, idle } = await findSources(input, listed, options.onWarning);
+    const parts = [...sources, ...idle].flatMap(({ meta }) => parsePart(meta?.Binnacle?.part) ?? []);
+    const jobs = [...new Set(parts.map(({ job }) => job))];
+    if (jobs.length > 1) throw new TrafficInputError(`${input.name} holds parts of different captures: ${jobs.slice(0, namesShownMax).join(', ')}`);
+    return new TrafficReader(input, options, sources, missingParts(parts));
   }
 
   /** How many records there are, as far as the metas say it. Undefined: not said. */
@@ -174,7 +185,13 @@ function damageOf(file: InputFile, plainBytes: number, error: unknown): TrafficF
   return code.startsWith('Z_') ? new TrafficFileError(file.path, plainBytes, `the compressed file is damaged behind here (${message})`, { cause: error }) : undefined;
 }
 
-async function findSources(input: TrafficInput, listed: readonly InputFile[], onWarning: TrafficReaderOptions['onWarning']): Promise<TrafficSource[]> {
+interface FoundSources {
+  readonly sources: readonly TrafficSource[];
+  /** Parts whose sessions did nothing: they have no records. */
+  readonly idle: readonly TrafficSource[];
+}
+
+async function findSources(input: TrafficInput, listed: readonly InputFile[], onWarning: TrafficReaderOptions['onWarning']): Promise<FoundSources> {
   const folders = new Map<string, InputFile[]>();
   for (const file of listed) {
     const folder = file.path.slice(0, Math.max(0, file.path.indexOf('/')));
@@ -186,7 +203,9 @@ async function findSources(input: TrafficInput, listed: readonly InputFile[], on
   if (named.length === 0) throw new TrafficInputError(`there are no traffic files in ${input.name}: ${whatThereIs(listed)}`);
   const isItself = named[0]?.[0] === '';
   if (isItself && named.length > 1) onWarning?.(`the folders in ${input.name} are not read, because there are traffic files beside them`);
-  return await Promise.all((isItself ? named.slice(0, 1) : named).map(([name, files]) => sourceOf(input, name, files, onWarning)));
+  const idle = isItself ? [] : [...folders].filter(([, files]) => !files.some((file) => isOf('traffic', file)) && files.some((file) => baseName(file) === metaName));
+  const sourcesOf = (some: typeof named): Promise<TrafficSource[]> => Promise.all(some.map(([name, files]) => sourceOf(input, name, files, onWarning)));
+  return { sources: await sourcesOf(isItself ? named.slice(0, 1) : named), idle: await sourcesOf(idle) };
 }
 
 async function sourceOf(input: TrafficInput, name: string, listed: readonly InputFile[], onWarning: TrafficReaderOptions['onWarning']): Promise<TrafficSource> {

@@ -1,4 +1,5 @@
 import { DeadlinePassed, withDeadline } from '@binnacle/object-store/deadline';
+import type { CapturePart } from './capture-part.js';
 import { metaName, namedFile } from './file-names.js';
 import type { Layers } from './layers.js';
 import { resultsHeader } from './results-file.js';
@@ -14,6 +15,8 @@ export interface TrafficWriterOptions extends DestinationOptions {
   readonly version: string;
   /** Of what the captured sessions talk to. */
   readonly serverVersion?: string;
+  /** Which it is of a capture of several. */
+  readonly part?: CapturePart;
   readonly nowMs: () => number;
   /** Said once: the writer takes nothing more. */
   readonly onFailure: (error: Error) => void;
@@ -123,7 +126,7 @@ export class TrafficWriter {
   }
 
   #meta(summary: CaptureSummary | undefined): string {
-    const { layers, version, serverVersion, nowMs } = this.options;
+    const { layers, version, serverVersion, part, nowMs } = this.options;
     const toMs = nowMs();
     const leftOut = summary?.leftOut ?? {};
     const leftOutCount = Object.values(leftOut).reduce((sum, count) => sum + count, 0);
@@ -148,6 +151,7 @@ export class TrafficWriter {
         ...(summary?.sessions === undefined ? {} : { sessions: summary.sessions }),
         ...(summary?.incomplete === undefined ? {} : { incomplete: summary.incomplete }),
         ...(serverVersion === undefined ? {} : { serverVersion }),
+        ...(part === undefined ? {} : { part }),
       },
     };
     return JSON.stringify(meta);

@@ -131,7 +131,7 @@ export class NodeCapture {
     if (order.explain !== undefined) openText(order.explain, this.node.clusterSecret);
     const store = storeSettings(config.remote);
     const { job, compress, encryptMethod, layers, durationMs } = order;
-    const common = { job, compress, encryptMethod, layers, durationMs, keyFile, store, node: this.node.id, temporaryFolder: join(config.dataDir, 'tmp') };
+    const common = { job, compress, encryptMethod, layers, durationMs, keyFile, store, node: this.node.id, nodes: order.nodes, workers: numbers, temporaryFolder: join(config.dataDir, 'tmp') };
     for (const number of numbers) outputs.set(number, this.#outputOf(place, order, number));
     const started = await Promise.allSettled(
       numbers.map((worker) => this.workers().askOne(worker, 'captureStart', { ...common, output: outputs.get(worker) as string, worker } satisfies CaptureOrder, startDeadlineMs)),

@@ -3,6 +3,7 @@ import { readKeyFile } from '../files/encryption-key.js';
 import { TrafficReader } from '../files/traffic-reader.js';
 import { comparePlans, readPlans, type PlansThen } from '../plans/plan-comparison.js';
 import { differing } from '../report/outcomes.js';
+import { counted } from '../report/printable-text.js';
 import { ReportBuilder } from '../report/report-builder.js';
 import type { ReplayedRun, ReportedRun, TrafficFacts } from '../report/traffic-report.js';
 import type { ReplayOrder, ReplayProgress } from './replay-order.js';
@@ -96,7 +97,7 @@ function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: R
   };
 }
 
-function captureOf({ counts }: TrafficReplay, { sources }: TrafficReader, damagedPlaces: number): ReportedRun {
+function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReader, damagedPlaces: number): ReportedRun {
   const { firstUs, lastUs, commands, connections } = counts;
   const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []));
   const cutOff = sources.flatMap(({ name, meta, isComplete }) => {
@@ -104,7 +105,8 @@ function captureOf({ counts }: TrafficReplay, { sources }: TrafficReader, damage
     if (meta?.Binnacle?.state === 'failed') return `${where}${meta.Binnacle.reason ?? 'the capture failed'}`;
     return isComplete ? [] : `${where}its proxy ended before the capture did: ${meta === undefined ? 'there is no meta' : 'meta says that it is not complete'}`;
   });
-  if (damagedPlaces > 0) cutOff.push(`${damagedPlaces} damaged places of the files were left out, and nothing behind the first is compared`);
+  if (missing.length > 0) cutOff.push(`parts of the capture are not there: ${missing.join(', ')}`);
+  if (damagedPlaces > 0) cutOff.push(`${counted(damagedPlaces, 'damaged place')} of the files left out, and nothing behind the first is compared`);
   return {
     from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '),
   };

@@ -37,7 +37,7 @@ test('a replay that was cut off is no pass, a capture that was is', () => {
   const builder = new ReportBuilder();
   builder.add(command('select ?'));
   const ofPart = judge(builder.facts({ ...capture, cutOff: 'the disk was full' }, replay), defaultThresholds);
-  expect(verdictLine(ofPart)).toBe('PASS: every result equal; 1 of 1 command compared; the capture was cut off');
+  expect(verdictLine(ofPart)).toBe('PASS: every result equal; 1 of 1 command compared; the capture is not whole');
 });
 
 test('every reason to fail names its digest and its text, the worst first', () => {

@@ -33,7 +33,7 @@ export function verdictLine({ verdict, totals, plans, digests, capture, replay, 
     counted(slower(digests, thresholds).length, 'slower digest'),
   ].filter((kind) => !kind.startsWith('0 '));
   const found = kinds.length > 0 ? `${kinds.join(', ')}${verdict === 'PASS' ? ', within the thresholds' : ''}` : nothingFound(totals);
-  const cutOff = `${capture.cutOff === '' ? '' : '; the capture was cut off'}${replay.cutOff === '' ? '' : '; the replay was cut off'}`;
+  const cutOff = `${capture.cutOff === '' ? '' : '; the capture is not whole'}${replay.cutOff === '' ? '' : '; the replay was cut off'}`;
   return `${verdict}: ${found}; ${grouped(compared(totals))} of ${counted(totals.commands, 'command')} compared${cutOff}`;
 }
 
