@@ -118,7 +118,7 @@ export const htmlReportScript = String.raw`'use strict';
   }
 
   function outcomeLines(digest) {
-    const names = [['equal', 'equal'], ['different results', 'different'], ['new errors', 'newError'], ['another error', 'otherError'], ['errors gone', 'errorGone'], ['the same error', 'sameError'], ['not compared', 'notCompared']];
+    const names = [['equal', 'equal'], ['of these in another order', 'otherOrder'], ['different results', 'different'], ['new errors', 'newError'], ['another error', 'otherError'], ['errors gone', 'errorGone'], ['the same error', 'sameError'], ['not compared', 'notCompared']];
     const sent = names.map(([name, key]) => [name, digest[key]]);
     const skipped = Object.entries(digest.skipped).map(([reason, count]) => ['not sent: ' + reason, count]);
     return [...sent, ...skipped].filter(([, count]) => count > 0).map(([name, count]) => [name, grouped(count)]);

@@ -177,7 +177,7 @@ function tags(digest: DigestReport): string {
     plan?.changed ? '<span class="tag warn">plan changed</span>' : '',
   ].join('');
   if (found !== '') return found;
-  if (compared(digest) > 0) return '<span class="tag ok">equal</span>';
+  if (compared(digest) > 0) return digest.otherOrder > 0 ? `<span class="tag none">${grouped(digest.otherOrder)} in another order</span>` : '<span class="tag ok">equal</span>';
   return `<span class="tag none">${digest.notCompared > 0 ? 'not compared' : 'not sent'}</span>`;
 }
 

@@ -2,7 +2,7 @@ import type { CommandResult } from '../command-result.js';
 import type { Outcomes } from './traffic-report.js';
 
 /** How a command that was sent ended, compared with then. */
-export type Outcome = Exclude<keyof Outcomes, 'commands' | 'skipped'>;
+export type Outcome = Exclude<keyof Outcomes, 'commands' | 'otherOrder' | 'skipped'>;
 
 /** Not sent because the operator said so, or because it would end a session: no reason to fail. */
 const reasonsOnPurpose: ReadonlySet<string> = new Set(['read-only', 'filtered', 'kill']);
@@ -48,10 +48,14 @@ export function outcomeOf(then: CommandResult | undefined, now: CommandResult, r
   return sameResult(then, now, rules) ? 'equal' : 'different';
 }
 
-function sameResult(then: CommandResult, now: CommandResult, { hasOrder, changesByNature }: ResultRules): boolean {
+function sameResult(then: CommandResult, now: CommandResult, { changesByNature }: ResultRules): boolean {
   if (then.rows !== now.rows || then.affectedRows !== now.affectedRows) return false;
-  if (changesByNature) return true;
-  return hasOrder ? then.ordered === now.ordered : then.unordered === now.unordered;
+  return changesByNature || then.unordered === now.unordered;
+}
+
+/** Of equal results: the same rows, not in the order of then, under an ORDER BY. Most often rows with equal values in it, which a server may give in any order. */
+export function isInOtherOrder(then: CommandResult, now: CommandResult, { hasOrder, changesByNature }: ResultRules): boolean {
+  return hasOrder && !changesByNature && then.ordered !== now.ordered;
 }
 
 /** For two results that are not equal. */
@@ -59,7 +63,7 @@ export function whatDiffers(then: CommandResult, now: CommandResult): string {
   if (then.errorCode !== now.errorCode) return `error ${then.errorCode} -> ${now.errorCode}`;
   if (then.rows !== now.rows) return `rows ${then.rows} -> ${now.rows}`;
   if (then.affectedRows !== now.affectedRows) return `affected rows ${then.affectedRows} -> ${now.affectedRows}`;
-  return then.unordered === now.unordered ? 'order of rows differs' : 'rows differ';
+  return 'rows differ';
 }
 
 const outcomesThatDiffer: ReadonlySet<Outcome> = new Set<Outcome>(['different', 'otherError', 'newError', 'errorGone']);

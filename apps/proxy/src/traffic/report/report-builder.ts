@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { CommandResult } from '../command-result.js';
 import { LatencyHistogram } from './latency-histogram.js';
-import { differing, isDifference, outcomeOf, whatDiffers, type Outcome, type ResultRules } from './outcomes.js';
+import { differing, isDifference, isInOtherOrder, outcomeOf, whatDiffers, type Outcome, type ResultRules } from './outcomes.js';
 import type { ComparedPlan, DigestReport, Example, Outcomes, ReplayedRun, ReportedRun, TrafficFacts } from './traffic-report.js';
 
 /** What came of one command of a capture. */
@@ -32,12 +32,13 @@ const damagedDigest = createHash('sha256').update('damaged').digest('hex');
 type Mutable<T> = { -readonly [key in keyof T]: T[key] };
 
 class Tally {
-  readonly #counts: Mutable<Omit<Outcomes, 'skipped'>> = { commands: 0, equal: 0, different: 0, sameError: 0, otherError: 0, newError: 0, errorGone: 0, notCompared: 0 };
+  readonly #counts: Mutable<Omit<Outcomes, 'skipped'>> = { commands: 0, equal: 0, otherOrder: 0, different: 0, sameError: 0, otherError: 0, newError: 0, errorGone: 0, notCompared: 0 };
   #skipped: Map<string, number> | undefined;
 
-  add(outcome: Outcome): void {
+  add(outcome: Outcome, inOtherOrder: boolean): void {
     this.#counts.commands++;
     this.#counts[outcome]++;
+    if (inOtherOrder) this.#counts.otherOrder++;
   }
 
   skip(reason: string): void {
@@ -110,8 +111,9 @@ export class ReportBuilder {
     const outcome = outcomeOf(command.then, now, command);
     const differs = isDifference(outcome);
     const tally = this.#tally(command.digest, command.text, differs);
-    this.#totals.add(outcome);
-    tally?.add(outcome);
+    const inOtherOrder = outcome === 'equal' && isInOtherOrder(command.then!, now, command);
+    this.#totals.add(outcome, inOtherOrder);
+    tally?.add(outcome, inOtherOrder);
     this.#addLatencies(command.then, now, tally);
     if (differs && tally !== undefined) this.#addDifference(command.then!, now, command.atMs, tally);
   }
@@ -206,5 +208,6 @@ function worstFirst(a: DigestReport, b: DigestReport): number {
 }
 
 function rank(report: DigestReport): number {
-  return differing(report) > 0 ? 2 : report.plan?.changed ? 1 : 0;
+  if (differing(report) > 0) return 3;
+  return report.plan?.changed ? 2 : report.otherOrder > 0 ? 1 : 0;
 }

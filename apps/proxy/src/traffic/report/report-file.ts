@@ -120,6 +120,7 @@ function outcomes(value: unknown, where: string): Outcomes {
   return {
     commands: count(fields, 'commands', where),
     equal: count(fields, 'equal', where),
+    otherOrder: count(fields, 'otherOrder', where),
     different: count(fields, 'different', where),
     sameError: count(fields, 'sameError', where),
     otherError: count(fields, 'otherError', where),

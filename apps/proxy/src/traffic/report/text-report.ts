@@ -31,7 +31,7 @@ function summary({ capture, replay, totals, then, now, plans }: TrafficReport): 
   return [
     `capture      ${ran(capture)}`,
     `replay       ${ran(replay)}, speed ${replay.speed}${replay.readOnly ? ', read-only' : ''}, at most ${duration(replay.lagMaxMs * 1_000)} behind`,
-    `equal        ${percent(totals.equal + totals.sameError, compared(totals))} of ${grouped(compared(totals))} compared`,
+    `equal        ${percent(totals.equal + totals.sameError, compared(totals))} of ${grouped(compared(totals))} compared${totals.otherOrder > 0 ? `, ${grouped(totals.otherOrder)} with rows in another order` : ''}`,
     `not compared ${grouped(uncompared(totals))}${skipped.length > 0 ? ` (not sent: ${skipped.join(', ')})` : ''}`,
     `plans        ${grouped(plans.changed)} of ${grouped(plans.compared)} changed`,
     `p50/p95/p99  ${latency('then', then)}, ${latency('now', now)}`,

@@ -58,6 +58,8 @@ export interface ReplayedRun extends ReportedRun {
 export interface Outcomes {
   readonly commands: number;
   readonly equal: number;
+  /** Of those equal: the same rows in another order, under an ORDER BY. */
+  readonly otherOrder: number;
   /** Both went well, with other rows. */
   readonly different: number;
   /** Both failed, with the same code. */

@@ -119,6 +119,16 @@ test('what the reader left out of the files is in every form of the report, and 
   expect(readReport(JSON.stringify(report))).toEqual(report);
 });
 
+test('rows with equal values may come in another order than then, which is said and is no failure', () => {
+  const tied = command('select a order by b', { now: result({ ordered: '00000000000000ab' }), hasOrder: true });
+  const report = reportOf([...times(3, command('select ?')), tied, tied]);
+  expect(verdictLine(report)).toBe('PASS: every result equal, 2 in another order of rows; 5 of 5 commands compared');
+  expect(textReport(report)).toContain('\nequal        100 % of 5 compared, 2 with rows in another order\n');
+  expect(htmlReport(report)).toContain('<span class="tag none">2 in another order</span>');
+  expect(report.digests[0]).toMatchObject({ text: tied.text, equal: 2, otherOrder: 2 });
+  expect(readReport(JSON.stringify(report))).toEqual(report);
+});
+
 test('many digests of one kind are named up to a limit and then counted, those without room too', () => {
   const builder = new ReportBuilder({ digestsMax: 50 });
   for (let index = 0; index < 60; index++) builder.add(command(`select ${index}`, { now: result({ rows: 0 }) }));

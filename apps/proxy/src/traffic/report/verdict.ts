@@ -40,7 +40,8 @@ export function verdictLine({ verdict, totals, plans, digests, capture, replay, 
 /** Without a difference. */
 function nothingFound(totals: TrafficFacts['totals']): string {
   if (compared(totals) === 0) return 'nothing was compared';
-  return compared(totals) < totals.commands ? 'every compared result equal' : 'every result equal';
+  const all = compared(totals) < totals.commands ? 'every compared result equal' : 'every result equal';
+  return totals.otherOrder > 0 ? `${all}, ${grouped(totals.otherOrder)} in another order of rows` : all;
 }
 
 function* failuresOfTheWhole({ totals, replay }: TrafficFacts, { notComparedMax }: Thresholds): Generator<Failure> {
