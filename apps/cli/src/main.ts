@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { addSnapshotCommands } from './snapshot-commands.js';
 import { start } from './start.js';
+import { addTrafficCommands } from './traffic-commands.js';
 
 const program = new Command('binnacle').description('The operations plane of a data cluster.');
 
@@ -15,5 +16,6 @@ program
   .action((_options: unknown, command: Command) => start(command.args));
 
 addSnapshotCommands(program);
+addTrafficCommands(program);
 
 await program.parseAsync();

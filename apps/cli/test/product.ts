@@ -8,7 +8,7 @@ import { waitUntil } from '@binnacle/testing/wait-until';
 
 export const root = fileURLToPath(new URL('../../..', import.meta.url));
 
-const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch', 'profiling', 'snapshot', 'tables', 'searches', 'remote', 'sessions', 'ingest'] as const;
+const suites = ['embedded', 'cluster', 'readme', 'hostile', 'launch', 'profiling', 'snapshot', 'tables', 'searches', 'remote', 'sessions', 'ingest', 'traffic'] as const;
 export type Suite = (typeof suites)[number];
 
 /**
@@ -16,7 +16,7 @@ export type Suite = (typeof suites)[number];
  * our default ports are apart, and keep under Linux's ephemeral ports (32768 and up).
  */
 export function portsOf(suite: Suite) {
-  const offset = 9_000 + 23 * (suites.length * (process.pid % 13) + suites.indexOf(suite));
+  const offset = 9_000 + 23 * (suites.length * (process.pid % 11) + suites.indexOf(suite));
   return { offset, gateway: 8080 + offset, tiflash: 20_292 + offset, tiproxy: 3080 + offset, gostatsd: 8081 + offset, typesense: 8108 + offset, sql: 6000 + offset, statsd: 8125 + offset };
 }
 

@@ -16,10 +16,13 @@ import { SqlProxy } from './process/sql-proxy.js';
 import { settingsOfNode } from './settings/node-settings.js';
 import { ProxySettings } from './settings/proxy-settings.js';
 import { Namespaces } from './tenants/namespaces.js';
+import { TrafficController } from './traffic/jobs/traffic.controller.js';
+import { TrafficAgentController } from './traffic/jobs/traffic-agent.controller.js';
+import { TrafficJobs } from './traffic/jobs/traffic-jobs.js';
 
 /** The SQL proxy: the MySQL port, its sessions, and the backends they are on. */
 @Module({
-  controllers: [SessionsController, BackendsController, ProxyAgentController, BackendsAgentController, NamespacesController, DebugController],
+  controllers: [SessionsController, BackendsController, ProxyAgentController, BackendsAgentController, NamespacesController, DebugController, TrafficController, TrafficAgentController],
   providers: [
     // Parts start in this order: the port opens last, when it is known where to send whom.
     { provide: ProxySettings, useFactory: settingsOfNode, inject: [NodeContext] },
@@ -31,6 +34,7 @@ import { Namespaces } from './tenants/namespaces.js';
     SqlProxy,
     { provide: ProxyOperations, useClass: NodeOperations },
     { provide: SessionDirectory, useFactory: (proxy: SqlProxy) => proxy.directory, inject: [SqlProxy] },
+    TrafficJobs,
     { provide: Backends, useFactory: (proxy: SqlProxy) => proxy.backends, inject: [SqlProxy] },
   ],
 })

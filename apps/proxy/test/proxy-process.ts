@@ -96,6 +96,19 @@ export class ProxyProcess {
     return { status: response.status, body: text.startsWith('{') ? (JSON.parse(text) as Record<string, unknown>) : { text } };
   }
 
+  /** TiProxy's forms: its answers are texts. Rejects with them. */
+  async form(path: string, fields: Readonly<Record<string, string>>): Promise<string> {
+    const response = await fetch(`http://127.0.0.1:${this.#nodePort}${path}`, {
+      method: 'POST',
+      headers: { [clusterSecretHeader]: secret },
+      body: new URLSearchParams(fields),
+      signal: AbortSignal.timeout(60_000),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${path}: ${response.status} ${text}`);
+    return text;
+  }
+
   async metrics(): Promise<string> {
     return String((await this.api('GET', '/metrics')).body['text']);
   }

@@ -116,6 +116,7 @@ const documented: Record<Exclude<Dialect, 'binnacle'>, readonly string[]> = {
     'POST /api/traffic/replay',
     'POST /api/traffic/cancel',
     'GET /api/traffic/show',
+    'GET /api/traffic/report',
   ],
 };
 
@@ -126,6 +127,11 @@ const served = [
   'POST /v1/raw',
   'POST /v1/event',
   'GET /metrics/ingested',
+  'POST /api/traffic/capture',
+  'POST /api/traffic/replay',
+  'POST /api/traffic/cancel',
+  'GET /api/traffic/show',
+  'GET /api/traffic/report',
   'GET /livez',
   'GET /readyz',
   'GET /metrics',

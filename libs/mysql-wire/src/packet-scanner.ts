@@ -1,4 +1,5 @@
 import { MalformedPacketError } from './malformed-packet-error.js';
+import { eofHeader } from './ok-packet.js';
 import { headerBytes, payloadBytesMax } from './packet-header.js';
 
 /** What `PacketScanner.next` came to. */
@@ -17,6 +18,14 @@ export type ScanEvent = (typeof ScanEvent)[keyof typeof ScanEvent];
 const atHeader = 0;
 const atFirstByte = 1;
 const inBody = 2;
+
+/** Is given payloads as they pass, without copies: rows of results, or whole commands. */
+export interface PayloadSink {
+  /** Bytes of the payload of one packet, in as many pieces as it comes in; of an empty one, none. */
+  row(chunk: Buffer, start: number, end: number): void;
+  /** The packet's last byte has passed. */
+  rowEnd(): void;
+}
 
 const nothing = Buffer.alloc(0);
 /** A scratch buffer that grew beyond this for one packet is not kept by an idle session. */
@@ -43,6 +52,8 @@ export class PacketScanner {
   quietBelow = 0;
   /** Report continuation headers too, for who renumbers them. */
   everyFrame = false;
+  /** What is given all payloads but those that begin as an ERR or EOF packet does; may be changed at every event, from the next packet on. */
+  sink: PayloadSink | undefined;
 
   /** Position in the chunk, in bytes: everything before it has been accounted for. */
   offset = 0;
@@ -72,6 +83,8 @@ export class PacketScanner {
   #streamBytes = 0;
   #state = atHeader;
   #quiet = false;
+  /** What is given the packet under way. */
+  #sinking: PayloadSink | undefined;
   #continued = false;
   #headerSeen = 0;
   #frameLeft = 0;
@@ -136,6 +149,7 @@ export class PacketScanner {
         this.#continued = this.frameBytes === payloadBytesMax;
         if (!this.#continued) {
           this.packets++;
+          this.#sinking?.rowEnd();
           if (!this.#quiet) return this.#ended();
         }
       }
@@ -170,11 +184,17 @@ export class PacketScanner {
     this.payloadStart = this.offset;
   }
 
+  /** At `begin`: gives the payload of this packet to the sink. */
+  giveTo(sink: PayloadSink): void {
+    this.#sinking = sink;
+  }
+
   /** The data path: whole packets of no interest, header by header. */
   #passQuietPackets(): void {
     const chunk = this.#chunk;
     const end = this.#end;
     const quietBelow = this.quietBelow;
+    const sink = this.sink;
     let offset = this.offset;
     let expected = this.#sequenceExpected;
     let passed = 0;
@@ -185,6 +205,10 @@ export class PacketScanner {
       const sequenceId = chunk[offset + 3]!;
       if (sequenceId !== expected && expected >= 0) break;
       expected = (sequenceId + 1) & 0xff;
+      if (sink !== undefined) {
+        sink.row(chunk, offset + headerBytes, after);
+        sink.rowEnd();
+      }
       offset = after;
       passed++;
     }
@@ -241,6 +265,7 @@ export class PacketScanner {
     else this.#sequenceExpected = (this.sequenceId + 1) & 0xff;
     this.#quiet = this.firstByte >= 0 && this.firstByte < this.quietBelow;
     this.#captureMax = 0;
+    this.#sinking = this.firstByte < eofHeader || (this.firstByte === eofHeader && this.frameBytes === payloadBytesMax) ? this.sink : undefined;
     this.#state = inBody;
   }
 
@@ -255,6 +280,7 @@ export class PacketScanner {
   #passBody(): boolean {
     const passed = Math.min(this.#frameLeft, this.#end - this.offset);
     if (this.#captureMax > 0 && !this.#inPlace) this.#keep(this.offset, passed);
+    if (this.#sinking !== undefined && passed > 0) this.#sinking.row(this.#chunk, this.offset, this.offset + passed);
     this.#frameLeft -= passed;
     this.offset += passed;
     return this.#frameLeft === 0;

@@ -171,3 +171,55 @@ test('rows that a statement changed are counted, rows that it sent are not; ids 
     expect([tracker.next(), tracker.affectedRows, tracker.insertId]).toEqual([ResponseEvent.complete, affected, insertId]);
   }
 });
+
+test('rows of every result are given to who wants them, and nothing else', () => {
+  const seen = (capabilities: typeof classic, command: number, payloads: readonly Buffer[], everyPacket: boolean, bytesMax: number): string[] => {
+    const tracker = new ResponseTracker(capabilities, { everyPacket });
+    const rows: string[] = [];
+    let text = '';
+    tracker.rows = {
+      begin: (columns) => void rows.push(`${columns} columns`),
+      row: (chunk, start, end) => void (text += chunk.toString('latin1', start, end)),
+      rowEnd: () => {
+        rows.push(text);
+        text = '';
+      },
+    };
+    tracker.expect(command);
+    const stream = frames(payloads);
+    follow(tracker, bytesMax === 0 ? [stream] : randomChunks(stream, seededRandom(bytesMax), bytesMax));
+    expect(tracker.idle).toBe(true);
+    expect(text).toBe('');
+    return rows;
+  };
+  const [two, other, null1] = [Buffer.from([2]), Buffer.from('\x05other'), Buffer.from('\xfb', 'latin1')];
+  const cases: [typeof classic, number, Buffer[], string[]][] = [
+    [modern, Command.query, [two, definition, definition, row, other, rowsEnd()], ['2 columns', '\x04some', '\x05other']],
+    [classic, Command.query, [one, definition, encodeEof(2, 0), row, null1, encodeEof(2, 0)], ['1 columns', '\x04some', '\xfb']],
+    [modern, Command.query, [one, definition, row, rowsEnd(10), ok(10), two, definition, definition, rowsEnd()], ['1 columns', '\x04some', '2 columns']],
+    [modern, Command.query, [one, definition, row, gone], ['1 columns', '\x04some']],
+    [modern, Command.stmtFetch, [row, other, rowsEnd()], ['0 columns', '\x04some', '\x05other']],
+    [modern, Command.fieldList, [definition, rowsEnd()], []],
+    [modern, Command.stmtPrepare, [prepareOk(1, 1), definition, definition], []],
+    [modern, Command.query, [ok()], []],
+  ];
+  for (const [capabilities, command, payloads, expected] of cases) {
+    for (const everyPacket of [false, true]) {
+      for (const bytesMax of [0, 3, 12]) expect(seen(capabilities, command, payloads, everyPacket, bytesMax)).toEqual(expected);
+    }
+  }
+});
+
+test('a row of 16 MB and more is one row', () => {
+  const tracker = new ResponseTracker(modern);
+  let bytes = 0;
+  let rows = 0;
+  tracker.rows = { begin: () => {}, row: (_chunk, start, end) => void (bytes += end - start), rowEnd: () => void rows++ };
+  tracker.expect(Command.query);
+  const long = Buffer.alloc(0xff_ff_ff, 1);
+  // Its first column begins with 0xFE, as the end of rows does.
+  long[0] = 0xfe;
+  const stream = Buffer.concat([frames([one, definition]), framePayload(Buffer.concat([long, Buffer.from('rest')]), 3), framePayload(rowsEnd(), 5)]);
+  expect(follow(tracker, randomChunks(stream, seededRandom(1), 1_000_000))).toEqual(['complete 2 0']);
+  expect([rows, bytes]).toEqual([1, 0xff_ff_ff + 4]);
+});

@@ -6,7 +6,7 @@ import { MalformedPacketError } from './malformed-packet-error.js';
 import { eofBytes, eofHeader, okHeader, statusAndWarnings } from './ok-packet.js';
 import { payloadBytesMax } from './packet-header.js';
 import { PacketReader } from './packet-reader.js';
-import { PacketScanner, ScanEvent } from './packet-scanner.js';
+import { PacketScanner, type PayloadSink, ScanEvent } from './packet-scanner.js';
 import { StatusFlag } from './status-flags.js';
 
 /** What `ResponseTracker.next` came to. Everything it says of the packet in question is in the tracker's fields until the next call. */
@@ -61,6 +61,12 @@ const smallBytesMax = 16;
 /** Commands a client may send before their answers. A connector that pipelines sends two, a batch some dozens. */
 const commandsPendingMax = 1_024;
 
+/** Is given the rows of all results, text and binary ones. */
+export interface RowSink extends PayloadSink {
+  /** A result set begins, with so many columns; 0: not said, since its rows are fetched from a cursor. */
+  begin(columns: number): void;
+}
+
 export interface ResponseTrackerOptions {
   /** Report every packet's beginning, for who rewrites the stream; costs the fast way through rows. */
   readonly everyPacket?: boolean;
@@ -95,6 +101,8 @@ export class ResponseTracker {
   phase: Phase = Phase.idle;
   /** The command whose response is under way; -1 if none is. */
   command = -1;
+  /** May be changed while no command is under way. */
+  rows: RowSink | undefined;
 
   readonly #everyPacket: boolean;
   readonly #deprecateEof: boolean;
@@ -195,6 +203,8 @@ export class ResponseTracker {
     this.scanner.expectSequence(-1);
     if (command === Command.stmtFetch || command === Command.fieldList || command === Command.binlogDump || command === Command.binlogDumpGtid) {
       this.#enter(Phase.rows);
+      if (command !== Command.stmtFetch) this.scanner.sink = undefined;
+      else this.rows?.begin(0);
     } else if (command === Command.stmtPrepare) this.#enter(Phase.prepareFirst);
     else if (command === Command.statistics) this.#enter(Phase.text);
     else if (command === Command.changeUser) this.#enter(Phase.authentication);
@@ -203,6 +213,7 @@ export class ResponseTracker {
 
   #enter(phase: Phase): void {
     this.phase = phase;
+    this.scanner.sink = phase === Phase.rows ? this.rows : undefined;
     const passed = phase === Phase.rows || phase === Phase.columnsEnd;
     this.scanner.quietBelow = passed && !this.#everyPacket ? eofHeader : 0;
   }
@@ -277,7 +288,8 @@ export class ResponseTracker {
       return ResponseEvent.infile;
     }
     this.#omitsDefinitions = !this.#readColumnCount(payload, payloadStart, payloadEnd);
-    if (this.#everyPacket) this.#definitionsBegin(Phase.columns, this.columnCount);
+    this.rows?.begin(this.columnCount);
+    if (this.#everyPacket || this.rows !== undefined) this.#definitionsBegin(Phase.columns, this.columnCount);
     else {
       // Definitions need not be counted: none begins as the EOF, OK or ERR does that says what comes next.
       this.#enter(this.#deprecateEof ? Phase.rows : Phase.columnsEnd);

@@ -213,6 +213,14 @@ export class ProxyConfig {
   @IsString()
   @Matches(/^[\x21-\x7e]{0,60}$/)
   serverVersion = '';
+
+  @Key('Traffic may be captured and replayed through the HTTP API.', dynamic)
+  @IsBoolean()
+  enableTrafficReplay = true;
+
+  @Key('Folders and buckets under which captures may be written and read: `/var/captures`, `s3://bucket/prefix`. Empty: `traffic` in the data folder.', { allowed: 'a list of absolute folders and `s3://BUCKET/PREFIX`' })
+  @Satisfies('places', isListOf((each) => typeof each === 'string' && /^(\/|s3:\/\/[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](\/|$))/.test(each)))
+  trafficRoots: readonly string[] = [];
 }
 
 export class TlsConfig {
@@ -249,6 +257,10 @@ export class SecurityConfig {
   @Key('Backends that do not speak TLS are refused.', dynamic)
   @IsBoolean()
   requireBackendTls = false;
+
+  @Key('File with the key of encrypted captures: its first 32 bytes count.')
+  @IsString()
+  encryptionKeyPath = '';
 }
 
 export class StatusFactorConfig {

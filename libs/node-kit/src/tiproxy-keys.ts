@@ -40,7 +40,7 @@ const notByHttp = 'the HTTP API knows API keys and client certificates, see gate
 /** By full name, or by the section whose every key it is for. */
 const treatments: Readonly<Record<string, Treatment>> = {
   workdir: standsFor('data-dir'),
-  'enable-traffic-replay': ignored('traffic is not captured or replayed here'),
+  'enable-traffic-replay': standsFor('proxy.enable-traffic-replay'),
   'api.addr': apiAddress,
   'api.proxy-protocol': ignored('the HTTP API takes no PROXY headers'),
   'api.enable-basic-auth': ignored(notByHttp),
@@ -55,7 +55,8 @@ const treatments: Readonly<Record<string, Treatment>> = {
   'log.encoder': encoder,
   'log.log-file': ignored('the log goes to standard output'),
   'advance.ignore-wrong-namespace': ignored('a session that fits no namespace is in the namespace default'),
-  'security.encryption': ignored('traffic is not captured here'),
+  'security.encryption.key-path': standsFor('security.encryption-key-path'),
+  'security.encryption': ignored('the key of encrypted captures is in security.encryption-key-path'),
   'security.server-http-tls.cert': standsFor('gateway.tls-cert-file'),
   'security.server-http-tls.key': standsFor('gateway.tls-key-file'),
   'security.server-http-tls.ca': standsFor('gateway.tls-ca-file'),

@@ -20,6 +20,11 @@ export class Diagnostics {
     return this.#forgetsCounts || this.#forgetsWarnings || this.forgetsInsertId;
   }
 
+  /** Nothing is left that asking other things would end. */
+  get none(): boolean {
+    return !this.#warned && !this.#rows;
+  }
+
   asks(text: string): boolean {
     return (this.#forgetsCounts && asksForCounts(text)) || (this.#forgetsWarnings && asksForWarnings(text)) || (this.forgetsInsertId && asksForInsertId(text));
   }

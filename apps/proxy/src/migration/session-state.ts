@@ -91,6 +91,8 @@ export class SessionState {
   statusFlags: number;
   database: string;
   sqlMode = '';
+  /** Quotes in its statements cannot be told from halves of characters. */
+  unsafeCharset = false;
   /** Whether COM_SET_OPTION has set multi-statements to other than what the login said. */
   multiStatements: boolean | undefined;
 
@@ -100,7 +102,6 @@ export class SessionState {
   #waiting: Waiting[] = [];
   #blocked: Map<MoveBlockerCode, string> | undefined;
   #collation: number;
-  #unsafeCharset = false;
   #wideResults = false;
   /** The SET NAMES that they come from, or a name that never comes again. */
   #charsets = '';
@@ -119,7 +120,7 @@ export class SessionState {
     this.#collation = options.collation;
     this.database = options.database;
     this.statusFlags = options.statusFlags;
-    this.#unsafeCharset = !isLexerSafeCollation(options.collation);
+    this.unsafeCharset = !isLexerSafeCollation(options.collation);
   }
 
   /** How many bytes of a command are to be kept for `onCommand`, its code included. */
@@ -171,8 +172,8 @@ export class SessionState {
 
   #examine(command: number, payload: Buffer, start: number, end: number, cut: boolean): ExaminedStatement | undefined {
     if (cut) this.#block('not-read', `it is longer than ${textBytesMax} bytes`);
-    if (this.#unsafeCharset) this.#block('not-read', 'its character set allows no reading');
-    if (cut || this.#unsafeCharset) return undefined;
+    if (this.unsafeCharset) this.#block('not-read', 'its character set allows no reading');
+    if (cut || this.unsafeCharset) return undefined;
     let textStart = start + 1;
     try {
       if (command === Command.query) textStart = queryTextStart(payload, this.options.capabilities, start, end);
@@ -280,9 +281,9 @@ export class SessionState {
       this.#mode = lexerMode(value);
     } else if (name === 'character_set_client') {
       this.#charsetsChange();
-      this.#unsafeCharset = !isLexerSafeCharset(value);
+      this.unsafeCharset = !isLexerSafeCharset(value);
       // Statements behind this one were read as if it were another.
-      if (this.#unsafeCharset && this.#sent - this.#answered > 1) this.#block('not-read', 'its character set allows no reading');
+      if (this.unsafeCharset && this.#sent - this.#answered > 1) this.#block('not-read', 'its character set allows no reading');
     } else if (name === 'character_set_results') this.#wideResults = wideCharsets.has(value.toLowerCase());
     else if (name === 'character_set_connection' || name === 'collation_connection') this.#charsetsChange();
     else if (histories.has(name)) {
@@ -400,7 +401,7 @@ export class SessionState {
     this.#changed = false;
     this.diagnostics.clear();
     this.#wideResults = false;
-    this.#unsafeCharset = !isLexerSafeCollation(this.#collation);
+    this.unsafeCharset = !isLexerSafeCollation(this.#collation);
     this.#charsetsChange();
     this.usedTables = false;
     this.multiStatements = undefined;
@@ -472,7 +473,7 @@ export class SessionState {
     if (this.#pendingCharacteristics && (this.statusFlags & StatusFlag.inTransaction) === 0) add('pending-transaction');
     if (this.#lockedTables && this.#blocked?.has('table-lock') !== true) add('table-lock');
     if (!this.armed) add(this.untrackable ? 'not-tracked' : 'busy', this.untrackable ? 'it has no such variables' : '');
-    if (this.#unsafeCharset || this.#wideResults) add('unsafe-charset');
+    if (this.unsafeCharset || this.#wideResults) add('unsafe-charset');
     if (this.#histories !== undefined) add('history', [...this.#histories].join(', '));
     for (const [kind, names] of this.held.held()) add(kind, names.join(', '));
     for (const [code, detail] of this.#blocked ?? []) add(code, detail);

@@ -39,7 +39,10 @@ export async function readVariables(connection: BackendConnection, timeoutMs: nu
 
 /** Names whose values differ, in the order in which they can be set: a character set changes the collation that belongs to it. */
 export function differing(from: SessionVariables, to: SessionVariables): string[] {
-  const names = [...from.values.keys()].filter((name) => to.values.has(name) && to.values.get(name) !== from.values.get(name));
+  return inOrder([...from.values.keys()].filter((name) => to.values.has(name) && to.values.get(name) !== from.values.get(name)));
+}
+
+function inOrder(names: string[]): string[] {
   const rank = (name: string): number => (name.startsWith('character_set_') ? 0 : name.startsWith('collation_') ? 1 : 2);
   return names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1));
 }
@@ -53,6 +56,11 @@ function assignment(name: string, { values, types }: SessionVariables): string {
   const numeric = type === undefined ? /^-?\d+(?:\.\d+)?$/.test(value) : /^(?:BIGINT|INT|DOUBLE)/.test(type);
   if (numeric && /^-?\d+(?:\.\d+)?(?:e[+-]?\d+)?$/i.test(value)) return `${name}=${value}`;
   return `${name}='${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`;
+}
+
+/** All of them, as SET SESSION takes them; empty for none. For a connection that reads backslashes as escapes. */
+export function assignments(variables: SessionVariables): string {
+  return inOrder([...variables.values.keys()]).map((name) => assignment(name, variables)).join(', ');
 }
 
 /** What a session was told it may send does not shrink. */

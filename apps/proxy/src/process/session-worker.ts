@@ -15,6 +15,7 @@ import { StatementExaminer } from '../migration/statement-effects.js';
 import { Session } from '../session/session.js';
 import type { ProxySettings, SettingsView } from '../settings/proxy-settings.js';
 import { Tenants } from '../tenants/tenants.js';
+import { Captures } from '../traffic/capture/captures.js';
 import { staysOn } from './backend-stays.js';
 import { DialSettings } from './dial-settings.js';
 import { HeldSessions } from './held-sessions.js';
@@ -55,6 +56,7 @@ export class SessionWorker {
   readonly #host: WorkerHost;
   readonly #mover: SessionMover;
   readonly #drain: WorkerDrain;
+  readonly #captures: Captures;
   /** Made once: every session has them. */
   #allowed: { allowedFunctions: ReadonlySet<string>; allowedProcedures: ReadonlySet<string> };
   #othersSessions = 0;
@@ -121,6 +123,12 @@ export class SessionWorker {
       measured: (outcome, ms) => this.#moved(outcome, ms),
       report: (outcome) => uplink.report({ kind: 'moved', outcome }),
     });
+    this.#captures = new Captures({
+      clock,
+      log,
+      sessions: () => [...this.#sessions.all()].map(({ session }) => session),
+      serverVersion: () => this.#router.view.backends.find(({ greeting }) => greeting !== undefined)?.greeting?.serverVersion ?? '',
+    });
     this.#drain = new WorkerDrain({ clock, sessions: this.#sessions, logins: () => this.#opening.logins, drained: (cut) => uplink.report({ kind: 'drained', cut }) });
   }
 
@@ -161,6 +169,9 @@ export class SessionWorker {
       session: ({ id }) => this.#summary(id),
       migrate: ({ id, to, reason }) => this.#mover.one(id, to, reason),
       close: ({ id }) => this.#close(id),
+      captureStart: (order) => this.#captures.start(order),
+      captureStop: (end) => this.#captures.stop(end),
+      captureProgress: () => this.#captures.progress,
       metrics: () => {
         gaugeWorker(this.parts.metrics, this.#sessions.all(), this.#tenants, this.#router.view.backends.map(({ id }) => id));
         return this.parts.metrics.snapshot();
@@ -219,6 +230,7 @@ export class SessionWorker {
     const session: Session = new Session({ id, client, backend, credential, namespace: lease.namespace.name, startedAtMs: clock.nowMs(), state, tracked, lease, meter }, this.#host);
     this.#sessions.add(session, lease.namespace.view.role);
     metrics.sessionsOn(backend.backend.id, 1);
+    this.#captures.opened(session);
     session.start();
   }
 

@@ -11,6 +11,7 @@ import type { MetricsSnapshot } from '../metrics/families.js';
 import type { SettingsView } from '../settings/proxy-settings.js';
 import type { NamespaceView } from '../tenants/namespace-document.js';
 import type { TenantUsage } from '../tenants/tenants.js';
+import type { CaptureEnd, CaptureOrder, CaptureProgress } from '../traffic/capture/capture-order.js';
 import type { CloseOrder, MoveOrder, MoveReason, SessionCount } from '../balance/orders.js';
 
 /** What a worker has to know before it can listen. */
@@ -123,6 +124,12 @@ export interface WorkerQuestions {
   /** Ends the session as KILL does; false when it is not here. */
   close: { ask: { readonly id: number }; answer: boolean };
   metrics: { ask: Record<string, never>; answer: MetricsSnapshot };
+  /** Fails, with a text for people, where one runs or the output cannot be written. */
+  captureStart: { ask: CaptureOrder; answer: CaptureProgress };
+  /** Ends it: everything captured is written, and how it ended. Again, or where none runs: what came of the last one. */
+  captureStop: { ask: CaptureEnd & { readonly job?: string }; answer: CaptureProgress | undefined };
+  /** Of the one that runs, or the last one. */
+  captureProgress: { ask: Record<string, never>; answer: CaptureProgress | undefined };
 }
 
 /** From a worker to the main process; nothing comes back. */

@@ -109,6 +109,13 @@ export class Workers {
     return answers.flat();
   }
 
+  /** Rejects when there is no such worker now, when it dies, and at the deadline. */
+  async askOne<Kind extends keyof WorkerQuestions>(worker: number, kind: Kind, body: WorkerQuestions[Kind]['ask'], deadlineMs: number): Promise<WorkerQuestions[Kind]['answer']> {
+    const port = this.#slots[worker]?.port;
+    if (port === undefined) throw new Error('it does not run');
+    return port.ask(kind, body, deadlineMs);
+  }
+
   /** Asks the one that holds the session; undefined when none does. */
   async askHolder<Kind extends 'session' | 'migrate' | 'close'>(
     kind: Kind,

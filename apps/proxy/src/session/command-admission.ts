@@ -110,7 +110,7 @@ export class CommandAdmission {
     if (command !== Command.query || end - start > killBytesMax) return Verdict.forward;
     const textStart = this.#textOffset(payload, start, end);
     if (!mayBeKill(payload, textStart, end)) return Verdict.forward;
-    const kill = parseKill(payload.toString('latin1', queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end), end), this.#mode());
+    const kill = parseKill(payload.toString('latin1', queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end), end), this.lexerMode);
     return kill === undefined || kill.id < sessionIdMin ? Verdict.forward : this.#kill(kill);
   }
 
@@ -139,7 +139,7 @@ export class CommandAdmission {
   #textRefusal(namespace: Namespace, command: number, payload: Buffer, start: number, end: number): ErrPacket | undefined {
     if (command !== Command.query && command !== Command.stmtPrepare) return undefined;
     const textStart = command === Command.query ? queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end) : start + 1;
-    return namespace.refusal(end - start < judgedBytesMax ? payload.toString('utf8', textStart, end) : undefined, this.#mode());
+    return namespace.refusal(end - start < judgedBytesMax ? payload.toString('utf8', textStart, end) : undefined, this.lexerMode);
   }
 
   /** The list may be longer than it was when the statement was prepared. */
@@ -148,7 +148,7 @@ export class CommandAdmission {
     const id = payload.readUInt32LE(start + 1);
     if (this.#prepareRefused && id === lastPrepared) return { code: 1243, sqlState: 'HY000', message: `Unknown prepared statement handler (${id}) given to EXECUTE` };
     const text = this.session.witness.preparedText(id);
-    return text === undefined ? undefined : namespace.refusal(text === 'not kept' ? undefined : text.toString(), this.#mode());
+    return text === undefined ? undefined : namespace.refusal(text === 'not kept' ? undefined : text.toString(), this.lexerMode);
   }
 
   /** Waits for somebody; then the command is decided upon by `answered`, after whoever has taken the session's backend meanwhile. */
@@ -200,6 +200,7 @@ export class CommandAdmission {
     const payload = Buffer.concat([Buffer.from([Command.query, ...attributes]), Buffer.from(killText(kill, backendThreadId))]);
     this.#killing = kill.what === 'connection' ? kill.id : 0;
     session.forwards(Command.query);
+    session.witness.tap?.killed(killText(kill, kill.id));
     session.witness.commandPasses(Command.query, payload, 0, payload.length, false);
     session.toBackend(framePayload(payload, 0));
     return Verdict.drop;
@@ -218,6 +219,7 @@ export class CommandAdmission {
     const { session, host } = this;
     if (!session.responses.tracker.idle) return Verdict.wait;
     this.#asking = true;
+    session.witness.tap?.userChanges();
     const copy = Buffer.from(payload.subarray(start, end));
     session.exclusively(async () => {
       const changed = await host.changeUser(session, copy);
@@ -234,7 +236,8 @@ export class CommandAdmission {
     return responses.tracker.statusFlags === -1 ? backend.statusFlags : responses.tracker.statusFlags;
   }
 
-  #mode(): LexerMode {
+  /** How quotes in its statements are read. */
+  get lexerMode(): LexerMode {
     const { state } = this.session;
     const flags = this.#statusFlags;
     if (state.sqlMode !== '') return lexerMode(state.sqlMode);

@@ -127,9 +127,11 @@ export class CommandForwarder {
     if (this.#needed === 0) {
       if (!this.#decided(session.admission.admit(command, undefined, 0, 0))) return false;
     } else this.#stage = Stage.gathering;
-    const captured = Math.max(this.#needed, session.witness.bytesWanted(command));
+    const { tap } = session.witness;
+    const captured = Math.max(this.#needed, session.witness.bytesWanted(command), tap === undefined ? 0 : 1);
     this.#captured = captured > 0;
     if (this.#captured) tracker.capture(captured);
+    tap?.begins(scanner, this.#end - scanner.offset);
     this.#beginsAt(scanner.packetStart);
     return true;
   }
@@ -169,6 +171,7 @@ export class CommandForwarder {
 
   #passed(): void {
     const { command, scanner } = this.tracker;
+    this.session.witness.tap?.passes(command, scanner);
     if (this.#captured) this.session.witness.commandPasses(command, scanner.payload, scanner.payloadStart, scanner.payloadEnd, scanner.payloadCut);
     else this.session.witness.commandPasses(command, nothing, 0, 0, true);
   }

@@ -36,6 +36,11 @@ export class PreparedTexts {
     this.#asked.shift();
   }
 
+  /** By id, in the order in which they were prepared. */
+  [Symbol.iterator](): IterableIterator<[id: number, text: Buffer]> {
+    return this.#byId.entries();
+  }
+
   /** In the character set of the session. */
   get(clientId: number): Buffer | undefined {
     return this.#byId.get(clientId === lastPrepared ? this.#lastId : clientId);

@@ -105,7 +105,10 @@ export class ResponseForwarder {
       this.#completed = true;
       session.witness.responseEnded(command, tracker);
     } else if (event === ResponseEvent.result) session.witness.resultEnded(tracker);
-    else if (event === ResponseEvent.infile) session.fileWanted();
+    else if (event === ResponseEvent.infile) {
+      session.witness.tap?.fileAsked();
+      session.fileWanted();
+    }
     else if (event === ResponseEvent.unsolicited) session.announced(tracker.errorCode);
   }
 }

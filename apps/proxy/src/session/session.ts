@@ -143,6 +143,7 @@ export class Session implements MovableSession {
     this.backend = next;
     this.statementIds.moved(statements);
     this.responses = new ResponseForwarder(this, this.client, next);
+    this.witness.tap?.moved();
     this.witness.meter?.use(next.backend.id);
     this.#announced = 0;
     if (this.witness.read !== undefined) this.#readAgain(this.witness.read);
@@ -303,6 +304,7 @@ export class Session implements MovableSession {
     this.witness.reset();
     if (changed === 'refused') {
       if (this.witness.tracked) this.state.onUserChanged(this.state.database, 0, this.backend.statusFlags);
+      this.witness.tap?.userChanged(changed);
       return;
     }
     const { user, database, collation, attributes, credential, lease } = changed;
@@ -315,6 +317,7 @@ export class Session implements MovableSession {
       this.namespace = lease.namespace.name;
     }
     if (this.witness.tracked) this.state.onUserChanged(database, collation, this.backend.statusFlags);
+    this.witness.tap?.userChanged(changed);
   }
 
   #pauseClient(why: number): void {
@@ -413,6 +416,7 @@ export class Session implements MovableSession {
       this.#holder.reject(new Error('busy'));
       this.#holder = undefined;
     }
+    this.witness.tap?.closed();
     this.lease?.close();
     if (atRest && !this.witness.quitting) this.backend.close();
     else {

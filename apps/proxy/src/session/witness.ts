@@ -5,6 +5,7 @@ import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import type { ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
 import { statementCharactersMax, type SessionMeter } from '../metrics/session-meter.js';
 import { SessionState } from '../migration/session-state.js';
+import type { CaptureTap } from '../traffic/capture/capture-tap.js';
 import { PreparedTexts } from './prepared-texts.js';
 import { isRetryable } from './read-retry.js';
 import type { SessionHost } from './session-host.js';
@@ -22,6 +23,8 @@ export class Witness {
   quitting = false;
   /** The only command under way, if it may be sent again; for as long as nothing of its answer has come. */
   read: Buffer | undefined;
+  /** While its traffic is captured. */
+  tap: CaptureTap | undefined;
   #metersStatement = false;
   /** Where nobody else knows them, and somebody may ask. */
   #texts: PreparedTexts | undefined;
@@ -94,6 +97,7 @@ export class Witness {
   /** A statement was prepared: gives the id that the client is told. */
   prepared({ statementId, parameterCount, columnCount }: ResponseTracker): number {
     const clientId = this.session.statementIds.prepared(statementId);
+    this.tap?.prepared(clientId);
     if (this.tracked) this.state.onPrepared(clientId, parameterCount, columnCount);
     this.#texts?.prepared(clientId);
     return clientId;
@@ -107,6 +111,11 @@ export class Witness {
     return text ?? ((this.tracked ? prepared : this.#texts)?.overflowed === true ? 'not kept' : undefined);
   }
 
+  /** Those of an untracked session, by id. */
+  preparedTexts(): Iterable<[id: number, text: Buffer]> {
+    return this.#texts ?? [];
+  }
+
   /** The session was reset at its server. */
   reset(): void {
     this.session.statementIds.clear();
@@ -114,11 +123,13 @@ export class Witness {
   }
 
   resultEnded(tracker: ResponseTracker): void {
+    this.tap?.resultEnded(tracker);
     if (this.tracked && tracker.sessionChanged) this.#changed(tracker);
   }
 
   responseEnded(command: number, tracker: ResponseTracker): void {
     const { errorCode, warnings, affectedRows, insertId } = tracker;
+    this.tap?.ended(command, tracker);
     if (this.tracked) {
       if (tracker.sessionChanged) this.#changed(tracker);
       this.state.onResult(errorCode, Math.max(0, tracker.statusFlags), warnings, affectedRows, insertId);

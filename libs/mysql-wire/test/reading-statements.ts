@@ -1,0 +1,20 @@
+/** Statements that change nothing but their own session: known to be so, and executed by a real server. Tables `t` and `u` have columns a, b, c and d. */
+export const reading = [
+  'SELECT 1', 'select * from t where a = ? order by b limit 1', '(SELECT 1)', '((SELECT 1)) UNION (SELECT 2) ORDER BY 1', 'SELECT a FROM t UNION ALL SELECT b FROM u',
+  'WITH x AS (SELECT 1) SELECT * FROM x', 'WITH RECURSIVE x (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM x WHERE n < 3), y (m) AS (SELECT 2) SELECT n, m FROM x, y',
+  'SELECT COUNT(*), max( b ), group_concat(c ORDER BY d SEPARATOR \',\') FROM t GROUP BY (a)', 'SELECT REPLACE(a, 1, 2), INSERT(b, 1, 2, 3), `update`, t.delete, t.lock FROM t',
+  "SELECT SUBSTRING(a FROM 2 FOR b), MID('abc' FROM 1 FOR 2) FROM t", 'SELECT a FROM t USE INDEX FOR ORDER BY (i)', 'SELECT * FROM t FOR SYSTEM_TIME ALL',
+  'SELECT CAST(a AS DECIMAL(10,2)), CONVERT(b, CHAR(5)), CONVERT(c, DECIMAL(5,2)) FROM t', 'SELECT ROW_NUMBER() OVER (PARTITION BY a ORDER BY b) FROM t',
+  "SELECT * FROM JSON_TABLE('[1]', '$[*]' COLUMNS (a INT PATH '$', o FOR ORDINALITY)) AS j", 'SELECT * FROM (SELECT 1 AS x) AS d (y)', 'SELECT LAST_INSERT_ID(), FOUND_ROWS()',
+  'SELECT @a, @@sql_mode, @b := 1', 'SELECT /*+ MAX_EXECUTION_TIME(1000) */ 1', 'SELECT /*!40001 SQL_NO_CACHE */ * FROM t', "SELECT 'x INTO OUTFILE', \"FOR UPDATE\", `sleep` FROM t",
+  "SELECT 1 -- FOR UPDATE\n", 'SELECT 1 /* ; DELETE FROM t */', 'SELECT 1;', 'SELECT 1; SELECT 2;', '', ';', '-- nothing',
+  'VALUES (1), (2)', 'TABLE t', 'TABLE t ORDER BY a LIMIT 1', 'EXPLAIN SELECT 1', 'EXPLAIN FORMAT=JSON SELECT * FROM t', 'EXPLAIN ANALYZE SELECT 1', 'EXPLAIN UPDATE t SET a = 1',
+  'EXPLAIN DELETE FROM t', 'EXPLAIN EXTENDED SELECT 1', 'EXPLAIN t', 'DESC t', "DESCRIBE test.t 'a%'", 'ANALYZE FORMAT=JSON SELECT 1', 'ANALYZE SELECT * FROM t', 'EXPLAIN FOR CONNECTION 5',
+  'WITH x AS (SELECT 1 AS a), y (b) AS (SELECT 2) (SELECT a, b FROM x, y) ORDER BY 1', 'SHOW TABLES', 'SHOW CREATE TABLE t', "SHOW VARIABLES WHERE Variable_name = 'a'", 'SHOW GRANTS FOR a@b', 'SHOW FULL COLUMNS FROM t', 'SHOW INDEX FROM t',
+  'USE test', 'USE `a b`', 'HELP \'select\'', 'CHECKSUM TABLE t, u', 'SET NAMES utf8mb4', "SET NAMES 'utf8' COLLATE 'utf8_general_ci'", 'SET CHARACTER SET latin1', 'SET @a = 1, @b := 2',
+  "SET SESSION sql_mode = 'ANSI_QUOTES'", 'SET autocommit = 0', 'SET @@session.wait_timeout = 5, @@local.sql_select_limit = DEFAULT', 'SET LOCAL max_statement_time = 1', '/*!40101 SET NAMES utf8 */;',
+  'SET TRANSACTION ISOLATION LEVEL READ COMMITTED', 'SET SESSION TRANSACTION READ ONLY', 'SET ROLE NONE', 'SET @a = (SELECT MAX(a) FROM t)',
+  'BEGIN', 'BEGIN WORK', 'START TRANSACTION', 'START TRANSACTION READ ONLY', 'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY', 'COMMIT', 'COMMIT AND CHAIN', 'ROLLBACK', 'ROLLBACK TO SAVEPOINT a',
+  'ROLLBACK AND NO CHAIN NO RELEASE', 'SAVEPOINT a', 'RELEASE SAVEPOINT a', 'DEALLOCATE PREPARE s', 'DROP PREPARE s', "PREPARE s FROM 'SELECT ?'", 'EXECUTE s', 'EXECUTE s USING @a, @b',
+  'SELECT 1e5, 0x41, .5, t.1a FROM t', 'SELECT \u{4e2d}\u{6587} FROM \u{8868}', 'SELECT DATE_ADD(a, INTERVAL 1 DAY) FROM t',
+];
