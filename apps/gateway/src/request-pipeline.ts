@@ -124,7 +124,6 @@ export class RequestPipeline {
     if (refused !== undefined) throw refused;
     if (request.rawHeaders.length > 2 * headersMax) throw badRequest(`A request may have at most ${headersMax} headers.`);
     if (nodeId === '*' && !route.everyNode) throw badRequest('node=* is not for this path: name one node, or leave it out.');
-    if (route.state === 'planned') throw new BinnacleError('NOT_BUILT', 'The domain of this path is not built yet.');
     const isWrite = route.operation !== undefined && route.operation !== 'search';
     if (isWrite && node.settings.value().skipWrites) throw new BinnacleError('WRITES_SKIPPED', 'Skipping writes.');
     const { bytes } = declaredBody(request);

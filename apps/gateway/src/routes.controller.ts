@@ -4,14 +4,14 @@ import { listenerRoutes, routes } from '@binnacle/contracts/routes';
 import { buildInfo } from '@binnacle/node-kit/build-info';
 import { Controller, Get } from '@nestjs/common';
 
-type ShownRoute = Pick<Route, 'method' | 'path' | 'state' | 'dialects' | 'target' | 'action' | 'summary'>;
+type ShownRoute = Pick<Route, 'method' | 'path' | 'dialects' | 'target' | 'action' | 'summary'>;
 
 /** What the gateway serves, for people and for generators of clients. */
 @Controller('api/v1')
 export class RoutesController {
   readonly #document = openApiDocument(listenerRoutes('all'), buildInfo.version);
-  readonly #routes: readonly ShownRoute[] = routes.map(({ method, path, state, dialects, target, action, summary }) => {
-    return { method, path, state, dialects, target, action, summary };
+  readonly #routes: readonly ShownRoute[] = routes.map(({ method, path, dialects, target, action, summary }) => {
+    return { method, path, dialects, target, action, summary };
   });
 
   @Get('routes')

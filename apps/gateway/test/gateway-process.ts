@@ -1,13 +1,12 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { routes } from '@binnacle/contracts/routes';
 import { NodeConfig } from '@binnacle/node-kit/config';
 import { startNode } from '@binnacle/node-kit/run-node';
 
 /*
  * A whole gateway in a process of its own, as built, for tests and benchmarks that look at memory and time:
- * `node test/gateway-process.ts` with the port of one node in NODE_PORT. That node has every role, and every path counts as built.
+ * `node test/gateway-process.ts` with the port of one node in NODE_PORT. That node has every role.
  * Over IPC it says its ports once, and answers `memory` with bytes.
  */
 
@@ -16,7 +15,6 @@ const built = new URL('../dist/gateway.module.js', import.meta.url).href;
 const { GatewayModule } = (await import(built)) as typeof import('../src/gateway.module.js');
 
 const ttlMs = 600_000;
-for (const route of routes) Object.assign(route, { state: 'served' });
 
 const dataDir = mkdtempSync(join(tmpdir(), 'binnacle-gateway-process-'));
 const config = new NodeConfig();

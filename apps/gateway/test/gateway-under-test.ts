@@ -38,7 +38,6 @@ export function testRoute(facts: Partial<Route> & { path: string }): Route {
     summary: 'a route of a test',
     target: { kind: 'role', role: 'storage' },
     action: 'tests:get',
-    state: 'served',
     retryable: method === 'GET',
     everyNode: true,
     deadlineMs: 5_000,

@@ -53,13 +53,6 @@ describe('an error on the wire', () => {
     expect(rendered('BAD_REQUEST', 'typesense', message).body).toBe(body);
   });
 
-  test.each(dialects)('in %s, a path that is not built yet is JSON and says so', (dialect) => {
-    const answer = rendered('NOT_BUILT', dialect);
-    expect([answer.status, answer.headers['content-type']]).toEqual([501, 'application/json; charset=utf-8']);
-    const body = JSON.parse(answer.body) as { code?: string; message?: string; error?: { code: string; message: string } };
-    expect(body.error ?? body).toEqual({ code: 'NOT_BUILT', message: 'GET /x is a known path, but its domain is not built yet' });
-  });
-
   test.each(dialects)('in %s, every code has a status that says error', (dialect) => {
     for (const code of errorCodes) expect(rendered(code, dialect).status).toBeGreaterThanOrEqual(400);
   });

@@ -7,7 +7,6 @@ const statusByCode = {
   /** The path exists, with other methods. */
   METHOD_NOT_ALLOWED: 405,
   /** The path is known, but its domain is not built yet. */
-  NOT_BUILT: 501,
   /** The thing a path or body names does not exist: an API key, a lease. */
   NOT_FOUND: 404,
   /** No key, a wrong one, or one without the scope. */
@@ -102,7 +101,7 @@ export function renderError(error: unknown, dialect: Dialect, request: FailedReq
   const code = error instanceof BinnacleError ? error.code : 'INTERNAL';
   const message = error instanceof BinnacleError && code !== 'INTERNAL' ? error.message : 'internal error';
   const shown = { method: request.method, path: withoutQuery(request.path) };
-  const [type, body] = code === 'NOT_BUILT' ? notBuilt(dialect, shown) : contentOf[dialect](code, message, shown);
+  const [type, body] = contentOf[dialect](code, message, shown);
   const headers: Record<string, string> = { 'x-content-type-options': 'nosniff', 'cache-control': 'no-store' };
   if (body !== '') headers['content-type'] = type;
   if (code === 'UNAUTHENTICATED') headers['www-authenticate'] = 'Bearer realm="binnacle"';
@@ -122,15 +121,6 @@ function statusIn(dialect: Dialect, code: ErrorCode): number {
   if (dialect === 'typesense' && (code === 'OUT_OF_DISK' || code === 'OUT_OF_MEMORY')) return 422;
   if (code === 'METHOD_NOT_ALLOWED' && dialect !== 'gostatsd' && dialect !== 'binnacle') return statusByCode.ROUTE_NOT_FOUND;
   return statusByCode[code];
-}
-
-/** No original answers 501, so no client expects a form of its own: it is JSON in every dialect. */
-function notBuilt(dialect: Dialect, request: FailedRequest): Content {
-  const message = `${request.method} ${request.path} is a known path, but its domain is not built yet`;
-  return [
-    json,
-    JSON.stringify(dialect === 'binnacle' ? { error: { code: 'NOT_BUILT', message } } : { code: 'NOT_BUILT', message }),
-  ];
 }
 
 /** For forwarders of another version of gostatsd's protocol, which would else only hear that there is nothing. */

@@ -39,7 +39,7 @@ function operation(route: Route): Record<string, unknown> {
   const described = {
     operationId: operationId(route),
     summary: route.summary,
-    description: `${targetText(route.target)} Scope: \`${route.action}\`.${route.state === 'planned' ? ' Not built yet: answers 501.' : ''}`,
+    description: `${targetText(route.target)} Scope: \`${route.action}\`.`,
     tags: [...route.dialects],
     ...(route.action === 'public' && { security: [] }),
   };
@@ -128,7 +128,6 @@ function responsesOf(route: Route): Record<string, object> {
     'UNKNOWN_NODE',
     'BODY_TOO_LARGE',
     ...(route.operation ? (['WRITES_SKIPPED'] as const) : []),
-    ...(route.state === 'planned' ? (['NOT_BUILT'] as const) : []),
     'UPSTREAM_UNREACHABLE',
     'NO_TARGET',
     'UPSTREAM_TIMEOUT',
@@ -148,7 +147,6 @@ const errorText: Partial<Record<ErrorCode, string>> = {
   UNKNOWN_NODE: 'The named node is not in the registry, or what the path names does not exist.',
   BODY_TOO_LARGE: 'The body is over the limit.',
   WRITES_SKIPPED: '`skip-writes` is on.',
-  NOT_BUILT: 'The path is known, but its domain is not built yet.',
   UPSTREAM_UNREACHABLE: 'The node broke the connection.',
   NO_TARGET: 'No live node serves this, the limit of requests on their way is reached, or cluster state is away.',
   UPSTREAM_TIMEOUT: 'The node did not answer within the deadline of the route.',

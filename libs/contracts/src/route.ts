@@ -55,8 +55,6 @@ export interface Route {
   readonly target: TargetRule;
   /** The scope an API key needs, `resource:verb` (`operations/snapshot:create`), or `public`. */
   readonly action: string;
-  /** `planned` answers 501: its domain is not built yet. */
-  readonly state: 'served' | 'planned';
   /**
    * The request may be sent again after its connection broke before an answer came. False for everything but GET, and for the GETs that
    * change something (`owner/resign`, `gc`, `evict`) or cost a capture. A request that was never sent may always go to another node.

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyReply } from 'fastify';
+import { IsIn } from 'class-validator';
 import { addAgentRoutes } from './agent-routes.js';
 import { buildInfo } from './build-info.js';
 import { addCaptureRoutes } from './capture-routes.js';
@@ -6,7 +7,16 @@ import { runChecks } from './check.js';
 import { expvar } from './expvar.js';
 import type { Node } from './node.js';
 import { readinessText } from './readiness.js';
+import { bodyObject } from './request-body.js';
 import { systemMetrics } from './system-metrics.js';
+import { validBody } from './valid-body.js';
+
+/** TiFlash's names of levels, and ours. */
+const logLevels: ReadonlyMap<string, string> = new Map([['critical', 'fatal'], ['warning', 'warn'], ...['fatal', 'error', 'warn', 'info', 'debug', 'trace'].map((level) => [level, level] as const)]);
+
+class LogLevelBody {
+  @IsIn([...logLevels.keys()]) 'log-level'!: string;
+}
 
 /**
  * What every node answers on its node listener, in the form of the dialect each path comes from. The caller sees to it that all but
@@ -50,6 +60,15 @@ function addTiflashRoutes(app: FastifyInstance, node: Node): void {
     // TiFlash knows the first line only; the other one appears when it is what makes the node unready.
     const lines = node.readiness.lines().filter((line) => line.name === 'store_status' || !line.ok);
     return text(reply, lines.every((line) => line.ok) ? 200 : 500, readinessText(lines, isVerbose(request.query)));
+  });
+  // Of this process, until it ends.
+  app.put('/log-level', async (request, reply) => {
+    // Of what is said to be JSON, Fastify has made an object; curl says nothing of the kind.
+    const isRead = request.headers['content-type']?.startsWith('application/json') === true;
+    const { 'log-level': level } = validBody(LogLevelBody, isRead ? request.body : bodyObject(request));
+    node.log.level = logLevels.get(level) as string;
+    node.log.info({ to: node.log.level }, 'the log level was changed');
+    return text(reply, 200, '');
   });
 }
 

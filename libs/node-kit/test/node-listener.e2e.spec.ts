@@ -123,6 +123,17 @@ test.each([
 });
 
 describe('every node answers', () => {
+  test.each(['application/json', 'application/x-www-form-urlencoded'])('PUT /log-level with TiFlash\'s names, as %s', async (type) => {
+    const put = (body: string) => askAsNode(at, '/log-level', { method: 'PUT', body, headers: { 'content-type': type } });
+    const before = node.context.log.level;
+    expect(await put('{"log-level":"critical"}')).toMatchObject({ status: 200, text: '' });
+    expect(node.context.log.level).toBe('fatal');
+    expect((await put('{"log-level":"loud"}')).text).toContain('log-level must be one of');
+    for (const bad of ['{"log-level":"loud"}', '{"level":"info"}', '[]', '{', '']) expect((await put(bad)).status).toBe(400);
+    expect(node.context.log.level).toBe('fatal');
+    node.context.log.level = before;
+  });
+
   test('/healthcheck in the form of gostatsd, with its self checks', async () => {
     const answer = await askAsNode(at, '/healthcheck');
     const { ok, failed } = JSON.parse(answer.text) as { ok: string[]; failed: string[] };

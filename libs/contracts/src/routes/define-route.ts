@@ -15,10 +15,9 @@ const json = 'application/json; charset=utf-8';
 /** A request that needs no body may still bring a small one: SDKs send `{}`. */
 const bodyBytesMaxDefault = 16 * kibibyte;
 
-/** One row. Unless it says otherwise it is planned, answers JSON within 10 s, and only GET may be sent twice, or to every node. */
+/** One row. Unless it says otherwise it answers JSON within 10 s, and only GET may be sent twice, or to every node. */
 export function defineRoute(dialects: readonly Dialect[], method: HttpMethod, path: string, facts: RouteFacts): Route {
   return {
-    state: 'planned',
     retryable: method === 'GET',
     everyNode: method === 'GET',
     deadlineMs: 10 * secondMs,

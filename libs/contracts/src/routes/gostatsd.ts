@@ -19,10 +19,9 @@ const octets = 'application/octet-stream';
 export const profileFormat: QueryParameter = { name: 'format', type: 'string', description: 'pprof, svg, collapsed or json; pprof if absent.' };
 
 /** One handler for both dialects, apart from TiFlash's of the same path. */
-export const goProfiles: Pick<Route, 'target' | 'action' | 'state' | 'retryable' | 'deadlineMs' | 'produces'> = {
+export const goProfiles: Pick<Route, 'target' | 'action' | 'retryable' | 'deadlineMs' | 'produces'> = {
   target: profiledTogether,
   action: 'profiles:get',
-  state: 'served',
   retryable: false,
   deadlineMs: captureDeadlineMs,
   produces: octets,
@@ -47,7 +46,6 @@ const raw: RouteFacts = {
   target: anyIngest,
   byIdempotencyKey: true,
   action: 'metrics:create',
-  state: 'served',
   operation: 'write',
   deadlineMs: 30 * secondMs,
   // As sent; what it may inflate to is the limit of the ingest role.
@@ -59,7 +57,6 @@ const event: RouteFacts = {
   target: anyIngest,
   byIdempotencyKey: true,
   action: 'events:create',
-  state: 'served',
   operation: 'write',
   bodyBytesMax: mebibyte,
   produces: 'text/plain',
@@ -86,14 +83,12 @@ export const gostatsdRoutes: readonly Route[] = [
     summary: 'cmdline, memstats, and figures of the roles that have some',
     target: self,
     action: 'expvar:list',
-    state: 'served',
     produces: json,
   }),
   defineRoute(['gostatsd'], 'GET', '/deepcheck', {
     summary: 'Whether the dependencies are healthy: 200 or 500',
     target: anyHealth,
     action: 'deepcheck:get',
-    state: 'served',
     deadlineMs: 15 * secondMs,
     produces: json,
   }),
@@ -106,7 +101,6 @@ export const gostatsdRoutes: readonly Route[] = [
     summary: 'What was ingested, in the Prometheus text format or in OpenMetrics',
     target: anyIngest,
     action: 'metrics:list',
-    state: 'served',
     deadlineMs: 30 * secondMs,
     produces: 'text/plain; version=0.0.4; charset=utf-8',
   }),

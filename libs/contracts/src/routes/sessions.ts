@@ -8,7 +8,7 @@ const ofProxy: TargetRule = { kind: 'subject', role: 'proxy', subjectRole: 'prox
 
 /** What is read is read of all of them at once. */
 const served = (method: Route['method'], path: string, facts: Omit<RouteFacts, 'target'>): Route =>
-  defineRoute(['binnacle'], method, path, { target: method === 'GET' ? { ...ofProxy, together: true } : ofProxy, state: 'served', ...facts });
+  defineRoute(['binnacle'], method, path, { target: method === 'GET' ? { ...ofProxy, together: true } : ofProxy, ...facts });
 
 export const sessionRoutes: readonly Route[] = [
   served('GET', '/api/v1/sessions', {
