@@ -57,6 +57,7 @@ describe('sources', () => {
       'balance.conn-count.count-ratio-threshold': '1.5',
       'balance.policy': 'location',
       'balance.routing-policy': 'idlest',
+      'proxy.traffic-roots': '/var/captures',
       'ingest.line-source': 'host-tag',
       'ingest.forward-url': 'http://127.0.0.1:8081',
       'ingest.percents': '50,-99.9',
