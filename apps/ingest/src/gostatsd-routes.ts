@@ -25,6 +25,9 @@ const routes = [
 const heldBytesMax = 128 * 2 ** 20;
 const idempotencyKeyLengthMax = 256;
 
+/** Clients cannot keep out other nodes. */
+const purseOf = (kind: JournalRecord['kind']): 'clients' | 'nodes' => (kind === 'handed' ? 'nodes' : 'clients');
+
 /**
  * `POST /v2/raw`, `/v2/event` and those of version 1. Past Nest, whose parsers would look at the type of the content: here every body is bytes, as in gostatsd, whose
  * forwarders and whose neighbours' scripts say what they like.
@@ -44,41 +47,53 @@ export class GostatsdRoutes implements OnModuleInit {
     void app.register(async (scope) => {
       answerErrorsOf(scope, this.node.log);
       scope.removeAllContentTypeParsers();
-      scope.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
       for (const { path, kind, bytesMax } of routes) {
-        // Not asynchronous: Fastify has to listen to the body in the turn in which its bytes begin to be counted.
-        const preParsing = (_request: FastifyRequest, reply: FastifyReply, body: Readable, done: () => void): void => {
-          this.#hold(kind, reply, body);
-          done();
-        };
-        scope.post(path, { bodyLimit: bytesMax, preParsing }, (request, reply) => this.#take(kind, request, reply));
+        // A scope each, for its parser has its limits.
+        void scope.register(async (own) => {
+          own.addContentTypeParser('*', (_request: FastifyRequest, body: Readable, done: (error: Error | null, body?: Buffer | BinnacleError) => void) => this.#read(kind, bytesMax, body, done));
+          own.post(path, (request, reply) => this.#take(kind, request, reply));
+        });
       }
     });
   }
 
-  /** Counts a body as it comes: it is held in memory as a whole until it is answered. What is announced and does not come takes no room. */
-  #hold(kind: JournalRecord['kind'], reply: FastifyReply, body: Readable): void {
-    const purse = kind === 'handed' ? 'nodes' : 'clients';
-    let held = 0;
-    const count = (chunk: Buffer): void => {
-      held += chunk.length;
-      this.#heldBytes[purse] += chunk.length;
-      if (this.#heldBytes[purse] <= heldBytesMax) return;
-      body.off('data', count);
-      // Ends the reading of this body alone; the connection stays for the answer.
-      body.emit('error', new BinnacleError('OVERLOADED', 'too many messages wait to be read', { retryAfterS: 1 }));
+  /**
+   * Gives the body in one piece, or why it cannot be had. The latter as a body, too: after an error Fastify closes the connection, and a sender that is still
+   * sending would hear of a broken one instead of the answer. What else of it comes is read and let go.
+   *
+   * A body counts as it comes, and until it is answered: what is announced and does not come takes no room.
+   */
+  #read(kind: JournalRecord['kind'], bytesMax: number, body: Readable, done: (error: Error | null, body?: Buffer | BinnacleError) => void): void {
+    const purse = purseOf(kind);
+    const chunks: Buffer[] = [];
+    let bytes = 0;
+    let isOver = false;
+    const end = (error: Error | null, read?: Buffer | BinnacleError): void => {
+      if (isOver) return;
+      isOver = true;
+      chunks.length = 0;
+      if (!Buffer.isBuffer(read)) this.#heldBytes[purse] -= bytes;
+      done(error, read);
     };
-    body.on('data', count);
-    reply.raw.once('close', () => {
-      body.off('data', count);
-      this.#heldBytes[purse] -= held;
+    body.on('data', (chunk: Buffer) => {
+      if (isOver) return;
+      bytes += chunk.length;
+      this.#heldBytes[purse] += chunk.length;
+      chunks.push(chunk);
+      if (bytes > bytesMax) end(null, new BinnacleError('BODY_TOO_LARGE', `a message has at most ${bytesMax} bytes`));
+      else if (this.#heldBytes[purse] > heldBytesMax) end(null, new BinnacleError('OVERLOADED', 'too many messages wait to be read', { retryAfterS: 1 }));
     });
+    body.once('end', () => end(null, Buffer.concat(chunks)));
+    body.once('error', end);
+    body.once('close', () => end(new BinnacleError('BAD_REQUEST', 'the body broke off')));
   }
 
   /** 202 and 400 have no body, as in the original; what went wrong is in the log. */
   async #take(kind: JournalRecord['kind'], request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const encoding = bodyEncoding(request.headers['content-encoding']);
+    if (request.body instanceof BinnacleError) throw request.body;
     const body = Buffer.isBuffer(request.body) ? request.body : Buffer.alloc(0);
+    reply.raw.once('close', () => (this.#heldBytes[purseOf(kind)] -= body.length));
     const { 'idempotency-key': key = '' } = request.headers;
     if (encoding === undefined) return this.#refuse(reply, kind, `Content-Encoding is ${String(request.headers['content-encoding']).slice(0, 64)}`);
     if (typeof key !== 'string' || key.length > idempotencyKeyLengthMax) throw new BinnacleError('BAD_REQUEST', `Idempotency-Key has at most ${idempotencyKeyLengthMax} characters`);
