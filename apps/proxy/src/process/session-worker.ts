@@ -84,6 +84,7 @@ export class SessionWorker {
     });
     this.#allowed = allowed(current());
     settings.onChange((now) => (this.#allowed = allowed(now)));
+    this.#router.update(setup.view);
     this.#tenants = new Tenants({ clock, refused: (namespace, reason) => metrics.refused(namespace, reason) }, setup.namespaces);
     this.#dial = new DialSettings(current, clock, log);
     this.#host = new WorkerHost({

@@ -115,7 +115,7 @@ export class SqlProxy {
     const { id, config } = this.node;
     const settings = this.settings.current;
     const secrets = [settings.proxy.healthPassword, this.node.clusterSecret];
-    return { nodeId: id, number, workersTotal, settings, namespaces: this.namespaces.views(), log: { level: config.log.level, format: config.log.format }, secrets };
+    return { nodeId: id, number, workersTotal, settings, namespaces: this.namespaces.views(), view: this.backends.view(), log: { level: config.log.level, format: config.log.format }, secrets };
   }
 
   #maker(workersTotal: number): WorkerMaker {

@@ -22,6 +22,8 @@ export interface WorkerSetup {
   readonly workersTotal: number;
   readonly settings: SettingsView;
   readonly namespaces: readonly NamespaceView[];
+  /** Known before the port is open: the first client of a worker finds backends. */
+  readonly view: RoutingView;
   readonly log: { readonly level: string; readonly format: string };
   /** Texts that no log line may show. */
   readonly secrets: readonly string[];
