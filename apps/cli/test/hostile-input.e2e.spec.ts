@@ -14,7 +14,7 @@ const documentedServerErrors = new Set([503]);
 /** Once this test has reported the SQL proxy as ill, it says so. */
 const isReportedIll = (status: number, path: string): boolean => status === 502 && /^\/api\/debug\/health\/?(\?|$)/.test(path);
 /** Attempts at each route; the first half loads what each needs (DuckDB, symbols, code), so the second half should add little. */
-const rounds = 96;
+const rounds = 64;
 const rssGrowthBytesMax = 100 * 1024 * 1024;
 
 /** Small and seeded, so that a failure can be run again (mulberry32). */
