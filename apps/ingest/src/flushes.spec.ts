@@ -27,7 +27,7 @@ test('while the spool cannot be written the interval goes on, and nothing that w
   flushes.start(journal);
   const hits = store.series({ kind: 'counter', name: 'hits', tags: [], source: '' }) as CounterSeries;
   const takeAndFlush = async (): Promise<void> => {
-    await journal.append({ kind: 'raw', encoding: 'identity', idempotencyKey: '', body: Buffer.from('hits') }, () => store.count(hits, 1, clock.monotonicMs()));
+    await journal.append({ kind: 'raw', encoding: 'identity', idempotencyKey: '', body: Buffer.from('hits') }, () => store.count(hits, 1));
     await clock.advance(10_000);
     await flushes.flush();
   };

@@ -88,8 +88,8 @@ export class Ingest {
     const filters = new Filters(ingest.filters);
     this.store = new SeriesStore(ingest, clock);
     this.badLines = new BadLines(clock, log);
-    this.messages = new MessageIntake(this.store, filters, clock);
-    this.handed = new MessageIntake(this.store, undefined, clock);
+    this.messages = new MessageIntake(this.store, filters);
+    this.handed = new MessageIntake(this.store, undefined);
     this.idempotency = new Idempotency(clock);
     this.#handedKeys = new Idempotency(clock);
     this.lines = new LineIntake({

@@ -13,7 +13,7 @@ test('readers that do not read are few, and others are told so', async () => {
   const { store } = running.ingest;
   const tags = ['a', 'b', 'c'].map((name) => `${name}:${'x'.repeat(200)}`);
   // More than sockets hold.
-  for (let at = 0; at < 20_000; at++) store.setGauge(store.series({ kind: 'gauge', name: `load.${at}`, tags, source: '' }) as GaugeSeries, at, 0);
+  for (let at = 0; at < 20_000; at++) store.setGauge(store.series({ kind: 'gauge', name: `load.${at}`, tags, source: '' }) as GaugeSeries, at);
   const [host, port] = running.node.address.split(':');
   const sockets: Socket[] = [];
   try {

@@ -76,7 +76,7 @@ test('an answer that is lost makes no count twice, and one that is no success is
   const spool = new Spool(join(folder, 'spool'), 1_000_000);
   const forwarder = new Forwarder({ spool, url: `http://127.0.0.1:${door.port}`, apiKey: '', clock, log: pino({ level: 'silent' }) });
   const store = new SeriesStore({ seriesMax: 10, keyspaceSeriesMax: 10, timerValuesMax: 10, setMembersMax: 10, expiryMs: 1_000 }, clock);
-  store.count(store.series({ kind: 'counter', name: 'x', tags: [], source: '' }) as CounterSeries, 3, 0);
+  store.count(store.series({ kind: 'counter', name: 'x', tags: [], source: '' }) as CounterSeries, 3);
   const writer = new RawMessageWriter('gostatsd');
   store.flush({ intervalS: 1, percents: [], beforeClose: (series) => writer.add(series) });
   await spool.add(forwardedParts(writer.take(), []), 1);

@@ -14,13 +14,13 @@ const newStore = (): SeriesStore => new SeriesStore({ seriesMax: 100_000, keyspa
 
 test('protoc reads what is written, with all series of a name in one entry', () => {
   const store = newStore();
-  store.count(store.series({ kind: 'counter', name: 'hits', tags: ['a', 'b:1'], source: 'web-1' }) as CounterSeries, 5, 0);
-  store.setGauge(store.series({ kind: 'gauge', name: 'load', tags: [], source: '' }) as GaugeSeries, -0.25, 0);
-  store.count(store.series({ kind: 'counter', name: 'hits', tags: [], source: 'web-2' }) as CounterSeries, -7, 0);
-  store.addMember(store.series({ kind: 'set', name: 'users', tags: [], source: '' }) as SetSeries, 'anna', 0);
+  store.count(store.series({ kind: 'counter', name: 'hits', tags: ['a', 'b:1'], source: 'web-1' }) as CounterSeries, 5);
+  store.setGauge(store.series({ kind: 'gauge', name: 'load', tags: [], source: '' }) as GaugeSeries, -0.25);
+  store.count(store.series({ kind: 'counter', name: 'hits', tags: [], source: 'web-2' }) as CounterSeries, -7);
+  store.addMember(store.series({ kind: 'set', name: 'users', tags: [], source: '' }) as SetSeries, 'anna');
   const timer = store.series({ kind: 'timer', name: 'took', tags: [], source: '' }) as TimerSeries;
-  store.time(timer, 1.5, 10, 0);
-  store.time(timer, 2.5, 10, 0);
+  store.time(timer, 1.5, 10);
+  store.time(timer, 2.5, 10);
   const writer = new RawMessageWriter('gostatsd');
   store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
   const [message, ...others] = writer.take();
@@ -43,7 +43,7 @@ test('what is left over of a counter goes with its next flush', () => {
   const writer = new RawMessageWriter('gostatsd');
   const sent: number[] = [];
   for (let flush = 0; flush < 7; flush++) {
-    store.count(store.series({ kind: 'counter', name: 'sampled', tags: [], source: '' }) as CounterSeries, 1 / 0.3, 0);
+    store.count(store.series({ kind: 'counter', name: 'sampled', tags: [], source: '' }) as CounterSeries, 1 / 0.3);
     store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
     const nothing = (): void => {};
     for (const message of writer.take()) readRawMessage(message, { counter: (_series, value) => sent.push(value), gauge: nothing, gaugeChange: nothing, set: nothing, timer: nothing });
@@ -53,7 +53,7 @@ test('what is left over of a counter goes with its next flush', () => {
 
 test('many series become several messages, and none is lost', () => {
   const store = newStore();
-  for (let at = 0; at < 30_000; at++) store.count(store.series({ kind: 'counter', name: `m${at % 7}`, tags: [`tag:${at}`], source: '' }) as CounterSeries, at, 0);
+  for (let at = 0; at < 30_000; at++) store.count(store.series({ kind: 'counter', name: `m${at % 7}`, tags: [`tag:${at}`], source: '' }) as CounterSeries, at);
   const writer = new RawMessageWriter('gostatsd');
   store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
   const messages = writer.take();
@@ -70,8 +70,8 @@ test('a series with very many values or members is in several messages, which ad
   const timer = store.series({ kind: 'timer', name: 'took', tags: [], source: '' }) as TimerSeries;
   const users = store.series({ kind: 'set', name: 'users', tags: [], source: '' }) as SetSeries;
   for (let at = 0; at < 100_000; at++) {
-    store.time(timer, at, 2, 0);
-    store.addMember(users, `user ${at}`, 0);
+    store.time(timer, at, 2);
+    store.addMember(users, `user ${at}`);
   }
   const writer = new RawMessageWriter('binnacle');
   store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
@@ -107,7 +107,7 @@ test('a counter that left the range of numbers is sent on as the most there is, 
   const writer = new RawMessageWriter('gostatsd');
   const hits = store.series({ kind: 'counter', name: 'hits', tags: [], source: '' }) as CounterSeries;
   const flushed = (values: number[]): string => {
-    for (const value of values) store.count(hits, value, 0);
+    for (const value of values) store.count(hits, value);
     store.flush({ intervalS: 10, percents: [], beforeClose: (series) => writer.add(series) });
     return writer.take().map(decoded).join();
   };

@@ -3,6 +3,9 @@ const exactDigitsMax = 15;
 const powersOfTen = Array.from({ length: exactDigitsMax + 1 }, (_, exponent) => 10 ** exponent);
 const anyDecimal = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?$/;
 
+/** Plus or minus. */
+export const isSign = (byte: number | undefined): boolean => byte === 0x2b || byte === 0x2d;
+
 /**
  * The decimal number in `bytes` from `start` to `end`, rounded to the nearest double; NaN for anything else, infinities and hexadecimal included.
  * What clients usually send is read without making a text of it.
@@ -10,7 +13,7 @@ const anyDecimal = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,5})?$/;
 export function readDecimal(bytes: Buffer, start: number, end: number): number {
   let at = start;
   const sign = bytes[at];
-  if (sign === 0x2b || sign === 0x2d) at += 1;
+  if (isSign(sign)) at += 1;
   let mantissa = 0;
   let digits = 0;
   let fraction = -1;

@@ -1,25 +1,25 @@
 import { expect, test } from '@jest/globals';
 import { newSeries, type Series } from '../series/series.js';
-import { KnownLines } from './known-lines.js';
-import { MetricLine, readMetricLine } from './metric-line.js';
+import { KnownLines, type LineTarget } from './known-lines.js';
+import { LineWords } from './line-words.js';
 
 const named = (name: string): Series => newSeries({ kind: 'counter', name, tags: [], source: '' });
 
 function made(entriesMax: number, hash?: number) {
   const known = new KnownLines(entriesMax);
-  const line = new MetricLine();
-  const read = (text: string): Buffer => {
+  const line = new LineWords();
+  const find = (text: string, sender = 0, interval = 0): LineTarget | undefined => {
     const bytes = Buffer.from(text);
-    expect(readMetricLine(bytes, 0, bytes.length, line)).toBeUndefined();
+    expect(line.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length, sender)).toBe(true);
     line.hash = hash ?? line.hash;
-    return bytes;
+    return known.find(line, interval);
   };
   return {
-    find: (text: string, source = 0, interval = 0) => known.find(read(text), line, source, interval),
-    learn: (text: string, target: Series | 'dropped', source = 0, interval?: number) => {
-      const bytes = read(text);
-      known.find(bytes, line, source, interval ?? 0);
-      known.remember(bytes, line, source, target, interval);
+    known,
+    find,
+    learn: (text: string, target: LineTarget, sender = 0, interval?: number, sampleRate = 1) => {
+      find(text, sender, interval);
+      known.remember(line, target, sampleRate, interval);
     },
   };
 }
@@ -32,22 +32,22 @@ test('every spelling is found, while there are more and more of them', () => {
   expect(targets.every((target, at) => find(lineOf(at)) === target)).toBe(true);
   expect(find('m20000:1|c|#tag:1')).toBeUndefined();
   // One more than there is room for: all are forgotten, and it is known.
-  learn('more:1|c', 'dropped');
-  expect([find(lineOf(0)), find('more:1|c')]).toEqual([undefined, 'dropped']);
+  learn('more:1|c', null);
+  expect([find(lineOf(0)), find('more:1|c')]).toEqual([undefined, null]);
 });
 
-test('kind, source, and where the name ends make another spelling', () => {
+test('kind, sender, and where the name ends make another spelling', () => {
   const { find, learn } = made(16);
   const target = named('ab');
   learn('ab:1|c|#c', target, 3);
   expect(find('ab:7|c|#c', 3)).toBe(target);
-  expect([find('ab:1|g|#c', 3), find('ab:1|c|#c', 4), find('a:1|c|#bc', 3), find('abc:1|c', 3)]).toEqual([undefined, undefined, undefined, undefined]);
+  for (const [other, sender] of [['ab:1|g|#c', 3], ['ab:1|c|#c', 4], ['a:1|c|#bc', 3], ['abc:1|c', 3], ['ab\0:1|c|#c', 3], ['ab:1|c|#c\0', 3], ['ab:1|c|#', 3]] as const) expect([other, find(other, sender)]).toEqual([other, undefined]);
 });
 
 test('spellings that are too long for all of them to stay take no more room for that', () => {
   const { find, learn } = made(1_000);
-  for (let at = 0; at < 1_000; at++) learn(`${'x'.repeat(1_000)}${at}:1|c`, 'dropped');
-  expect([find(`${'x'.repeat(1_000)}0:1|c`), find(`${'x'.repeat(1_000)}999:1|c`)]).toEqual([undefined, 'dropped']);
+  for (let at = 0; at < 1_000; at++) learn(`${'x'.repeat(1_000)}${at}:1|c`, null);
+  expect([find(`${'x'.repeat(1_000)}0:1|c`), find(`${'x'.repeat(1_000)}999:1|c`)]).toEqual([undefined, null]);
 });
 
 test('what is gone, or held for another interval, is not found, and what is learnt instead takes its place', () => {
@@ -60,6 +60,17 @@ test('what is gone, or held for another interval, is not found, and what is lear
   expect([find('a:1|c', 0, 7), find('a:1|c', 0, 8)]).toEqual([overflow, undefined]);
   learn('a:1|c', next);
   expect([find('a:1|c', 0, 7), find('a:1|c', 0, 8)]).toEqual([next, next]);
+});
+
+test('the sample rate of a spelling comes with it, and stays when it has another series', () => {
+  const { known, find, learn } = made(16);
+  learn('a:1|c', named('a'));
+  learn('a:1|c|@0.3', named('a'), 0, 7, 0.3);
+  learn('a:1|c|@0.3', named('a'), 0, 8, 0.3);
+  for (const [text, rate] of [['a:5|c', 1], ['a:5|c|@0.3', 0.3]] as const) {
+    expect(find(text, 0, 8)).toBeDefined();
+    expect(known.sampleRate).toBe(rate);
+  }
 });
 
 test('names that were chosen to have one hash are remembered up to a number, so that no line is a search', () => {

@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
 import { FakeClock } from '@binnacle/testing/fake-clock';
+import { seededRandom } from '@binnacle/testing/seeded-random';
 import type { MetricEvent } from '../messages/metric-event.js';
 import { Filters } from '../series/filters.js';
 import { overflowName, type SeriesLimits, SeriesStore } from '../series/series-store.js';
@@ -97,6 +98,26 @@ test('more spellings than are remembered cost time and no counts', () => {
   for (let round = 0; round < 3; round++) for (let at = 0; at < 50; at++) take(`m${at}:1|c`);
   const figures = flush();
   for (let at = 0; at < 50; at++) expect(figures[`m${at} counter`]).toBe(3);
+});
+
+test('a line that came before, in whatever packet and place, counts as it did the first time', () => {
+  const random = seededRandom(7);
+  const values = ['1', '-2', '+3', '0.25', '1e3', '1:2:3', ':1', 'x', '', '12345678901234567890', '1:', 'ä'];
+  const fields = ['c', 'g', 's', 'ms', 'c|@0.5', 'ms|@0.1|#a:b', 'g|#b,a', 'c|#', 'c|T1656581400', 'q', 'c|?', 'c\r', 'c||#x', ''];
+  const lineOf = (): string => `${random.oneOf(['a', 'ab', 'api.hits', 'noisy', '_e{1,1}', '', 'käse', 'x'.repeat(1_030)])}${random.oneOf([':', ':', ':', ''])}${random.oneOf(values)}${random.oneOf(['|', '|', '|', ''])}${random.oneOf(fields)}`;
+  const drop = { matchMetrics: ['noisy'], excludeMetrics: [], matchTags: [], dropMetric: true, dropHost: false, dropTags: [], rewriteTags: {}, addTags: [] };
+  const options = { filters: new Filters([drop]), limits: { seriesMax: 12 } };
+  const [known, fresh] = [intake({ ...options, knownLinesMax: 10_000 }), intake({ ...options, knownLinesMax: 0 })];
+  for (let round = 0; round < 300; round++) {
+    const lines = Array.from({ length: 1 + random.below(30) }, lineOf);
+    known.take(lines.join('\n'));
+    // One at a time, and never one that is known.
+    for (const line of lines) fresh.take(line);
+    if (round % 50 === 49) expect(known.flush()).toEqual(fresh.flush());
+  }
+  expect(known.store.losses).toEqual(fresh.store.losses);
+  expect([known.lines.taken, known.events.length]).toEqual([fresh.lines.taken, fresh.events.length]);
+  expect(known.bad).toEqual(fresh.bad);
 });
 
 test('a series that nothing comes for is forgotten, and begins anew when something comes', async () => {

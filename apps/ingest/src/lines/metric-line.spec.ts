@@ -12,13 +12,13 @@ function read(text: string): unknown {
   if (bad !== undefined) return bad;
   const values: unknown[] = [];
   if (line.kind === 'set') values.push(bytes.toString('utf8', line.valuesStart, line.valuesEnd));
-  else eachValue(bytes, line, (value, isChange) => values.push(isChange ? [value] : value));
+  else eachValue(bytes, line, (value, isSigned) => values.push(isSigned ? [value] : value));
   return [line.kind, bytes.toString('utf8', line.nameStart, line.nameEnd), values, line.sampleRate, bytes.toString('utf8', line.tagsStart, line.tagsEnd)];
 }
 
 test.each([
   ['hits:1|c', ['counter', 'hits', [1], 1, '']],
-  ['hits:-3|c|@0.1', ['counter', 'hits', [-3], 0.1, '']],
+  ['hits:-3|c|@0.1', ['counter', 'hits', [[-3]], 0.1, '']],
   ['a.b:2.5|c|#env:prod,x', ['counter', 'a.b', [2.5], 1, 'env:prod,x']],
   ['a.b:2.5|c|@0.5|#env:prod,x', ['counter', 'a.b', [2.5], 0.5, 'env:prod,x']],
   ['a.b:2.5|c|#env:prod,x|@0.5', ['counter', 'a.b', [2.5], 0.5, 'env:prod,x']],
@@ -84,9 +84,8 @@ test('no bytes make it throw', () => {
   }
 });
 
-test('hashes begin at a number that nobody outside knows', () => {
+test('a line that says when it was is told from those that do not', () => {
   const line = new MetricLine();
-  const bytes = Buffer.from('a:1|c');
-  expect(readMetricLine(bytes, 0, bytes.length, line)).toBeUndefined();
-  expect(line.hash).not.toBe(Math.imul((0x811c9dc5 | 0) ^ 0x61, 0x01000193));
+  const hasTime = (text: string): boolean => readMetricLine(Buffer.from(text), 0, text.length, line) === undefined && line.hasTime;
+  expect(['a:1|c|T1656581400|c:x', 'a:1|c|#T1', 'a:1|c'].map(hasTime)).toEqual([true, false, false]);
 });

@@ -1,7 +1,6 @@
-import { randomInt } from 'node:crypto';
 import { identityBytesMax, memberBytesMax } from '../series/identity-limits.js';
 import type { MetricKind } from '../series/metric-kind.js';
-import { readDecimal } from './decimal.js';
+import { isSign, readDecimal } from './decimal.js';
 
 /** Why a line was not taken: a label of the counter of bad lines, so there are few of them. */
 export type BadLine = 'no-name' | 'no-value' | 'value' | 'type' | 'sample-rate' | 'field' | 'too-long' | 'event' | 'service-check';
@@ -14,25 +13,17 @@ export class MetricLine {
   /** One value, or several with colons between them; of a set one member, colons included. */
   valuesStart = 0;
   valuesEnd = 0;
-  /** The first value; of a set nothing. */
-  value = 0;
-  isPacked = false;
-  /** Of a gauge: the value begins with a sign, and so changes the gauge instead of setting it. */
-  isChange = false;
   /** 1 where none is said. */
   sampleRate = 1;
   /** Between `#` and the next `|`; empty where there are none. */
   tagsStart = 0;
   tagsEnd = 0;
-  /** FNV-1a over name and tags, 32 bits, from a start that is this process's own. */
-  hash = 0;
+  /** It says when it was, and so is hardly ever spelled so again. */
+  hasTime = false;
 }
 
 const colon = 0x3a;
 const bar = 0x7c;
-/** Another one in each process: whoever knew it could choose names of one hash, among which every line would have to be searched for. */
-const hashBasis = randomInt(2 ** 32) | 0;
-const hashPrime = 0x01000193;
 
 /**
  * Reads `name:value|type|@rate|#tag,tag` from `start` to `end` (without the line's end) into `line`. Returns why it cannot; `line` means nothing then.
@@ -40,10 +31,8 @@ const hashPrime = 0x01000193;
  */
 export function readMetricLine(bytes: Buffer, start: number, end: number, line: MetricLine): BadLine | undefined {
   let at = start;
-  let hash = hashBasis;
-  for (let byte = bytes[at]; at < end && byte !== colon; byte = bytes[++at]) hash = Math.imul(hash ^ (byte as number), hashPrime);
+  while (at < end && bytes[at] !== colon) at++;
   if (at === start) return 'no-name';
-  line.hash = hash;
   if (at === end) return 'no-value';
   line.nameStart = start;
   line.nameEnd = at;
@@ -54,6 +43,7 @@ export function readMetricLine(bytes: Buffer, start: number, end: number, line: 
   const typeEnd = readType(bytes, at + 1, end, line);
   if (typeEnd < 0) return 'type';
   line.sampleRate = 1;
+  line.hasTime = false;
   line.tagsStart = line.tagsEnd = end;
   const bad = typeEnd === end ? undefined : readFields(bytes, typeEnd + 1, end, line);
   if (bad !== undefined) return bad;
@@ -99,23 +89,17 @@ function readFields(bytes: Buffer, start: number, end: number, line: MetricLine)
         if (!(line.sampleRate > 0 && line.sampleRate <= 1)) return 'sample-rate';
         break;
       case 0x23: // #
-        // Of several the last one counts. The others are in the hash: that series is found under it all the same, as a spelling of its own.
-        line.hash = hashed(line.hash, bytes, at + 1, fieldEnd);
+        // Of several the last one counts.
         line.tagsStart = at + 1;
         line.tagsEnd = fieldEnd;
         break;
       default:
         if (!isUnusedField(bytes.toString('latin1', at, fieldEnd))) return 'field';
+        line.hasTime ||= bytes[at] === 0x54; // T
     }
     at = fieldEnd + 1;
   }
   return undefined;
-}
-
-function hashed(before: number, bytes: Buffer, start: number, end: number): number {
-  let hash = before;
-  for (let at = start; at < end; at++) hash = Math.imul(hash ^ (bytes[at] as number), hashPrime);
-  return hash;
 }
 
 const isUnusedField = (field: string): boolean => /^(c:|e:|card:|T\d)/.test(field);
@@ -123,29 +107,23 @@ const isUnusedField = (field: string): boolean => /^(c:|e:|card:|T\d)/.test(fiel
 function readValues(bytes: Buffer, line: MetricLine): BadLine | undefined {
   const { valuesStart: start, valuesEnd: end } = line;
   if (start === end) return 'no-value';
-  line.isPacked = false;
   if (line.kind === 'set') return end - start > memberBytesMax ? 'too-long' : undefined;
-  const first = bytes[start];
-  line.isChange = line.kind === 'gauge' && (first === 0x2b || first === 0x2d);
-  let at = start;
-  while (at < end && bytes[at] !== colon) at++;
-  line.value = readDecimal(bytes, start, at);
-  if (Number.isNaN(line.value)) return 'value';
   // All of them are looked at before any is counted: a bad line counts nothing.
-  for (line.isPacked = at < end; at < end; ) {
-    const next = at + 1;
-    for (at = next; at < end && bytes[at] !== colon; ) at++;
-    if (Number.isNaN(readDecimal(bytes, next, at))) return 'value';
-  }
-  return undefined;
+  let isBad = false;
+  eachValue(bytes, line, (value) => (isBad ||= Number.isNaN(value)));
+  return isBad || bytes[end - 1] === colon ? 'value' : undefined;
 }
 
-/** Calls back with every value of a line that `readMetricLine` took, in order; not for sets. */
-export function eachValue(bytes: Buffer, line: MetricLine, take: (value: number, isChange: boolean) => void): void {
+/**
+ * Calls back with every value of a line that `readMetricLine` took, in order; not for sets.
+ *
+ * @param take `isSigned`: with a plus or a minus, by which a gauge changes instead of being set
+ */
+export function eachValue(bytes: Buffer, line: MetricLine, take: (value: number, isSigned: boolean) => void): void {
   for (let start = line.valuesStart; start < line.valuesEnd; ) {
     let at = start;
     while (at < line.valuesEnd && bytes[at] !== colon) at++;
-    take(readDecimal(bytes, start, at), line.kind === 'gauge' && (bytes[start] === 0x2b || bytes[start] === 0x2d));
+    take(readDecimal(bytes, start, at), isSign(bytes[start]));
     start = at + 1;
   }
 }

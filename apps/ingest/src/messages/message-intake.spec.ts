@@ -13,7 +13,7 @@ function intake(): { readonly messages: MessageIntake; readonly figures: () => P
   const clock = new FakeClock();
   const store = new SeriesStore({ seriesMax: 100, keyspaceSeriesMax: 100, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, clock);
   return {
-    messages: new MessageIntake(store, new Filters([]), clock),
+    messages: new MessageIntake(store, new Filters([])),
     figures: async () => {
       const flushed = await store.flush({ intervalS: 1, percents: [] });
       return new Map(flushed.flatMap(({ identity, figures }) => figures.map(({ kind, value }): [string, number] => [`${identity.name} ${kind}`, value])));
@@ -43,7 +43,7 @@ test('neither in version 1', async () => {
 test('a comma ends a tag: two spellings of a key are one series, in its keyspace', async () => {
   const clock = new FakeClock();
   const store = new SeriesStore({ seriesMax: 100, keyspaceSeriesMax: 100, timerValuesMax: 100, setMembersMax: 100, expiryMs: 1_000 }, clock);
-  const messages = new MessageIntake(store, undefined, clock);
+  const messages = new MessageIntake(store, undefined);
   messages.counter({ name: 'hits', tags: ['b,keyspace:7', ',a'], source: '' }, 1);
   messages.counter({ name: 'hits', tags: ['a', 'keyspace:7', 'b'], source: '' }, 2);
   expect([...store.all()].map((series) => [series.identity.tags, series.kind === 'counter' && series.value])).toEqual([[['a', 'b', 'keyspace:7'], 3]]);

@@ -1,4 +1,3 @@
-import type { Clock } from '@binnacle/cluster-state/clock';
 import { identityBytesMax, memberBytesMax } from '../series/identity-limits.js';
 import type { Filters } from '../series/filters.js';
 import type { MetricKind } from '../series/metric-kind.js';
@@ -14,41 +13,38 @@ export class MessageIntake implements RawMessageSink {
   taken = 0;
   /** Series whose name and tags are too long, members of sets that are, and numbers that are not finite. */
   refused = 0;
-  #nowMs = 0;
 
   /** @param filters absent where what comes has been through them, and through the limit of its length, which they may have made it pass */
   constructor(
     private readonly store: SeriesStore,
     private readonly filters: Filters | undefined,
-    private readonly clock: Clock,
   ) {}
 
   /** Of a message that `checkRawMessage` let pass: one that breaks half way would be counted half. */
   take(message: Uint8Array, read: RawMessageReader = readRawMessage): void {
-    this.#nowMs = this.clock.monotonicMs();
     read(message, this);
   }
 
   counter(raw: RawSeries, value: number): void {
     const series = this.#isFinite(value) ? this.#series('counter', raw) : undefined;
-    if (series !== undefined) this.store.count(series as CounterSeries, value, this.#nowMs);
+    if (series !== undefined) this.store.count(series as CounterSeries, value);
   }
 
   gauge(raw: RawSeries, value: number): void {
     const series = this.#isFinite(value) ? this.#series('gauge', raw) : undefined;
-    if (series !== undefined) this.store.setGauge(series as GaugeSeries, value, this.#nowMs);
+    if (series !== undefined) this.store.setGauge(series as GaugeSeries, value);
   }
 
   gaugeChange(raw: RawSeries, change: number): void {
     const series = this.#isFinite(change) ? this.#series('gauge', raw) : undefined;
-    if (series !== undefined) this.store.changeGauge(series as GaugeSeries, change, this.#nowMs);
+    if (series !== undefined) this.store.changeGauge(series as GaugeSeries, change);
   }
 
   set(raw: RawSeries, members: readonly string[]): void {
     const series = this.#series('set', raw);
     if (series === undefined) return;
     for (const member of members) {
-      if (member.length <= memberBytesMax) this.store.addMember(series as SetSeries, member, this.#nowMs);
+      if (member.length <= memberBytesMax) this.store.addMember(series as SetSeries, member);
       else this.refused += 1;
     }
   }
@@ -59,9 +55,9 @@ export class MessageIntake implements RawMessageSink {
     if (finite.length === 0 && values.length > 0) return;
     const series = this.#series('timer', raw);
     if (series === undefined) return;
-    for (const value of finite) this.store.time(series as TimerSeries, value, 0, this.#nowMs);
+    for (const value of finite) this.store.time(series as TimerSeries, value, 0);
     const count = Number.isFinite(sampleCount) && sampleCount >= 0 ? sampleCount : finite.length;
-    if (count > 0) this.store.countSamples(series as TimerSeries, count, this.#nowMs);
+    if (count > 0) this.store.countSamples(series as TimerSeries, count);
   }
 
   /** One that is not would make every sum it gets into the same. A forwarder sends what many clients said, so the rest of its message counts. */

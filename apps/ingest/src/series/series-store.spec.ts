@@ -15,15 +15,15 @@ class Peer {
 
   constructor(limits: Partial<SeriesLimits> = {}) {
     this.store = new SeriesStore({ ...roomy, ...limits }, this.clock);
-    this.#intake = new MessageIntake(this.store, undefined, this.clock);
+    this.#intake = new MessageIntake(this.store, undefined);
   }
 
-  count = (name: string, value: number, tags: string[] = [], source = ''): void => this.store.count(this.#series('counter', name, tags, source) as CounterSeries, value, 0);
-  set = (name: string, value: number): void => this.store.setGauge(this.#series('gauge', name) as GaugeSeries, value, 0);
-  change = (name: string, value: number): void => this.store.changeGauge(this.#series('gauge', name) as GaugeSeries, value, 0);
-  time = (name: string, value: number): void => this.store.time(this.#series('timer', name) as TimerSeries, value, 2, 0);
-  sampled = (name: string, value: number, sampledCount: number): void => this.store.time(this.#series('timer', name) as TimerSeries, value, sampledCount, 0);
-  member = (name: string, member: string): void => this.store.addMember(this.#series('set', name) as SetSeries, member, 0);
+  count = (name: string, value: number, tags: string[] = [], source = ''): void => this.store.count(this.#series('counter', name, tags, source) as CounterSeries, value);
+  set = (name: string, value: number): void => this.store.setGauge(this.#series('gauge', name) as GaugeSeries, value);
+  change = (name: string, value: number): void => this.store.changeGauge(this.#series('gauge', name) as GaugeSeries, value);
+  time = (name: string, value: number): void => this.store.time(this.#series('timer', name) as TimerSeries, value, 2);
+  sampled = (name: string, value: number, sampledCount: number): void => this.store.time(this.#series('timer', name) as TimerSeries, value, sampledCount);
+  member = (name: string, member: string): void => this.store.addMember(this.#series('set', name) as SetSeries, member);
 
   take = (message: Uint8Array): void => this.#intake.take(message);
 

@@ -99,26 +99,26 @@ export class SeriesStore {
     return made;
   }
 
-  count(series: CounterSeries, value: number, nowMs: number): void {
-    this.#begin(series, nowMs);
+  count(series: CounterSeries, value: number): void {
+    this.#begin(series);
     series.value = finite(series.value + value);
   }
 
-  setGauge(series: GaugeSeries, value: number, nowMs: number): void {
-    this.#begin(series, nowMs);
+  setGauge(series: GaugeSeries, value: number): void {
+    this.#begin(series);
     series.value = value;
     series.wasSet = true;
   }
 
   /** A gauge that nobody has set yet is 0. */
-  changeGauge(series: GaugeSeries, change: number, nowMs: number): void {
-    this.#begin(series, nowMs);
+  changeGauge(series: GaugeSeries, change: number): void {
+    this.#begin(series);
     series.value = finite(series.value + change);
   }
 
   /** @param sampledCount how many values this one stands for: 10 at a sample rate of 0.1 */
-  time(series: TimerSeries, value: number, sampledCount: number, nowMs: number): void {
-    this.#begin(series, nowMs);
+  time(series: TimerSeries, value: number, sampledCount: number): void {
+    this.#begin(series);
     if (this.#timerValues < this.limits.timerValuesMax) {
       this.#timerValues += 1;
       series.values.add(value);
@@ -127,13 +127,13 @@ export class SeriesStore {
   }
 
   /** Values that came are more than were handed over: what sampling left out. */
-  countSamples(series: TimerSeries, sampledCount: number, nowMs: number): void {
-    this.#begin(series, nowMs);
+  countSamples(series: TimerSeries, sampledCount: number): void {
+    this.#begin(series);
     series.sampledCount = finite(series.sampledCount + sampledCount);
   }
 
-  addMember(series: SetSeries, member: string, nowMs: number): void {
-    this.#begin(series, nowMs);
+  addMember(series: SetSeries, member: string): void {
+    this.#begin(series);
     if (this.#setMembers < this.limits.setMembersMax) {
       const before = series.members.size;
       series.members.add(member);
@@ -178,6 +178,7 @@ export class SeriesStore {
     for (const [key, series] of this.#series) {
       if (left-- === 0) break;
       if (series.interval === interval) continue;
+      if (series.wasHeard) series.lastHeardMs = nowMs;
       if (!series.wasHeard && nowMs - series.lastHeardMs > this.limits.expiryMs) this.#forget(key, series);
       yield this.#giveBack(series);
     }
@@ -186,13 +187,14 @@ export class SeriesStore {
   }
 
   /** Before anything is added to a series: what it has of an interval that is over is taken out. */
-  #begin(series: Series, nowMs: number): void {
+  #begin(series: Series): void {
+    if (series.wasHeard && series.interval === this.#interval) return;
     if (series.interval !== this.#interval) {
       this.#closing?.close(this.#giveBack(series));
       series.interval = this.#interval;
     }
-    series.lastHeardMs = nowMs;
     series.wasHeard = true;
+    series.lastHeardMs = this.clock.monotonicMs();
   }
 
   /** What it holds is about to go. */

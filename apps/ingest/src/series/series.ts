@@ -13,7 +13,7 @@ export interface SeriesIdentity {
 }
 
 abstract class AnySeries {
-  /** When something last came for it, on the monotonic clock; -1: never. */
+  /** When something last came for it, on the monotonic clock, as the end of its interval or the first time in this one says; -1: never. */
   lastHeardMs = -1;
   /** Something came since the last flush. */
   wasHeard = false;
