@@ -190,8 +190,7 @@ export class Ingest {
 
   /** Dropped when there are too many. */
   takeLineEvent(event: MetricEvent): void {
-    if (this.#events.fullness() < 1) this.#events.add(event);
-    else this.eventsDropped += 1;
+    if (!this.#events.offer(event)) this.eventsDropped += 1;
   }
 
   /** What this node adds up and shows. A series that came since the last flush may be another node's. */
