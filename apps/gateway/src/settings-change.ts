@@ -1,5 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { changedOverrides, isOverridable, overridableNames, overridableOnTheWire } from '@binnacle/node-kit/config-overrides';
+import { kebabCase } from '@binnacle/node-kit/config-key';
 import type { NodeConfig } from '@binnacle/node-kit/config';
 import { didYouMean } from '@binnacle/node-kit/nearest-name';
 import { Settings } from '@binnacle/node-kit/settings';
@@ -13,7 +14,7 @@ type Name = Exclude<keyof Settings, 'proxy'>;
 
 /** `logSlowRequestsTimeMs` → `log-slow-requests-time-ms`. */
 const wireNames = new Map<string, Name>(
-  (Object.keys(new Settings()).filter((name) => name !== 'proxy') as Name[]).map((name) => [name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), name]),
+  (Object.keys(new Settings()).filter((name) => name !== 'proxy') as Name[]).map((name) => [kebabCase(name), name]),
 );
 
 export function settingsOnTheWire(settings: Settings): Record<string, number | boolean> {

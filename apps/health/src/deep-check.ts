@@ -1,9 +1,9 @@
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { CachedCheck } from '@binnacle/node-kit/check';
 import { NodeContext } from '@binnacle/node-kit/node-context';
+import { SomeAtATime } from '@binnacle/node-kit/some-at-a-time';
 import { Injectable, ServiceUnavailableException } from '@nestjs/common';
 import { HealthCheckService, type HealthCheckResult, HealthIndicatorService } from '@nestjs/terminus';
-import { Limiter } from './limiter.js';
 import { NodeChecks } from './node-checks.js';
 
 export interface DeepCheckAnswer {
@@ -21,7 +21,7 @@ const checksAtOnceMax = 64;
  */
 @Injectable()
 export class DeepCheck {
-  readonly #limiter = new Limiter(checksAtOnceMax);
+  readonly #limiter = new SomeAtATime(checksAtOnceMax);
   readonly #nodes: NodeChecks;
   readonly #clusterState: CachedCheck;
   #failing = '';

@@ -1,4 +1,5 @@
-import { Families, nextTurn } from './families.js';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { Families } from './families.js';
 import type { Series } from './series/series.js';
 import { splitTag } from './series/tags.js';
 

@@ -1,4 +1,5 @@
 import { hashed } from '@binnacle/cluster-state/rendezvous';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ExpositionFormat } from './exposition.js';
 
 interface Sample {
@@ -13,11 +14,9 @@ export interface Family {
   readonly samples: Sample[];
 }
 
+/** So that a large exposition does not hold up everything else. */
 const samplesPerPiece = 2_000;
 const shards = 256;
-
-/** So that a large exposition does not hold up everything else. */
-export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 /** A map that grows copies itself: of many small ones none takes long. */
 class LargeMap<Value> {

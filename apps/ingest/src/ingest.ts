@@ -1,4 +1,5 @@
 import { NodeContext } from '@binnacle/node-kit/node-context';
+import { SomeAtATime } from '@binnacle/node-kit/some-at-a-time';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { Injectable } from '@nestjs/common';
 import { resolve } from 'node:path';
@@ -26,7 +27,6 @@ import { Journal } from './spool/journal.js';
 import type { JournalRecord } from './spool/journal-record.js';
 import { Spool } from './spool/spool.js';
 import { TableSender } from './tables/table-sender.js';
-import { Turns } from './turns.js';
 
 /** Bodies on their way to the disk: four of the longest. */
 const journalPendingBytesMax = 64 * 2 ** 20;
@@ -72,10 +72,10 @@ export class Ingest {
   /** Awaited before each interval ends: receivers hand over what they have. Never rejects. */
   beforeFlush: () => Promise<void> = async () => {};
   readonly #folder: string;
-  readonly #shortTurns = new Turns(shortAtOnceMax);
+  readonly #shortTurns = new SomeAtATime(shortAtOnceMax);
   /** What other nodes hand over does not wait behind clients. */
-  readonly #handedTurns = new Turns(shortAtOnceMax);
-  readonly #longTurns = new Turns(longAtOnceMax);
+  readonly #handedTurns = new SomeAtATime(shortAtOnceMax);
+  readonly #longTurns = new SomeAtATime(longAtOnceMax);
   #journal: Journal | undefined;
   readonly #events = new HeldEvents();
   eventsDropped = 0;
@@ -190,8 +190,7 @@ export class Ingest {
 
   /** Dropped when there are too many. */
   takeLineEvent(event: MetricEvent): void {
-    if (this.#events.fullness() < 1) this.#events.add(event);
-    else this.eventsDropped += 1;
+    if (!this.#events.offer(event)) this.eventsDropped += 1;
   }
 
   /** What this node adds up and shows. A series that came since the last flush may be another node's. */

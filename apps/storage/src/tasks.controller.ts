@@ -1,4 +1,4 @@
-import { EventStreams, lastEventIdOf } from '@binnacle/node-kit/event-streams';
+import { EventStreams } from '@binnacle/node-kit/event-streams';
 import { Controller, Get, Headers, Res } from '@nestjs/common';
 import type { FastifyReply } from 'fastify';
 import { type Task, type TaskChange, Tasks } from './tasks.js';
@@ -17,9 +17,6 @@ export class TasksController {
 
   @Get('/api/v1/tasks/events')
   events(@Headers('last-event-id') lastEventId: string | undefined, @Res() reply: FastifyReply): void {
-    this.streams.assertRoom();
-    // From here on the answer is ours: Fastify would wait for a payload.
-    reply.hijack();
-    this.streams.open(reply.raw, lastEventIdOf(lastEventId));
+    this.streams.answer(reply, lastEventId);
   }
 }

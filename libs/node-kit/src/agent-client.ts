@@ -3,6 +3,7 @@ import { addressOf } from '@binnacle/cluster-state/node-record';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
 import { Agent, errors } from 'undici';
+import { limitedBody } from './limited-body.js';
 import type { NodeContext } from './node-context.js';
 
 /** What it takes to find a node. */
@@ -74,7 +75,7 @@ export class AgentClient {
         body: body === undefined ? null : JSON.stringify(body),
         signal: signal ? AbortSignal.any([deadline, signal]) : deadline,
       });
-      const bytes = await readLimited(answer.body, bytesMax);
+      const bytes = await limitedBody(answer.body, bytesMax, 'its answer');
       return { status: answer.statusCode, bytes, contentType: String(answer.headers['content-type'] ?? '') };
     } catch (error) {
       if (deadline.aborted) throw new BinnacleError('UPSTREAM_TIMEOUT', `node ${target.id} did not answer within ${timeoutMs} ms`, { cause: error });
@@ -85,17 +86,6 @@ export class AgentClient {
 
 function unreachable(target: AgentTarget, error: unknown): BinnacleError {
   return new BinnacleError('UPSTREAM_UNREACHABLE', `node ${target.id} cannot be asked: ${reasonOf(error)}`, { cause: error });
-}
-
-async function readLimited(body: AsyncIterable<Buffer>, bytesMax: number): Promise<Buffer> {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.length;
-    if (bytes > bytesMax) throw new Error(`its answer is longer than ${bytesMax} bytes`);
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }
 
 /** The code of a socket error says more than its message, which holds addresses only. */

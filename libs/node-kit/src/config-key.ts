@@ -57,3 +57,8 @@ export function keyFacts(owner: object, key: string): KeyFacts | undefined {
   }
   return undefined;
 }
+
+/** `portOffset` as files, flags and clients write it: `port-offset`. */
+export function kebabCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+}

@@ -1,6 +1,6 @@
 import { getMetadataStorage } from 'class-validator';
 import { NodeConfig } from './config.js';
-import { keyFacts, type KeyFacts } from './config-key.js';
+import { kebabCase, keyFacts, type KeyFacts } from './config-key.js';
 
 /** In code; `shownValue` is what a file has. */
 export type ConfigValue = string | number | boolean | readonly unknown[] | Readonly<Record<string, unknown>>;
@@ -30,10 +30,6 @@ export function shownValue(key: ConfigKey, value: ConfigValue): unknown {
 /** A value of a file, a flag or the environment as it is in code. */
 export function readValue(key: ConfigKey, value: unknown): unknown {
   return key.form === undefined ? value : key.form.read(value);
-}
-
-export function kebabCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
 interface Rule {

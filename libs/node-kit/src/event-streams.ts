@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import type { FastifyReply } from 'fastify';
 import type { EventLog, Happening, LoggedEvent, Replay } from './event-log.js';
 
 export interface StreamLimits {
@@ -30,6 +31,14 @@ export class EventStreams<Change extends Happening> {
 
   count(): number {
     return this.#open.size;
+  }
+
+  /** Takes over the reply of a route, given the header `Last-Event-ID`. Throws when there is no room, while the route can still answer with the error. */
+  answer(reply: FastifyReply, lastEventId: string | undefined): void {
+    this.assertRoom();
+    // From here on the answer is ours: Fastify would wait for a payload.
+    reply.hijack();
+    this.open(reply.raw, lastEventIdOf(lastEventId));
   }
 
   /** Throws before anything is sent when there is no room: then the caller can still answer with an error. */

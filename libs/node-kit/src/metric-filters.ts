@@ -1,4 +1,4 @@
-import type { ValueForm } from './config-key.js';
+import { kebabCase, type ValueForm } from './config-key.js';
 import { fromJson } from './backend-clusters.js';
 import { isListOf, isTable } from './value-forms.js';
 
@@ -24,7 +24,7 @@ export interface MetricFilterConfig {
 
 const noFilter: MetricFilterConfig = { matchMetrics: [], excludeMetrics: [], matchTags: [], dropMetric: false, dropHost: false, dropTags: [], rewriteTags: {}, addTags: [] };
 const fieldNames = Object.keys(noFilter) as (keyof MetricFilterConfig)[];
-const fieldByName = new Map(fieldNames.map((field) => [field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`), field]));
+const fieldByName = new Map(fieldNames.map((field) => [kebabCase(field), field]));
 
 /** `[[ingest.filters]]` in the file, the same as JSON outside it. A field that is not known makes the whole thing one that does not fit. */
 export const metricFilterTables: ValueForm = {

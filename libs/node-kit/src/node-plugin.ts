@@ -63,9 +63,7 @@ function addTiflashRoutes(app: FastifyInstance, node: Node): void {
   });
   // Of this process, until it ends.
   app.put('/log-level', async (request, reply) => {
-    // Of what is said to be JSON, Fastify has made an object; curl says nothing of the kind.
-    const isRead = request.headers['content-type']?.startsWith('application/json') === true;
-    const { 'log-level': level } = validBody(LogLevelBody, isRead ? request.body : bodyObject(request));
+    const { 'log-level': level } = validBody(LogLevelBody, bodyObject(request));
     node.log.level = logLevels.get(level) as string;
     node.log.info({ to: node.log.level }, 'the log level was changed');
     return text(reply, 200, '');

@@ -12,11 +12,12 @@ export function bodyText({ rawBody, body }: RawBodyRequest<FastifyRequest>): str
   return typeof body === 'string' ? body : '';
 }
 
-/** The body as a JSON object, or BAD_REQUEST in Typesense's words. */
+/** The body as a JSON object, or BAD_REQUEST in Typesense's words. Where Nest does not keep the raw body, Fastify has parsed what is said to be JSON. */
 export function bodyObject(request: RawBodyRequest<FastifyRequest>): Record<string, unknown> {
-  let value: unknown;
+  let value = request.body;
   try {
-    value = JSON.parse(bodyText(request));
+    const isParsed = request.rawBody === undefined && typeof value === 'object' && !Buffer.isBuffer(value);
+    if (!isParsed) value = JSON.parse(bodyText(request));
   } catch (error) {
     throw new BinnacleError('BAD_REQUEST', 'Bad JSON.', { cause: error });
   }

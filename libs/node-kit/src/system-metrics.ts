@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { getHeapStatistics } from 'node:v8';
-import { openJemalloc } from '@binnacle/profiler/jemalloc';
+import { type JemallocStatistics, openJemalloc } from '@binnacle/profiler/jemalloc';
 import type { MachineSampler } from './machine-sampler.js';
 
 /**
@@ -44,14 +44,8 @@ export function fragmentationRatio(allocatedBytes: number, activeBytes: number):
   return activeBytes === 0 ? 0 : Math.max(0, 1 - allocatedBytes / activeBytes);
 }
 
-export interface ProcessMemory {
+export interface ProcessMemory extends JemallocStatistics {
   readonly source: 'jemalloc' | 'v8';
-  readonly allocated: number;
-  readonly active: number;
-  readonly metadata: number;
-  readonly resident: number;
-  readonly mapped: number;
-  readonly retained: number;
 }
 
 /** Bytes. Of the native allocator where jemalloc is preloaded, else of V8, under the nearest meaning that V8 has for each word. */

@@ -2,20 +2,11 @@ import { fileURLToPath } from 'node:url';
 import { FolderStore } from './folder-store.js';
 import { checkPrefix } from './object-key.js';
 import { type ObjectStore, ObjectStoreUnusable } from './object-store.js';
+import type { S3StoreOptions } from './s3-store.js';
 
-export interface ObjectStoreConfig {
+export interface ObjectStoreConfig extends S3StoreOptions {
   /** `s3://bucket/prefix` or `file:///folder`. */
   readonly url: string;
-  /** '': Amazon's, by the region. */
-  readonly s3Endpoint: string;
-  /** '': from the environment. */
-  readonly s3Region: string;
-  readonly s3ForcePathStyle: boolean;
-  /** Of one attempt. */
-  readonly attemptTimeoutMs: number;
-  /** Of one operation with its retries. */
-  readonly timeoutMs: number;
-  readonly connectionsMax: number;
 }
 
 /** Opens without asking the store anything: `check` does. Rejects with `ObjectStoreUnusable` on an address or options that are none. */

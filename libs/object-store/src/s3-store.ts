@@ -13,10 +13,14 @@ import { isConditionRefused, s3Error, s3Status } from './s3-error.js';
 import { uploadInParts } from './s3-multipart.js';
 
 export interface S3StoreOptions {
+  /** '': Amazon's, by the region. */
   readonly s3Endpoint: string;
+  /** '': from the environment. */
   readonly s3Region: string;
   readonly s3ForcePathStyle: boolean;
+  /** Of one attempt. */
   readonly attemptTimeoutMs: number;
+  /** Of one operation with its retries. */
   readonly timeoutMs: number;
   readonly connectionsMax: number;
 }

@@ -1,4 +1,5 @@
 import type { Lease, NodeRecord, NodeState } from '@binnacle/cluster-state/cluster-state';
+import { kebabCase } from '@binnacle/node-kit/config-key';
 import type { Settings } from '@binnacle/node-kit/settings';
 
 /** Something that changed in the cluster, as `/api/v1/cluster/events` tells it: `type` is the event's name, the rest its data. */
@@ -56,8 +57,4 @@ export function settingsChange(before: Settings, after: Settings, version: numbe
 
 function namedValues({ proxy, ...settings }: Settings): [string, unknown][] {
   return [...Object.entries(settings).map(([key, value]): [string, unknown] => [kebabCase(key), value]), ...Object.entries(proxy)];
-}
-
-function kebabCase(name: string): string {
-  return name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }

@@ -17,6 +17,13 @@ export class HeldEvents {
     return Math.max(this.#events.length / eventsMax, this.#characters / charactersMax);
   }
 
+  /** Adds it where there is room, and tells whether there was. */
+  offer(event: MetricEvent): boolean {
+    if (this.fullness() >= 1) return false;
+    this.add(event);
+    return true;
+  }
+
   add(event: MetricEvent): void {
     const { title, text, source, aggregationKey, sourceTypeName, tags } = event;
     this.#events.push(event);

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import xxhash from 'xxhash-wasm';
 import { BadMessage, MessageTooLong } from './bad-message.js';
 
@@ -114,7 +115,7 @@ class FrameReader {
 
   async #letOthersWork(): Promise<void> {
     this.#work = 0;
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
   }
 
   #repeat(distance: number, length: number, windowStart: number): void {

@@ -1,5 +1,6 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { ExpositionFormat } from '../exposition.js';
-import { Families, type Family, nextTurn, numberOf } from '../families.js';
+import { Families, type Family, numberOf } from '../families.js';
 
 /** Text is taken apart in pieces of about this many lines, so that a large exposition does not hold up everything else. */
 const linesPerTurn = 2_000;

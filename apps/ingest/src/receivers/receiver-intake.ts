@@ -4,7 +4,6 @@ import { RawMessageWriter } from '../forwarding/raw-message-writer.js';
 import { LineIntake, type LineSource } from '../lines/line-intake.js';
 import type { BadLine } from '../lines/metric-line.js';
 import { HeldEvents } from '../messages/held-events.js';
-import type { MetricEvent } from '../messages/metric-event.js';
 import { shownBytesMax, spellingsPerSeries } from '../lines/line-limits.js';
 import { Filters } from '../series/filters.js';
 import { SeriesStore, type StoreLosses } from '../series/series-store.js';
@@ -31,7 +30,9 @@ export class ReceiverIntake {
       clock,
       lineSource: config.lineSource as LineSource,
       knownLinesMax: config.seriesMax * spellingsPerSeries,
-      onEvent: (event) => this.#takeEvent(event),
+      onEvent: (event) => {
+        if (!this.#events.offer(event)) this.#eventsDropped += 1;
+      },
       onBadLine: (reason, line) => this.takeBadLine(reason, line),
     });
   }
@@ -60,11 +61,6 @@ export class ReceiverIntake {
     // Of their own, so that their memory can be given away.
     const messages = this.#writer.take().map((message) => new Uint8Array(message));
     return { messages, events, badLines, counts };
-  }
-
-  #takeEvent(event: MetricEvent): void {
-    if (this.#events.fullness() < 1) this.#events.add(event);
-    else this.#eventsDropped += 1;
   }
 
   #counts(): StoreLosses & { lines: number; eventsDropped: number } {

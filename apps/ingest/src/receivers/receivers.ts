@@ -1,6 +1,7 @@
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { listenError } from '@binnacle/node-kit/node-listener';
 import { Injectable } from '@nestjs/common';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Ingest } from '../ingest.js';
 import { ConnectionCount } from './connection-count.js';
 import type { HandOver } from './hand-over.js';
@@ -132,7 +133,7 @@ export class Receivers {
     for (const event of events) ingest.takeLineEvent(event);
     for (const message of messages) {
       ingest.handed.take(message);
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
     }
   }
 

@@ -1,3 +1,5 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
+
 /** A sender that never stops must not keep a node from stopping. */
 const quietMsMax = 500;
 
@@ -7,7 +9,7 @@ export async function untilQuiet(arrived: () => number): Promise<void> {
   for (let before = -1; before !== arrived() && performance.now() < endMs; ) {
     before = arrived();
     // The first one may come before the sockets are looked at.
-    await new Promise((resolve) => setImmediate(resolve));
-    await new Promise((resolve) => setImmediate(resolve));
+    await nextTurn();
+    await nextTurn();
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FlushedCounter, FlushedNumber, type FlushedSeries, FlushedTimer } from './figures.js';
 import { finite } from './finite.js';
 import type { Series, TimerSeries } from './series.js';
@@ -55,7 +56,7 @@ export class Closing {
       this.close(series);
       closed += 1;
       if (closed % seriesPerLook !== 0 || performance.now() - sinceMs < sliceMs) continue;
-      await new Promise((resolve) => setImmediate(resolve));
+      await nextTurn();
       sinceMs = performance.now();
     }
     return this.#flushed;

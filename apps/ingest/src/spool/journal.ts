@@ -1,8 +1,8 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
-import { readdirSync } from 'node:fs';
+import { syncFolder } from '@binnacle/node-kit/sync-folder';
+import { mkdirSync, readdirSync } from 'node:fs';
 import { open, readFile, rm, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder, syncFolder } from './durable-folder.js';
 import { decodeRecords, encodeRecord, type JournalRecord } from './journal-record.js';
 
 export interface JournalLimits {
@@ -56,7 +56,7 @@ export class Journal {
    * to `replay`, and they stay until they are released.
    */
   static async open(folder: string, limits: JournalLimits, coveredSegment: number, replay: (record: JournalRecord) => Promise<void>): Promise<Journal> {
-    makeFolder(folder);
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     const segments = readdirSync(folder).filter((name) => /^\d{12}\.journal$/.test(name)).map((name) => Number.parseInt(name, 10)).sort((a, b) => a - b);
     const journal = new Journal(folder, limits, Math.max(coveredSegment, segments.at(-1) ?? 0));
     for (const segment of segments) journal.#segments.set(segment, 0);

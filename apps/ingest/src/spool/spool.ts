@@ -1,7 +1,7 @@
-import { readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, rmdir } from 'node:fs/promises';
+import { syncFolder } from '@binnacle/node-kit/sync-folder';
+import { mkdirSync, readdirSync, rmdirSync, rmSync, statSync } from 'node:fs';
+import { mkdir, open, readFile, rename, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeFolder, syncFolder, writeDurably } from './durable-folder.js';
 
 /** Something for one destination. */
 export interface SpoolPart {
@@ -53,7 +53,8 @@ export class Spool {
     private readonly folder: string,
     private readonly bytesMax: number,
   ) {
-    makeFolder(folder);
+    // Of this user alone: metrics may tell more than one thinks.
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
     for (const name of readdirSync(folder).sort()) {
       const [, number, segment] = batchName.exec(name) ?? [];
       // The process ended while it wrote it; the journal has what was to be in it.
@@ -192,5 +193,15 @@ export class Spool {
         await this.#remove(part);
       }
     }
+  }
+}
+
+async function writeDurably(path: string, content: Buffer): Promise<void> {
+  const handle = await open(path, 'w', 0o600);
+  try {
+    await handle.writeFile(content);
+    await handle.datasync();
+  } finally {
+    await handle.close();
   }
 }

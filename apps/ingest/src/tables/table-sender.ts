@@ -3,6 +3,7 @@ import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import type { NodeDirectory } from '@binnacle/cluster-state/node-directory';
 import { addressOf } from '@binnacle/cluster-state/node-record';
 import { clusterSecretHeader } from '@binnacle/contracts/internal-headers';
+import { limitedBody } from '@binnacle/node-kit/limited-body';
 import type { Logger } from 'pino';
 import { Agent } from 'undici';
 import type { Spool, SpoolPart } from '../spool/spool.js';
@@ -84,13 +85,7 @@ export class TableSender {
   async #post(node: NodeRecord, path: string, type: string, body: Buffer | string, signal: AbortSignal): Promise<{ status: number; text: string }> {
     const headers = { [clusterSecretHeader]: this.options.clusterSecret, 'content-type': type };
     const answer = await this.#agent.request({ origin: `http://${addressOf(node)}`, path, method: 'POST', headers, body, signal });
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    for await (const chunk of answer.body as AsyncIterable<Buffer>) {
-      bytes += chunk.length;
-      if (bytes > answerBytesMax) throw new Error(`the answer of node ${node.id} is longer than ${answerBytesMax} bytes`);
-      chunks.push(chunk);
-    }
-    return { status: answer.statusCode, text: Buffer.concat(chunks).toString() };
+    const bytes = await limitedBody(answer.body, answerBytesMax, `the answer of node ${node.id}`);
+    return { status: answer.statusCode, text: bytes.toString() };
   }
 }

@@ -1,10 +1,10 @@
 import type { Clock } from '@binnacle/cluster-state/clock';
+import { SomeAtATime } from '@binnacle/node-kit/some-at-a-time';
 import { mayMove, type Backend } from '../backends/backend.js';
 import { type MoveOrder, type MoveReason, retryAfterMs } from '../balance/orders.js';
 import type { Router } from '../balance/router.js';
 import type { MoveResult } from '../migration/migrate.js';
 import type { HeldSession, HeldSessions } from './held-sessions.js';
-import { SomeAtATime } from './some-at-a-time.js';
 import type { MoveOutcome } from './worker-protocol.js';
 
 /** Moves under way in one worker: each is a login and a replay on the new backend, which logs in so many at a time anyway. */

@@ -1,4 +1,5 @@
 import type { Logger } from 'pino';
+import { SomeAtATime } from '@binnacle/node-kit/some-at-a-time';
 import { utf8mb4GeneralCi } from '@binnacle/mysql-wire/charset';
 import { Errors } from '@binnacle/mysql-wire/error-codes';
 import type { ErrPacket } from '@binnacle/mysql-wire/err-packet';
@@ -21,7 +22,6 @@ import type { Lease } from '../tenants/namespace.js';
 import type { Tenants } from '../tenants/tenants.js';
 import type { DialSettings } from './dial-settings.js';
 import type { HeldSession } from './held-sessions.js';
-import { SomeAtATime } from './some-at-a-time.js';
 import type { FoundSession } from './worker-protocol.js';
 import type { WorkerUplink } from './workers.js';
 

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CacheIndex } from './cache-index.js';
 import { slotState, transient } from './entry-table.js';
 import type { CacheTypeInfo } from './cache-types.js';
@@ -17,7 +18,7 @@ export async function cacheInfo({ entries }: CacheIndex, nowMs: number): Promise
   const oldestMs = new Float64Array(fileTypes.length).fill(Infinity);
   const oldestBytes = new Float64Array(fileTypes.length);
   for (let slot = fileTypes.length; slot < entries.end; slot++) {
-    if (slot % slotsPerSlice === 0) await new Promise((resolve) => setImmediate(resolve));
+    if (slot % slotsPerSlice === 0) await nextTurn();
     if (entries.state[slot] !== slotState.present || ((entries.flags[slot] as number) & transient) !== 0) continue;
     const type = entries.type[slot] as number;
     const length = entries.length[slot] as number;

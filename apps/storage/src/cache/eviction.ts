@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { CacheIndex } from './cache-index.js';
 import { fileTypes, type FileTypeNumber } from './file-type.js';
 
@@ -24,7 +25,7 @@ export class Eviction {
     private readonly capacityBytes: number,
     private readonly nowMs: () => number,
     /** Resolves in another turn of the event loop. */
-    private readonly nextTurn: () => Promise<void> = () => new Promise((resolve) => setImmediate(resolve)),
+    private readonly nextTurn: () => Promise<void> = setImmediate,
   ) {}
 
   /** Room for a new entry: its own type first, then the least important. False: so much cannot be had; what could be is evicted all the same. */

@@ -1,6 +1,7 @@
 import { opendir, rmdir, stat } from 'node:fs/promises';
 import { unlinkSync } from 'node:fs';
 import { join, relative } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { CacheIndex } from './cache-index.js';
 import { blockBytes, type MirrorDisk } from './mirror-disk.js';
 import type { Mirror } from './mirror.js';
@@ -92,7 +93,7 @@ export class Examination {
   async #compareIndex(): Promise<void> {
     let count = 0;
     for (const mirror of this.index.mirrors.values()) {
-      if (++count % mirrorsPerSlice === 0) await new Promise((resolve) => setImmediate(resolve));
+      if (++count % mirrorsPerSlice === 0) await nextTurn();
       if (this.#stopped) return;
       if (mirror.examination === this.#number || mirror.isBusy()) continue;
       if (mirror.slots.length === 0) this.index.forget(mirror);

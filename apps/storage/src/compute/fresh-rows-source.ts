@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Clock } from '@binnacle/cluster-state/clock';
 import type { NodePart } from '@binnacle/node-kit/node-context';
 import type { Logger } from 'pino';
@@ -127,7 +128,7 @@ export class FreshRowsSource implements NodePart {
           want.lines.push(line);
         }
         // Rows may come from memory one batch after the other: others get their turn.
-        await new Promise<void>((resolve) => void setImmediate(resolve));
+        await nextTurn();
       }
       return true;
     } catch (error) {

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Row } from '../engine/row.js';
 import { projectedDocument } from './document.js';
 import { largeBytesMin, type LargeDocuments } from './large-documents.js';
@@ -29,7 +30,7 @@ export async function* exportedLines(rows: AsyncIterable<Pick<Row, 'document'>>,
     parts = [];
     bytes = 0;
     // Rows may come from memory one after the other: others get their turn once a chunk.
-    await new Promise<void>((resolve) => void setImmediate(resolve));
+    await nextTurn();
   }
   if (parts.length > 0) yield Buffer.concat(parts);
 }

@@ -1,6 +1,7 @@
 import { BinnacleError, errorStatus } from '@binnacle/contracts/errors';
 import { asBinnacleError } from '@binnacle/node-kit/error-answers';
 import type { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { WriteOptions } from '../regions/region-rows.js';
 import type { Table } from '../tables/schema.js';
 import { documentBytesMax, type WriteRequest } from './document.js';
@@ -118,7 +119,7 @@ export class Import {
   }
 
   async #yield(): Promise<void> {
-    await new Promise<void>((resolve) => void setImmediate(resolve));
+    await nextTurn();
     this.#sliceEndsAtMs = performance.now() + sliceMsMax;
   }
 

@@ -1,5 +1,6 @@
 import { BinnacleError } from '@binnacle/contracts/errors';
 import { forwardedByHeader } from '@binnacle/contracts/internal-headers';
+import { limitedBody } from '@binnacle/node-kit/limited-body';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import type { FastifyRequest } from 'fastify';
@@ -82,18 +83,10 @@ export class OtherNodes {
     delete headers['content-length'];
     const path = request.raw.url ?? '/';
     const answer = await this.writeNodes.send(nodeId, table, { method: request.method, path, headers, body, ...(signal && { signal }) });
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    try {
-      for await (const chunk of answer.body) {
-        bytes += (chunk as Buffer).length;
-        if (bytes > answerBytesMax) throw new Error(`its answer is longer than ${answerBytesMax} bytes`);
-        chunks.push(chunk as Buffer);
-      }
-    } catch (error) {
+    const bytes = await limitedBody(answer.body, answerBytesMax, 'its answer').catch((error: unknown) => {
       throw new BinnacleError('UPSTREAM_UNREACHABLE', `Node ${nodeId} broke off: what it wrote is not known.`, { cause: error, retryAfterS: 1 });
-    }
-    return { status: answer.statusCode, text: Buffer.concat(chunks).toString() };
+    });
+    return { status: answer.statusCode, text: bytes.toString() };
   }
 }
 

@@ -1,3 +1,4 @@
+import { syncFolder } from '@binnacle/node-kit/sync-folder';
 import { type FileHandle, mkdir, open, readdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { crc32 } from 'node:zlib';
@@ -35,16 +36,6 @@ export function segmentHeadFault(head: Buffer, firstVersion: number): string | u
   const format = head.readUInt32LE(8);
   if (format !== formatVersion) return `its format is ${format}, and this version of Binnacle knows ${formatVersion}`;
   return Number(head.readBigUInt64LE(16)) === firstVersion ? undefined : 'its name does not tell its first version';
-}
-
-/** Makes names that came or went in the folder durable. */
-export async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
 }
 
 /** Makes the folder, and that it is there durable: a power cut must not take the whole log with its name. */

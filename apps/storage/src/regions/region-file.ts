@@ -1,4 +1,5 @@
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { syncFolder } from '@binnacle/node-kit/sync-folder';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** A region whose rows are in this data folder. Positions are versions of the commit log here; versions of a region are its base plus a position. */
@@ -92,18 +93,7 @@ export class RegionFile {
 async function writeDurably(path: string, text: string): Promise<void> {
   await mkdir(dirname(path), { recursive: true });
   const written = `${path}.new`;
-  const file = await open(written, 'w');
-  try {
-    await file.writeFile(text);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
+  await writeFile(written, text, { flush: true });
   await rename(written, path);
-  const folder = await open(dirname(path));
-  try {
-    await folder.sync();
-  } finally {
-    await folder.close();
-  }
+  await syncFolder(dirname(path));
 }

@@ -1,5 +1,6 @@
 import { mkdir, readdir, realpath, rename, rm } from 'node:fs/promises';
-import { join, relative, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
+import { isWithin } from '@binnacle/node-kit/path-without-links';
 import type { ObjectStore } from '@binnacle/object-store/object-store';
 import { copyFiles } from './copy-tree.js';
 import { syncPath } from './file-digest.js';
@@ -90,6 +91,5 @@ async function syncFolders(draft: string): Promise<void> {
 }
 
 function checkApart(snapshot: string, dataDir: string): void {
-  const isInside = (folder: string, path: string): boolean => !relative(folder, path).startsWith('..');
-  if (isInside(snapshot, dataDir) || isInside(dataDir, snapshot)) throw new Error(`${dataDir} and the snapshot lie in each other: choose another folder`);
+  if (isWithin(snapshot, dataDir) || isWithin(dataDir, snapshot)) throw new Error(`${dataDir} and the snapshot lie in each other: choose another folder`);
 }

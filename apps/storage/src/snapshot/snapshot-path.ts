@@ -1,6 +1,7 @@
-import { lstat, readdir, realpath } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { lstat, readdir } from 'node:fs/promises';
+import { basename, dirname, isAbsolute, join, resolve } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { isWithin, pathWithoutLinks } from '@binnacle/node-kit/path-without-links';
 import { manifestName } from './manifest.js';
 
 export interface SnapshotPlaces {
@@ -28,7 +29,7 @@ export async function resolveSnapshotPath(text: unknown, { roots, dataDir }: Sna
     const where = roots.map((each) => resolve(each)).join(', ');
     throw refused(`Parameter \`snapshot_path\` must lie in one of the folders that storage.snapshot-roots names: ${where}.`);
   }
-  if (isInside(await followLinks(resolve(dataDir, 'storage')), path)) throw refused('Parameter `snapshot_path` lies in the live data of the node.');
+  if (isWithin(await followLinks(resolve(dataDir, 'storage')), path)) throw refused('Parameter `snapshot_path` lies in the live data of the node.');
   for (let folder = dirname(path); folder !== root; folder = dirname(folder)) {
     if (await exists(join(folder, manifestName))) throw refused(`Parameter \`snapshot_path\` lies in another snapshot, ${folder}.`);
   }
@@ -45,43 +46,34 @@ function checkText(text: string): void {
   if (isTooLong) throw refused(`Parameter \`snapshot_path\` is too long: at most ${nameBytesMax} bytes for the name of the folder.`);
 }
 
-/** The path without links: of what does not exist yet, that of the deepest folder which does and the rest. */
 async function followLinks(path: string): Promise<string> {
-  const missing: string[] = [];
-  for (let folder = path; ; folder = dirname(folder)) {
-    if (await exists(folder)) {
-      const real = await realpath(folder).catch((error: NodeJS.ErrnoException) => {
-        throw refused(`${folder} cannot be followed: ${error.code}.`);
-      });
-      return join(real, ...missing);
-    }
-    missing.unshift(basename(folder));
-  }
+  return pathWithoutLinks(path).catch((error: unknown) => {
+    throw unusable(error);
+  });
 }
 
-/** Also of a link that leads nowhere: what would be made at its end is not where the path says. */
 async function exists(path: string): Promise<boolean> {
   try {
     await lstat(path);
     return true;
   } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT') return false;
-    throw refused(code === 'ENOTDIR' ? `${dirname(path)} is no folder.` : `${path} cannot be used: ${code}.`);
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false;
+    throw unusable(error);
   }
+}
+
+function unusable(error: unknown): BinnacleError {
+  const { code, syscall, path = '' } = error as NodeJS.ErrnoException;
+  if (syscall === 'realpath') return refused(`${path} cannot be followed: ${code}.`);
+  return refused(code === 'ENOTDIR' ? `${dirname(path)} is no folder.` : `${path} cannot be used: ${code}.`);
 }
 
 async function rootOf(path: string, roots: readonly string[]): Promise<string | undefined> {
   for (const root of roots) {
     const real = await followLinks(resolve(root));
-    if (isInside(real, path)) return real;
+    if (path !== real && isWithin(real, path)) return real;
   }
   return undefined;
-}
-
-function isInside(folder: string, path: string): boolean {
-  const way = relative(folder, path);
-  return way !== '' && way !== '..' && !way.startsWith(`..${sep}`);
 }
 
 async function checkFree(path: string): Promise<void> {

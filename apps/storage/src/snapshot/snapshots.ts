@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, lstat, mkdir, open, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { chmod, lstat, mkdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { getSystemErrorMessage } from 'node:util';
 import { writeBackup } from '@binnacle/cluster-state/backup';
@@ -7,6 +7,7 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { buildInfo } from '@binnacle/node-kit/build-info';
 import { identityFile } from '@binnacle/node-kit/identity';
 import { NodeContext, type NodePart } from '@binnacle/node-kit/node-context';
+import { syncFolder } from '@binnacle/node-kit/sync-folder';
 import { ObjectStoreUnavailable } from '@binnacle/object-store/object-store';
 import { Injectable } from '@nestjs/common';
 import { Gauge } from 'prom-client';
@@ -148,7 +149,8 @@ export class Snapshots implements NodePart {
       await writeFile(join(partial, identityFile(this.node.roles)), `${this.node.id}\n`);
       const files = await this.#seal(partial, task, signal);
       const { id: node, roles } = this.node;
-      await writeDurably(join(partial, manifestName), manifestText({ createdAt, node, roles, version, madeBy: buildInfo.version, files }));
+      const manifest = manifestText({ createdAt, node, roles, version, madeBy: buildInfo.version, files });
+      await writeFile(join(partial, manifestName), manifest, { flag: 'wx', flush: true });
       await syncFolder(partial);
       await rename(partial, target);
       for (const folder of [target, ...madeFolders]) await syncFolder(dirname(folder));
@@ -199,15 +201,6 @@ async function makeFolders(path: string): Promise<string[]> {
     await mkdir(path, { mode: 0o700 });
     return [path, ...outer];
   }
-}
-
-async function writeDurably(file: string, text: string): Promise<void> {
-  await writeFile(file, text, { flag: 'wx', flush: true });
-}
-
-async function syncFolder(path: string): Promise<void> {
-  const folder = await open(path, 'r');
-  await folder.sync().finally(() => folder.close());
 }
 
 /** Without the paths of the machine, which are in the log. */

@@ -2,6 +2,7 @@ import { BinnacleError } from '@binnacle/contracts/errors';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { OwnRegions } from '../regions/own-regions.js';
 import { writeNodesOf } from '../regions/region.js';
 import { RowStore } from '../row-store.js';
@@ -132,7 +133,7 @@ export class SchemaChange {
         throw misfit(error, added);
       }
       if (performance.now() < sliceEndsAtMs) continue;
-      await new Promise<void>((resolve) => void setImmediate(resolve));
+      await nextTurn();
       sliceEndsAtMs = performance.now() + sliceMsMax;
     }
   }

@@ -1,7 +1,8 @@
+import { syncFolder } from '@binnacle/node-kit/sync-folder';
 import type { ObjectStore } from '@binnacle/object-store/object-store';
 import { type ObjectStoreConfig, openObjectStore } from '@binnacle/object-store/open-object-store';
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, mkdtemp, open, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
+import { link, mkdir, mkdtemp, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { metaName, partSuffix } from './file-names.js';
@@ -67,7 +68,7 @@ class FolderDestination implements TrafficDestination {
     const path = join(this.partFolder, name);
     await rename(path + partSuffix, path);
     if (numberedName !== undefined) await this.#link(path, join(this.partFolder, numberedName));
-    await this.#sync();
+    await syncFolder(this.partFolder);
   }
 
   async writeMeta(text: string): Promise<void> {
@@ -79,7 +80,7 @@ class FolderDestination implements TrafficDestination {
     } finally {
       await rm(draft, { force: true });
     }
-    await this.#sync();
+    await syncFolder(this.partFolder);
   }
 
   async settle(): Promise<void> {}
@@ -95,14 +96,6 @@ class FolderDestination implements TrafficDestination {
     });
   }
 
-  async #sync(): Promise<void> {
-    const folder = await open(this.partFolder);
-    try {
-      await folder.sync();
-    } finally {
-      await folder.close();
-    }
-  }
 }
 
 /** Objects appear whole, when their file is full: on the disk are one that is written, one that waits and one that is uploaded, of each prefix. */

@@ -1,6 +1,6 @@
-import { lstat, realpath } from 'node:fs/promises';
-import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
+import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { isWithin, pathWithoutLinks } from '@binnacle/node-kit/path-without-links';
 import type { ObjectStoreConfig } from '@binnacle/object-store/open-object-store';
 import { bad } from './traffic-form.js';
 
@@ -88,24 +88,8 @@ function outside(field: string, roots: readonly string[]): Error {
   return bad(`${field} must lie in one of the folders or buckets that proxy.traffic-roots names: ${roots.join(', ')}`);
 }
 
-function isWithin(folder: string, path: string): boolean {
-  const way = relative(folder, path);
-  return way !== '..' && !way.startsWith(`..${sep}`);
-}
-
-/** The path without links: of what does not exist yet, that of the deepest folder which does and the rest. */
 async function followLinks(field: string, path: string): Promise<string> {
-  const refuse = (error: unknown): never => {
-    throw bad(`${field} cannot be used: ${(error as NodeJS.ErrnoException).code}`);
-  };
-  const missing: string[] = [];
-  for (let folder = path; ; folder = dirname(folder)) {
-    const isThere = await lstat(folder).then(
-      () => true,
-      (error: NodeJS.ErrnoException) => (error.code === 'ENOENT' ? false : refuse(error)),
-    );
-    // A link that leads nowhere is there too: what would be made at its end is not where the path says, so it is refused.
-    if (isThere) return join(await realpath(folder).catch(refuse), ...missing);
-    missing.unshift(basename(folder));
-  }
+  return pathWithoutLinks(path).catch((error: NodeJS.ErrnoException) => {
+    throw bad(`${field} cannot be used: ${error.code}`);
+  });
 }

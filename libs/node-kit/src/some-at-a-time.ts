@@ -1,4 +1,4 @@
-/** Runs work in the order it comes, so much of it at the same time. What waits is as many as there are sessions, at most. */
+/** Runs work in the order it comes, so much of it at the same time. Who calls bounds how much waits. */
 export class SomeAtATime {
   readonly #waiting: (() => void)[] = [];
   #running = 0;
