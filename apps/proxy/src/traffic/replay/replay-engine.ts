@@ -65,9 +65,9 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
 }
 
 async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen, builder: ReportBuilder, damage: Damage): Promise<TrafficFacts> {
-  const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
+  const { speed, readOnly, filters, after, before } = order;
   const run = new TrafficReplay({
-    source: reader, target, facts, speed, readOnly, endsAtNewError, signal: control.signal,
+    source: reader, target, facts, speed, readOnly, signal: control.signal,
     filters: { users: new Set(filters.users), commands: new Set(filters.commands.map((name) => name.toLowerCase())), digests: new Set(filters.digests) },
     ...(after !== undefined && { afterUs: Date.parse(after) * 1_000 }),
     ...(before !== undefined && { beforeUs: Date.parse(before) * 1_000 }),

@@ -15,8 +15,6 @@ export interface ReplayOrder {
   readonly readOnly: boolean;
   /** Damaged places in files are skipped. */
   readonly ignoreErrors: boolean;
-  /** The first error that was not there then ends the replay; absent: it goes on. */
-  readonly endsAtNewError?: boolean;
   /** RFC 3339: commands at or before it are skipped. */
   readonly after?: string;
   /** RFC 3339: commands later than it are skipped. */
