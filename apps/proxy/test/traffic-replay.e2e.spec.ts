@@ -241,6 +241,7 @@ test('what was left out of damaged files, and a missing part, are in the report,
     expect(totals).toMatchObject({ commands: 3, notCompared: 2, skipped: { damaged: 1 } });
     expect(warnings).toEqual([expect.stringContaining('traffic.log.old is not read'), expect.stringContaining('Payload_len')]);
     expect(capture.cutOff).toMatch(/^parts of the capture are not there: proxy node b; 1 damaged place of/);
+    expect(capture.incompleteParts).toBe(1);
   } finally {
     rmSync(folder, { recursive: true });
   }

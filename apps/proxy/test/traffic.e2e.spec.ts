@@ -220,6 +220,7 @@ test('a proxy that is killed while it captures leaves files that can be replayed
   const report = await replay('killed');
   expect(report.totals.commands).toBeGreaterThanOrEqual(50);
   expect(report.capture.cutOff).not.toBe('');
+  expect(report.failures).toContainEqual(expect.objectContaining({ kind: 'incomplete' }));
   // Damage that is skipped on request is told, and is no PASS.
   const [name] = readdirSync(join(folder, 'killed')).filter((each) => /^traffic-\d{4}-/.test(each));
   const file = join(folder, 'killed', name!);

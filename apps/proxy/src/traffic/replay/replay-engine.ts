@@ -5,7 +5,7 @@ import { comparePlans, readPlans, type PlansThen } from '../plans/plan-compariso
 import { differing } from '../report/outcomes.js';
 import { counted } from '../report/printable-text.js';
 import { ReportBuilder } from '../report/report-builder.js';
-import type { ReplayedRun, ReportedRun, TrafficFacts } from '../report/traffic-report.js';
+import type { CapturedRun, ReplayedRun, TrafficFacts } from '../report/traffic-report.js';
 import type { ReplayOrder, ReplayProgress } from './replay-order.js';
 import { readTarget, replayTarget, type ReplayTarget, type TargetFacts } from './replay-target.js';
 import { TrafficReplay } from './traffic-replay.js';
@@ -97,7 +97,7 @@ function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: R
   };
 }
 
-function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReader, damagedPlaces: number): ReportedRun {
+function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReader, damagedPlaces: number): CapturedRun {
   const { firstUs, lastUs, commands, connections } = counts;
   const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []));
   const cutOff = sources.flatMap(({ name, meta, isComplete }) => {
@@ -105,10 +105,11 @@ function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReade
     if (meta?.Binnacle?.state === 'failed') return `${where}${meta.Binnacle.reason ?? 'the capture failed'}`;
     return isComplete ? [] : `${where}its proxy ended before the capture did: ${meta === undefined ? 'there is no meta' : 'meta says that it is not complete'}`;
   });
+  const incompleteParts = cutOff.length + missing.length;
   if (missing.length > 0) cutOff.push(`parts of the capture are not there: ${missing.join(', ')}`);
   if (damagedPlaces > 0) cutOff.push(`${counted(damagedPlaces, 'damaged place')} of the files left out, and nothing behind the first is compared`);
   return {
-    from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '),
+    from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '), incompleteParts,
   };
 }
 
