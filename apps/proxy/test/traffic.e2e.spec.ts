@@ -95,6 +95,7 @@ describe('a day of an application, captured from one server and replayed to its 
     expect(report).toMatchObject({ verdict: 'PASS', totals: { different: 0, newError: 0, errorGone: 0, otherError: 0 } });
     expect(report.totals.equal).toBeGreaterThan(140);
     expect(report.totals.sameError).toBe(4);
+    expect([report.capture.server, report.replay.server]).toEqual([0, 0].map(() => expect.stringMatching(/^1\d\.\d+\.\d+-MariaDB/)));
     // What it wrote is there, as in the original.
     const sums = 'CHECKSUM TABLE test.orders, test.customers';
     expect(await after.sql(sums)).toBe(await before.sql(sums));

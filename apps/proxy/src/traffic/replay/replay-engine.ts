@@ -99,7 +99,7 @@ function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: R
 
 function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReader, damagedPlaces: number): CapturedRun {
   const { firstUs, lastUs, commands, connections } = counts;
-  const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []));
+  const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []).map(shownVersion));
   const cutOff = sources.flatMap(({ name, meta, isComplete }) => {
     const where = name === '' ? '' : `${name}: `;
     if (meta?.Binnacle?.state === 'failed') return `${where}${meta.Binnacle.reason ?? 'the capture failed'}`;
@@ -115,9 +115,14 @@ function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReade
 
 function replayOf({ counts, pace, cutOff }: TrafficReplay, { speed, readOnly }: ReplayOrder, { serverVersion }: TargetFacts, startedMs: number): ReplayedRun {
   return {
-    from: new Date(startedMs).toISOString(), to: new Date().toISOString(), commands: counts.sent, connections: counts.connections, server: serverVersion, cutOff,
+    from: new Date(startedMs).toISOString(), to: new Date().toISOString(), commands: counts.sent, connections: counts.connections, server: shownVersion(serverVersion), cutOff,
     speed, readOnly, lagMs: Math.round(pace.lagMs), lagMaxMs: Math.round(pace.lagMaxMs),
   };
+}
+
+/** MariaDB before 11 puts `5.5.5-` before its version in the handshake, for replicas of old. */
+function shownVersion(serverVersion: string): string {
+  return serverVersion.replace(/^5\.5\.5-(?=.*mariadb)/i, '');
 }
 
 function isoTime(timeUs: number): string {

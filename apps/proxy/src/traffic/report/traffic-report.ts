@@ -40,7 +40,7 @@ export interface ReportedRun {
   readonly to: string;
   readonly commands: number;
   readonly connections: number;
-  /** Name and version as the server greets; empty: not known. */
+  /** Name and version, as the server greets but for the `5.5.5-` of MariaDB; empty: not known. */
   readonly server: string;
   /** Why it ended before its end; empty: it did not. A capture's end is the end that was asked for. */
   readonly cutOff: string;
