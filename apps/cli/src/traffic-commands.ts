@@ -1,5 +1,4 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { systemClock } from '@binnacle/cluster-state/clock';
 import { loadConfig } from '@binnacle/node-kit/load-config';
 import { peerAddress } from '@binnacle/node-kit/value-forms';
@@ -193,7 +192,6 @@ async function replayHere(options: Texts & { tls?: true }, target: string, field
       readOnly,
       ignoreErrors,
       filters,
-      temporaryFolder: tmpdir(),
       ...(explain !== undefined && { explain }),
       ...(after !== undefined && { after }),
       ...(before !== undefined && { before }),

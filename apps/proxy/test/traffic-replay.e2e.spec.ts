@@ -235,7 +235,7 @@ test('what was left out of damaged files, and a missing part, are in the report,
     writeFileSync(join(folder, 'meta'), JSON.stringify({ Version: 'v1', Binnacle: { complete: true, state: 'done', part: { job: 'j', node: 'a', nodes: ['a', 'b'], worker: 0, workers: [0] } } }));
     const order: ReplayOrder = {
       input: folder, store: { attemptTimeoutMs: 1_000, timeoutMs: 1_000, connectionsMax: 1 } as ReplayOrder['store'], keyFile: '', target: { host: '127.0.0.1', port: b.port, tls: false },
-      username: 'root', password: 'root', speed: 10, readOnly: false, ignoreErrors: true, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder,
+      username: 'root', password: 'root', speed: 10, readOnly: false, ignoreErrors: true, filters: { users: [], commands: [], digests: [] },
     };
     const { totals, warnings, capture } = await runReplay(order, { progress: () => {}, signal: new AbortController().signal });
     expect(totals).toMatchObject({ commands: 3, notCompared: 2, skipped: { damaged: 1 } });

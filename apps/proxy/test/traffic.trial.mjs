@@ -68,7 +68,7 @@ async function memory(statements = 10_000_000, connections = 64) {
   const port = Number((await once(server.stdout, 'data')).toString());
   let [last, saidAtMs] = [undefined, 0];
   const replayStartedMs = performance.now();
-  const order = { input: join(folder, 'capture'), store, keyFile: '', target: { host: '127.0.0.1', port, tls: false }, username: 'root', password: '', speed: 10, readOnly: false, ignoreErrors: false, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder };
+  const order = { input: join(folder, 'capture'), store, keyFile: '', target: { host: '127.0.0.1', port, tls: false }, username: 'root', password: '', speed: 10, readOnly: false, ignoreErrors: false, filters: { users: [], commands: [], digests: [] } };
   const replay = new ReplayProcess(order, systemClock, { warning: console.log, progress: (progress) => {
     last = progress;
     if (performance.now() - saidAtMs < 10_000) return;

@@ -82,12 +82,6 @@ export class TrafficReader {
     return counts.every((count) => count !== undefined) ? counts.reduce((sum, count) => sum + count, 0) : undefined;
   }
 
-  /** Of the longest of them. Undefined: not said. */
-  get durationMs(): number | undefined {
-    const duration = Math.max(...this.sources.map(({ meta }) => meta?.Duration ?? 0));
-    return duration > 0 ? duration / 1_000_000 : undefined;
-  }
-
   /** When the captures began, in microseconds since 1970. Undefined: not said; TiProxy does not. */
   get fromUs(): number | undefined {
     const times = this.sources.flatMap(({ meta }) => meta?.Binnacle?.fromUs ?? []);

@@ -14,7 +14,7 @@ import { storeSettings, trafficPlace, trafficRoots } from './traffic-place.js';
 import { type Captured, nothingCaptured } from './traffic-job.js';
 
 /** What the node that runs a capture asks of every proxy node, itself included. Plain data. */
-export interface PartOrder extends Pick<CaptureWish, 'output' | 'durationMs' | 'compress' | 'encryptMethod' | 'layers'> {
+export interface PartOrder extends Pick<CaptureWish, 'output' | 'compress' | 'encryptMethod' | 'layers'> {
   readonly job: string;
   /** The node that runs it: whom to tell when this one leaves. */
   readonly runner: string;
@@ -131,8 +131,8 @@ export class NodeCapture {
     const keyFile = order.encryptMethod === '' ? '' : await this.#keyFile();
     // What was sealed under another secret is refused now and not in an hour.
     if (order.explain !== undefined) openText(order.explain, this.node.clusterSecret);
-    const { job, compress, encryptMethod, layers, durationMs } = order;
-    const common = { job, compress, encryptMethod, layers, durationMs, keyFile, store, node: this.node.id, nodes: order.nodes, workers: numbers, temporaryFolder: join(config.dataDir, 'tmp') };
+    const { job, compress, encryptMethod, layers } = order;
+    const common = { job, compress, encryptMethod, layers, keyFile, store, node: this.node.id, nodes: order.nodes, workers: numbers, temporaryFolder: join(config.dataDir, 'tmp') };
     for (const number of numbers) outputs.set(number, this.#outputOf(place, order, number));
     const started = await Promise.allSettled(
       numbers.map((worker) => this.workers().askOne(worker, 'captureStart', { ...common, output: outputs.get(worker) as string, worker } satisfies CaptureOrder, startDeadlineMs)),

@@ -1,7 +1,7 @@
 import { lstat, realpath } from 'node:fs/promises';
 import { basename, dirname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { ObjectStoreConfig } from '@binnacle/object-store/open-object-store';
+import type { StoreConfig } from '../files/traffic-destination.js';
 import { bad } from './traffic-form.js';
 
 /*
@@ -18,10 +18,8 @@ export interface TrafficRoots {
 
 const pathCharactersMax = 2_000;
 
-export type StoreSettings = Omit<ObjectStoreConfig, 'url'>;
-
 /** Plain data, for other processes. */
-export function storeSettings({ s3Endpoint, s3Region, s3ForcePathStyle, attemptTimeoutMs, timeoutMs, connectionsMax }: StoreSettings): StoreSettings {
+export function storeSettings({ s3Endpoint, s3Region, s3ForcePathStyle, attemptTimeoutMs, timeoutMs, connectionsMax }: StoreConfig): StoreConfig {
   return { s3Endpoint, s3Region, s3ForcePathStyle, attemptTimeoutMs, timeoutMs, connectionsMax };
 }
 
