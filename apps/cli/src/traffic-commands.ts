@@ -1,5 +1,4 @@
 import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { systemClock } from '@binnacle/cluster-state/clock';
 import { loadConfig } from '@binnacle/node-kit/load-config';
 import { peerAddress } from '@binnacle/node-kit/value-forms';
@@ -68,9 +67,11 @@ function withThresholds(command: Command): Command {
     differentMax: 'share of results that may differ, 0 to 1',
     newErrorMax: 'share of commands that may fail now, or with another error',
     errorGoneMax: 'share of commands that may have failed in the capture alone',
+    otherOrderMax: 'share of results that may have their rows in another order under an ORDER BY',
     p95FactorMax: 'how many times slower the p95 of a digest may be; 0: not looked at',
     planChangesMax: 'plans that may have changed, a number',
     notComparedMax: 'share of commands that may have nothing to compare',
+    incompletePartsMax: 'parts of the capture that may be missing or cut off, a number',
   };
   for (const [field, name] of thresholdFields) command.option(`--${field} <number>`, `${about[name]} (default: ${defaultThresholds[name]})`);
   return command;
@@ -191,7 +192,6 @@ async function replayHere(options: Texts & { tls?: true }, target: string, field
       readOnly,
       ignoreErrors,
       filters,
-      temporaryFolder: tmpdir(),
       ...(explain !== undefined && { explain }),
       ...(after !== undefined && { after }),
       ...(before !== undefined && { before }),

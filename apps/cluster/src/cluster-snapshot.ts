@@ -1,7 +1,7 @@
-import { Candidacy } from '@binnacle/cluster-state/candidacy';
 import type { NodeRecord } from '@binnacle/cluster-state/cluster-state';
 import { BinnacleError, errorCodes, type ErrorCode } from '@binnacle/contracts/errors';
 import { AgentClient } from '@binnacle/node-kit/agent-client';
+import { HeldLease } from '@binnacle/node-kit/held-lease';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 
@@ -83,24 +83,17 @@ export class ClusterSnapshot {
     return records.find(({ id }) => id === owner?.nodeId);
   }
 
-  /** The lease is renewed by the candidacy; when it is lost, nobody waits for the nodes any more, because another snapshot may begin. */
+  /** When the lease is lost, nobody waits for the nodes any more, because another snapshot may begin. */
   async #underLease<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
-    const { state, clock } = this.node;
-    const candidate = this.node.candidate();
     const busy = (): BinnacleError => new BinnacleError('CONFLICT', 'Another snapshot is in progress.', { retryAfterS: 5 });
     if (this.#runsHere) throw busy();
     this.#runsHere = true;
-    const candidacy = new Candidacy(state, clock, { lease: snapshotLease, candidate, ttlMs: leaseTtlMs });
+    const lost = new AbortController();
     try {
-      const { held } = await state.campaign({ lease: snapshotLease, candidate, ttlMs: leaseTtlMs, termFloor: 0 });
-      if (!held) throw busy();
-      const lost = new AbortController();
-      candidacy.onChange((term) => term === undefined && lost.abort(new BinnacleError('CLUSTER_STATE_UNAVAILABLE', 'the lease was lost')));
-      candidacy.start();
-      return await work(lost.signal);
+      const lease = await HeldLease.take(this.node, snapshotLease, leaseTtlMs, () => lost.abort(new BinnacleError('CLUSTER_STATE_UNAVAILABLE', 'the lease was lost')));
+      if (!(lease instanceof HeldLease)) throw busy();
+      return await work(lost.signal).finally(() => lease.release());
     } finally {
-      await candidacy.stop();
-      await state.withdraw(snapshotLease, candidate).catch(() => undefined);
       this.#runsHere = false;
     }
   }

@@ -178,6 +178,43 @@ test('no secret is in any byte of the files, whatever the command it came in', a
   expect([...results.keys()].sort()).toEqual([2, 3, 4, 5, 6, 8]);
 }, 30_000);
 
+for (const keepCredentials of [true, false]) {
+  test(`what is written to the tables of accounts is left out by their names alone, in a session that is ${keepCredentials ? '' : 'not '}followed`, async () => {
+    const own = await ProxyNode.start({ proxy: { backends: [`127.0.0.1:${server.port}`], keepCredentials } });
+    try {
+      await own.healthy(1);
+      const open = async (database: string): Promise<WireClient> => {
+        const client = await WireClient.login({ port: own.port, user: 'root', password: 'root', database, capabilities: wanted });
+        clients.push(client);
+        return client;
+      };
+      const replace = (name: string): string => `REPLACE INTO servers VALUES ('${name}', 'h', 'd', 'u', 'hunter-${name}', 1, '', 'mysql', '')`;
+      const before = await open('test');
+      await before.send(Command.query, 'USE mysql');
+      captured = new Captured(own);
+      await captured.start();
+      await before.send(Command.query, replace('before'));
+      const byLogin = await open('mysql');
+      await byLogin.send(Command.query, replace('login'));
+      const bySaying = await open('test');
+      for (const used of [() => bySaying.send(Command.query, 'USE mysql'), () => bySaying.send(Command.initDb, 'mysql'), () => bySaying.changeUser('root', 'root', 'mysql')]) {
+        await used();
+        await bySaying.send(Command.query, replace('said'));
+        await bySaying.send(Command.query, 'DELETE FROM servers');
+        expect((await bySaying.changeUser('root', 'root', 'test')).at(-1)![0]).toBe(0);
+        await bySaying.send(Command.query, replace('elsewhere'));
+      }
+      await bySaying.send(Command.query, `USE mysql; ${replace('both')}`);
+      await bySaying.send(Command.query, 'DELETE FROM servers');
+      expect(await captured.stop()).toMatchObject({ state: 'done', leftOut: { secret: 6 } });
+      const bytes = captured.bytes().toString('latin1');
+      expect([...new Set(bytes.match(/hunter-\w+/g))]).toEqual(['hunter-elsewhere']);
+    } finally {
+      await own.stop();
+    }
+  }, 30_000);
+}
+
 test('a session that was open before begins with what it has', async () => {
   const client = await login();
   await client.send(Command.query, 'CREATE DATABASE IF NOT EXISTS elsewhere');

@@ -26,7 +26,7 @@ export class Captured {
 
   async start(order: Partial<CaptureOrder> = {}): Promise<CaptureProgress> {
     const whole: CaptureOrder = {
-      job: 'j', output: join(this.folder, 'out'), compress: false, encryptMethod: '', layers: 'compress-first', keyFile: '', durationMs: 60_000, store, temporaryFolder: this.folder, node: 'n0', nodes: ['n0'], worker: 0, workers: [0], ...order,
+      job: 'j', output: join(this.folder, 'out'), compress: false, encryptMethod: '', layers: 'compress-first', keyFile: '', store, temporaryFolder: this.folder, node: 'n0', nodes: ['n0'], worker: 0, workers: [0], ...order,
     };
     return this.node.sql.workers.askOne(0, 'captureStart', whole, deadlineMs);
   }

@@ -41,7 +41,7 @@ async function replayed(source: TrafficSource, readOnly: boolean): Promise<{ out
   const target = targetAt(server.port);
   const reported: ComparedCommand[] = [];
   const replay = new TrafficReplay({
-    source, target, facts: await readTarget(target), speed: 10, readOnly, endsAtNewError: false, signal: new AbortController().signal,
+    source, target, facts: await readTarget(target), speed: 10, readOnly, signal: new AbortController().signal,
     filters: { users: new Set(), commands: new Set(), digests: new Set() }, report: (command) => reported.push(command),
   });
   await replay.run();

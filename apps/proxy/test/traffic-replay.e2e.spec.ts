@@ -44,7 +44,7 @@ async function replayTo(server: MariadbServer, source: TrafficReplayOptions['sou
   const builder = new ReportBuilder();
   const reported: ComparedCommand[] = [];
   const replay = new TrafficReplay({
-    source, target, facts: await readTarget(target), speed: 10, readOnly: false, endsAtNewError: false, signal: new AbortController().signal,
+    source, target, facts: await readTarget(target), speed: 10, readOnly: false, signal: new AbortController().signal,
     filters: { users: new Set(), commands: new Set(), digests: new Set() },
     report: (command) => {
       reported.push(command);
@@ -100,7 +100,8 @@ async function work(capture: HandWrittenCapture): Promise<void> {
 }
 
 test('a capture replayed on an equal server gives equal results', async () => {
-  const capture = new HandWrittenCapture(targetAt(a.port));
+  // One session reads what another one writes later: on a busy machine they must not come closer than a round trip.
+  const capture = new HandWrittenCapture(targetAt(a.port), 20_000);
   await work(capture);
   const { totals, replay, reported } = await replayTo(b, capture);
   expect(replay.cutOff).toBe('');
@@ -118,6 +119,7 @@ test('statement ids of then stand for those of now', async () => {
   await capture.prepare(7, 'SELECT 1');
   const second = await capture.prepare(7, 'SELECT name FROM items WHERE id = ?');
   await capture.execute(7, second, [4]);
+  await capture.execute(7, await capture.prepare(7, 'BEGIN'), []);
   await capture.end();
   // The first one was left out, as a statement with a secret is: there the second one has its id.
   const left = capture.written.findIndex(({ command }) => command === Command.stmtPrepare);
@@ -125,7 +127,7 @@ test('statement ids of then stand for those of now', async () => {
   capture.came.splice(left, 1);
   capture.came.forEach((result, index) => (capture.came[index] = { ...result, ordinal: index + 1 }));
   const { totals } = await replayTo(b, capture);
-  expect([totals.equal, totals.commands]).toEqual([3, 3]);
+  expect([totals.equal, totals.commands]).toEqual([5, 5]);
 });
 
 test('files that say no ids count them; an execution may bring its text', async () => {
@@ -168,16 +170,6 @@ test('what differs is found: a row, an order, an error, a mode', async () => {
   await b.sql('SET GLOBAL sql_mode = DEFAULT');
   expect(totals).toMatchObject({ equal: 3, otherOrder: 1, different: 2, newError: 1, commands: 6 });
   expect(reported.find(({ now }) => now?.errorCode === 1146)?.text).toBe('select count ( * ) from notes');
-});
-
-test('the first new error ends the replay, with its statement', async () => {
-  const capture = new HandWrittenCapture(targetAt(a.port));
-  await capture.query(7, 'SELECT COUNT(*) FROM shop.notes');
-  for (let n = 0; n < 50; n++) await capture.query(7, 'SELECT 1');
-  await b.sql('DROP TABLE shop.notes');
-  const { replay } = await replayTo(b, capture, { endsAtNewError: true });
-  expect(replay.cutOff).toBe('error 1146, which was not there then, on connection 7: select count ( * ) from shop . notes');
-  expect(replay.counts.sent).toBeLessThan(50);
 });
 
 test('a read-only replay sends nothing that writes, and leaves the server as it is', async () => {
@@ -245,12 +237,13 @@ test('what was left out of damaged files, and a missing part, are in the report,
     writeFileSync(join(folder, 'meta'), JSON.stringify({ Version: 'v1', Binnacle: { complete: true, state: 'done', part: { job: 'j', node: 'a', nodes: ['a', 'b'], worker: 0, workers: [0] } } }));
     const order: ReplayOrder = {
       input: folder, store: { attemptTimeoutMs: 1_000, timeoutMs: 1_000, connectionsMax: 1 } as ReplayOrder['store'], keyFile: '', target: { host: '127.0.0.1', port: b.port, tls: false },
-      username: 'root', password: 'root', speed: 10, readOnly: false, ignoreErrors: true, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder,
+      username: 'root', password: 'root', speed: 10, readOnly: false, ignoreErrors: true, filters: { users: [], commands: [], digests: [] },
     };
     const { totals, warnings, capture } = await runReplay(order, { progress: () => {}, signal: new AbortController().signal });
     expect(totals).toMatchObject({ commands: 3, notCompared: 2, skipped: { damaged: 1 } });
     expect(warnings).toEqual([expect.stringContaining('traffic.log.old is not read'), expect.stringContaining('Payload_len')]);
     expect(capture.cutOff).toMatch(/^parts of the capture are not there: proxy node b; 1 damaged place of/);
+    expect(capture.incompleteParts).toBe(1);
   } finally {
     rmSync(folder, { recursive: true });
   }

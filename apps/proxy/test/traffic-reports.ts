@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { CommandResult } from '../src/traffic/command-result.js';
 import type { ComparedCommand } from '../src/traffic/report/report-builder.js';
-import type { ReplayedRun, ReportedRun } from '../src/traffic/report/traffic-report.js';
+import type { CapturedRun, ReplayedRun, ReportedRun } from '../src/traffic/report/traffic-report.js';
 
 /** A result that went well with one row, unless told otherwise. */
 export const result = (change: Partial<CommandResult> = {}): CommandResult => ({
@@ -30,7 +30,7 @@ export const command = (text: string, change: Partial<ComparedCommand> = {}): Co
   ...change,
 });
 
-export const capture: ReportedRun = {
+const run: ReportedRun = {
   from: '2026-01-02T03:04:05.000Z',
   to: '2026-01-02T03:14:05.000Z',
   commands: 1_000,
@@ -39,4 +39,6 @@ export const capture: ReportedRun = {
   cutOff: '',
 };
 
-export const replay: ReplayedRun = { ...capture, server: 'MariaDB 11.8.2', speed: 1, readOnly: false, lagMs: 2, lagMaxMs: 45 };
+export const capture: CapturedRun = { ...run, incompleteParts: 0 };
+
+export const replay: ReplayedRun = { ...run, server: 'MariaDB 11.8.2', speed: 1, readOnly: false, lagMs: 2, lagMaxMs: 45 };

@@ -95,6 +95,7 @@ describe('a day of an application, captured from one server and replayed to its 
     expect(report).toMatchObject({ verdict: 'PASS', totals: { different: 0, newError: 0, errorGone: 0, otherError: 0 } });
     expect(report.totals.equal).toBeGreaterThan(140);
     expect(report.totals.sameError).toBe(4);
+    expect([report.capture.server, report.replay.server]).toEqual([0, 0].map(() => expect.stringMatching(/^1\d\.\d+\.\d+-MariaDB/)));
     // What it wrote is there, as in the original.
     const sums = 'CHECKSUM TABLE test.orders, test.customers';
     expect(await after.sql(sums)).toBe(await before.sql(sums));
@@ -220,6 +221,7 @@ test('a proxy that is killed while it captures leaves files that can be replayed
   const report = await replay('killed');
   expect(report.totals.commands).toBeGreaterThanOrEqual(50);
   expect(report.capture.cutOff).not.toBe('');
+  expect(report.failures).toContainEqual(expect.objectContaining({ kind: 'incomplete' }));
   // Damage that is skipped on request is told, and is no PASS.
   const [name] = readdirSync(join(folder, 'killed')).filter((each) => /^traffic-\d{4}-/.test(each));
   const file = join(folder, 'killed', name!);

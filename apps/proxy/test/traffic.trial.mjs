@@ -1,11 +1,10 @@
 /*
- * Capture and replay at length, after a build:
- *   node apps/proxy/test/traffic.trial.mjs memory [statements] [connections]   a replay of ten million statements to a server that answers at once: memory and speed
- *   node apps/proxy/test/traffic.trial.mjs sysbench [seconds] [threads]        sysbench captured from one MariaDB and replayed to a copy: the verdict, and how much longer the replay took (at most 1 %)
+ * A replay of ten million statements to a server that answers at once: memory and speed. After a build:
+ *   node apps/proxy/test/traffic.trial.mjs [statements] [connections]
  * Exits 1 when it is not as it has to be.
  */
 import './typescript-files.mjs';
-import { execFileSync, fork, spawn } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,18 +12,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const { systemClock } = await import('@binnacle/cluster-state/clock');
-const { startMariadb } = await import('@binnacle/testing/mariadb-server');
 const { TrafficWriter } = await import('../src/traffic/files/traffic-writer.js');
 const { RecordEncoder } = await import('../src/traffic/files/record-encoder.js');
 const { encodeResult } = await import('../src/traffic/files/results-file.js');
 const { ReplayProcess } = await import('../src/traffic/jobs/replay-process.js');
 const { judge, defaultThresholds } = await import('../src/traffic/report/verdict.js');
 const { textReport } = await import('../src/traffic/report/text-report.js');
-const { startProxy } = await import('./proxy-process.js');
 
 const memoryBytesMax = 500e6;
-const driftMax = 0.01;
-const [what = '', ...numbers] = process.argv.slice(2);
 const folder = realpathSync(mkdtempSync(join(tmpdir(), 'binnacle-traffic-trial-')));
 const store = { s3Endpoint: '', s3Region: '', s3ForcePathStyle: false, attemptTimeoutMs: 10_000, timeoutMs: 30_000, connectionsMax: 8 };
 const fail = (why) => {
@@ -68,7 +63,7 @@ async function memory(statements = 10_000_000, connections = 64) {
   const port = Number((await once(server.stdout, 'data')).toString());
   let [last, saidAtMs] = [undefined, 0];
   const replayStartedMs = performance.now();
-  const order = { input: join(folder, 'capture'), store, keyFile: '', target: { host: '127.0.0.1', port, tls: false }, username: 'root', password: '', speed: 10, readOnly: false, ignoreErrors: false, filters: { users: [], commands: [], digests: [] }, temporaryFolder: folder };
+  const order = { input: join(folder, 'capture'), store, keyFile: '', target: { host: '127.0.0.1', port, tls: false }, username: 'root', password: '', speed: 10, readOnly: false, ignoreErrors: false, filters: { users: [], commands: [], digests: [] } };
   const replay = new ReplayProcess(order, systemClock, { warning: console.log, progress: (progress) => {
     last = progress;
     if (performance.now() - saidAtMs < 10_000) return;
@@ -100,58 +95,8 @@ function memoryOf(pid) {
   }
 }
 
-async function sysbench(seconds = 60, threads = 8) {
-  const servers = [await startMariadb({ args: ['--innodb-buffer-pool-size=256M'] }), await startMariadb({ args: ['--innodb-buffer-pool-size=256M'] })];
-  const toml = `traffic-roots = ["${folder}"]`;
-  const proxies = await Promise.all(servers.map(({ port }) => startProxy({ backends: [`127.0.0.1:${port}`], toml })));
-  const common = ['--db-driver=mysql', '--mysql-host=127.0.0.1', '--mysql-user=root', '--mysql-password=root', '--mysql-db=test', '--tables=4', '--table-size=10000'];
-  const show = async (proxy) => JSON.parse((await proxy.api('GET', '/api/traffic/show')).body.text).at(-1);
-  try {
-    execFileSync('sysbench', ['oltp_read_write', ...common, `--mysql-port=${servers[0].port}`, 'prepare']);
-    const dump = execFileSync('mariadb-dump', ['--no-defaults', `--socket=${servers[0].socketFile}`, '--user=root', '--password=root', 'test'], { maxBuffer: 2 ** 30 });
-    execFileSync('mariadb', ['--no-defaults', `--socket=${servers[1].socketFile}`, '--user=root', '--password=root', 'test'], { input: dump });
-    const [capturing, replaying] = proxies;
-    const started = await capturing.api('POST', '/api/traffic/capture', { output: join(folder, 'sysbench'), duration: '1h' });
-    if (started.status !== 200) throw new Error(started.body.text);
-    // Threads that write the same rows race, and the replay races anew: readers are many, the writer is one.
-    const loads = [['oltp_read_only', `--threads=${threads}`, `--rate=${threads * 15}`], ['oltp_read_write', '--threads=1', '--rate=5', '--tables=4']];
-    for (const [script, ...args] of [loads[0]]) await run(script, [...args, `--time=${seconds}`, `--mysql-port=${capturing.port}`, ...common]);
-    for (const [script, ...args] of [loads[1]]) await run(script, [...args, `--time=${Math.ceil(seconds / 4)}`, `--mysql-port=${capturing.port}`, ...common]);
-    await capturing.api('POST', '/api/traffic/cancel', {});
-    const job = await show(capturing);
-    console.log(`captured: ${job.commands} commands of ${job.sessions} sessions, ${(job.bytes / 1e6).toFixed(1)} MB, left out ${JSON.stringify(job.leftOut)}`);
-    const began = await replaying.api('POST', '/api/traffic/replay', { input: join(folder, 'sysbench'), username: 'root', password: 'root' });
-    if (began.status !== 200) throw new Error(began.body.text);
-    let ended = await show(replaying);
-    for (; ended.state === 'running'; ended = await show(replaying)) {
-      process.stdout.write(`\r${ended.progress}, ${ended.different} different, ${ended.lagMs} ms behind  `);
-      await new Promise((resolve) => setTimeout(resolve, 1_000));
-    }
-    const report = (await replaying.api('GET', '/api/traffic/report')).body;
-    console.log(`\n${textReport(report)}`);
-    const span = ({ from, to }) => Date.parse(to) - Date.parse(from);
-    const drift = span(report.replay) / span(report.capture) - 1;
-    console.log(`capture ${(span(report.capture) / 1_000).toFixed(2)} s, replay ${(span(report.replay) / 1_000).toFixed(2)} s: drift ${(drift * 100).toFixed(2)} %; at most ${report.replay.lagMaxMs} ms behind`);
-    if (report.verdict !== 'PASS') fail(ended.verdictLine);
-    if (Math.abs(drift) > driftMax) fail('the replay took another time than the capture');
-  } finally {
-    await Promise.all([...proxies, ...servers].map((one) => one.stop()));
-  }
-}
-
-async function run(script, args) {
-  const load = spawn('sysbench', [script, ...args, 'run'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  let output = '';
-  load.stdout.on('data', (chunk) => (output += chunk));
-  const [code] = await once(load, 'exit');
-  if (code !== 0) throw new Error(`sysbench ${script} ended with ${code}: ${output}`);
-  console.log(`sysbench ${script}: ${/queries:\s+(.*)/.exec(output)?.[1]}`);
-}
-
 try {
-  if (what === 'memory') await memory(...numbers.map(Number));
-  else if (what === 'sysbench') await sysbench(...numbers.map(Number));
-  else fail('say memory or sysbench');
+  await memory(...process.argv.slice(2).map(Number));
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

@@ -80,6 +80,13 @@ test('a prepared statement is known before its definitions have passed', () => {
   const eof = encodeEof(2, 0);
   expect(events(classic, Command.stmtPrepare, [prepareOk(2, 1), definition, eof, definition, definition, eof])).toEqual(['prepared -1 0', 'complete 2 0']);
   expect(events(classic, Command.stmtPrepare, [prepareOk(0, 1), definition, eof])).toEqual(['prepared -1 0', 'complete 2 0']);
+  const tracker = new ResponseTracker(modern);
+  tracker.expect(Command.stmtPrepare);
+  tracker.feed(frames([prepareOk(0, 0)]));
+  expect([tracker.next(), tracker.next(), tracker.statementId, tracker.affectedRows, tracker.insertId]).toEqual([ResponseEvent.prepared, ResponseEvent.complete, 7, 0, 0]);
+  tracker.expect(Command.query);
+  tracker.feed(frames([encodeOk({ affectedRows: 5n }, modern.capabilities)]));
+  expect([tracker.next(), tracker.affectedRows]).toEqual([ResponseEvent.complete, 5]);
   expect(events(classic, Command.stmtPrepare, [gone])).toEqual(['complete -1 1317']);
 });
 

@@ -111,6 +111,8 @@ export class ResponseTracker {
   #definitionsLeft = 0;
   #omitsDefinitions = false;
   #completes = false;
+  /** What ends is the answer to COM_STMT_PREPARE, in whose OK an id stands where others have the rows that were changed. */
+  #isPrepared = false;
   #pending: number[] = [];
   #pendingFirst = 0;
 
@@ -152,7 +154,7 @@ export class ResponseTracker {
   }
 
   get #endedByOkOfStatement(): boolean {
-    return this.scanner.firstByte === okHeader && this.errorCode === 0;
+    return this.scanner.firstByte === okHeader && this.errorCode === 0 && !this.#isPrepared;
   }
 
   #lenencAt(at: number): number {
@@ -318,6 +320,7 @@ export class ResponseTracker {
     this.columnCount = reader.u16('columns');
     this.parameterCount = reader.u16('parameters');
     this.errorCode = 0;
+    this.#isPrepared = true;
     reader.u8('filler');
     this.warnings = reader.u16('warnings');
     this.#omitsDefinitions = this.#optionalMetadata && reader.left > 0 && reader.u8('metadata flag') === 0;
@@ -361,6 +364,7 @@ export class ResponseTracker {
 
   #endedByOk(): ResponseEvent {
     this.#readStatus();
+    this.#isPrepared = false;
     this.errorCode = 0;
     const more = (this.statusFlags & StatusFlag.moreResultsExist) !== 0;
     if (!more || this.command === Command.stmtFetch) return this.#complete();

@@ -22,10 +22,10 @@ test('sees whatever has to be looked at more closely, in whatever pieces it come
     const bytes = Buffer.from(text);
     const found = seen(...randomChunks(bytes, random, 5));
     expect(found).toBe(seen(bytes));
-    if (!found) expect([text, mayHoldSecret(bytes.toString('latin1'), undefined)]).toEqual([text, false]);
+    if (!found) expect([text, mayHoldSecret(bytes.toString('latin1'), undefined, '')]).toEqual([text, false]);
   }
   for (const word of suspicious) {
-    expect([word, mayHoldSecret(`select ${word} 1`, undefined)]).toEqual([word, true]);
+    expect([word, mayHoldSecret(`select ${word} 1`, undefined, '')]).toEqual([word, true]);
     expect([word, seen(Buffer.from(`select ${word} 1`))]).toEqual([word, true]);
   }
 });

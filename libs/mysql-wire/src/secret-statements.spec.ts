@@ -1,5 +1,5 @@
 import { expect, test } from '@jest/globals';
-import { mayHoldSecret } from './secret-statements.js';
+import { mayHoldSecret, mayUseAccountSchema } from './secret-statements.js';
 
 const plain = { ansiQuotes: false, noBackslashEscapes: false };
 const ansi = { ansiQuotes: true, noBackslashEscapes: false };
@@ -90,7 +90,7 @@ const secrets = [
 ];
 
 test('statements with secrets are found, whatever hides them', () => {
-  for (const text of secrets) expect([text, mayHoldSecret(text, plain)]).toEqual([text, true]);
+  for (const text of secrets) expect([text, mayHoldSecret(text, plain, '')]).toEqual([text, true]);
 });
 
 const ordinary = [
@@ -109,33 +109,40 @@ const ordinary = [
 ];
 
 test('ordinary statements, and the data of applications, are not taken for secrets', () => {
-  for (const text of ordinary) expect([text, mayHoldSecret(text, plain)]).toEqual([text, false]);
+  for (const text of ordinary) expect([text, mayHoldSecret(text, plain, '')]).toEqual([text, false]);
 });
 
 test('quotes are read as the session reads them', () => {
   const asString = `INSERT INTO t VALUES ("; CREATE USER a")`;
-  expect(mayHoldSecret(asString, plain)).toBe(false);
+  expect(mayHoldSecret(asString, plain, '')).toBe(false);
   const behindBackslash = `SELECT '\\'; CREATE USER a IDENTIFIED BY 'x'`;
-  expect(mayHoldSecret(behindBackslash, noEscapes)).toBe(true);
-  expect(mayHoldSecret('INSERT INTO t VALUES ("a\\"); CREATE USER a IDENTIFIED BY "b")', ansi)).toBe(true);
+  expect(mayHoldSecret(behindBackslash, noEscapes, '')).toBe(true);
+  expect(mayHoldSecret('INSERT INTO t VALUES ("a\\"); CREATE USER a IDENTIFIED BY "b")', ansi, '')).toBe(true);
 });
 
 test('tables of accounts have their names alone where their schema is the database', () => {
   for (const text of ["INSERT INTO user VALUES ('h', 'u', 'x')", "REPLACE INTO servers VALUES ('s', 'h', 'db', 'root', 'x')", "UPDATE `user` SET a = 'x'"]) {
     expect([text, mayHoldSecret(text, plain, 'mysql'), mayHoldSecret(text, plain, 'shop')]).toEqual([text, true, false]);
+    expect([text, mayHoldSecret(`use/**/MySQL; ${text}`, plain, 'shop'), mayHoldSecret(`USE other; ${text}`, plain, 'shop')]).toEqual([text, true, false]);
   }
+  expect(mayHoldSecret("INSERT INTO slave_master_info VALUES (1, 'x')", plain, 'mysql')).toBe(true);
+});
+
+test('tells after which statements the tables of accounts may need no schema', () => {
+  for (const text of ['USE mysql', 'use `mysql`', 'SELECT 1; USE mysql', "EXECUTE IMMEDIATE 'USE mysql'"]) expect([text, mayUseAccountSchema(text)]).toEqual([text, true]);
+  for (const text of ['USE shop', 'SELECT * FROM mysql.user', "INSERT INTO mysql.t VALUES ('of no use')"]) expect([text, mayUseAccountSchema(text)]).toEqual([text, false]);
 });
 
 test('where quotes cannot be told apart, a word is enough', () => {
-  expect(mayHoldSecret("INSERT INTO t VALUES ('CREATE USER a')", undefined)).toBe(true);
-  expect(mayHoldSecret("PREPARE s FROM '\u{bf}\\''", undefined)).toBe(true);
-  expect(mayHoldSecret("INSERT INTO t VALUES ('\u{bf}\\'')", undefined)).toBe(false);
+  expect(mayHoldSecret("INSERT INTO t VALUES ('CREATE USER a')", undefined, '')).toBe(true);
+  expect(mayHoldSecret("PREPARE s FROM '\u{bf}\\''", undefined, '')).toBe(true);
+  expect(mayHoldSecret("INSERT INTO t VALUES ('\u{bf}\\'')", undefined, '')).toBe(false);
 });
 
 test('a long statement without a suspicious word costs one pass', () => {
   const long = `INSERT INTO t VALUES ${"(1, 'some value of a row'), ".repeat(40_000)}(1, 'x')`;
   const begun = performance.now();
-  for (let i = 0; i < 10; i++) expect(mayHoldSecret(long, plain)).toBe(false);
+  for (let i = 0; i < 10; i++) expect(mayHoldSecret(long, plain, '')).toBe(false);
   expect(performance.now() - begun).toBeLessThan(2_000);
 });
 

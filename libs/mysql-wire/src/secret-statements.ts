@@ -3,11 +3,14 @@ import { hasQuotesInHint, literalText, possibleWords, statementLexemes, withoutV
 
 /** Every statement that is looked at closely has one of these; most statements have none. In bytes as they come: no letter of them can be written otherwise. */
 const suspicious =
-  /identified|passw|passphrase|pwd|token|\b(?:user|servers?|grant|master|replication|connection|import|backup|restore|load)\b|secret|credential|access.?key|auth|external|aes_|des_|encode|decode|encrypt|\bmysql\b|global_priv|spider_|:\/\//i;
+  /identified|passw|passphrase|pwd|token|\b(?:user|servers?|grant|master|replication|connection|import|backup|restore|load)\b|secret|credential|access.?key|auth|external|aes_|des_|encode|decode|encrypt|\bmysql\b|global_priv|slave_master_info|spider_|:\/\//i;
 /** In a text whose quotes cannot be told: what alone is enough. */
 const prepares = /\b(?:prepare|execute)\b/i;
 
-/** In the schema that holds the accounts. */
+/** The schema that holds the accounts. */
+export const accountSchema = 'mysql';
+const accountSchemaWord = /\bmysql\b/i;
+const use = /\buse\b/i;
 const accountWrite = /\b(?:insert|replace|update)\b/i;
 const accountNames = /\b(?:user|servers|global_priv|slave_master_info|proxies_priv)\b/i;
 
@@ -17,11 +20,22 @@ const depthMax = 3;
 /**
  * Whether a statement may hold a password, a key or what else must not be written down. In doubt it may: in comments that only some servers read, in any of several
  * statements, in texts that are prepared, and where `mode` is undefined because nobody knows how its quotes are to be read.
+ *
+ * @param database the session's own, in which names of tables without a schema are
  */
-export function mayHoldSecret(text: string, mode: LexerMode | undefined, database = ''): boolean {
+export function mayHoldSecret(text: string, mode: LexerMode | undefined, database: string): boolean {
   if (!suspicious.test(text)) return prepares.test(text) && preparesHidden(text, mode);
   if (mode === undefined) return true;
-  return holdsSecret(text, mode, 0) || (database.toLowerCase() === 'mysql' && follows(text, accountWrite, accountNames));
+  return holdsSecret(text, mode, 0) || follows(text, ...(isAccountSchema(database) ? [] : [use, accountSchemaWord]), accountWrite, accountNames);
+}
+
+export function isAccountSchema(database: string): boolean {
+  return database.toLowerCase() === accountSchema;
+}
+
+/** Whether the schema of the accounts may be the session's database from this statement on. */
+export function mayUseAccountSchema(text: string): boolean {
+  return follows(text, use, accountSchemaWord);
 }
 
 /** `PREPARE s FROM x'4352...'`: nobody here reads that. */
@@ -133,10 +147,14 @@ const tellingWords = /identified|passw|secret|credential|access.?key/i;
 const addressWithPassword = /:\/\/[^\s/'"@:]{0,256}:[^\s/'"@]{0,256}@/;
 const keyAssigned = /(?:key|secret|token|passw|credential|sig)[^\s'"=]{0,64}=/i;
 
-/** Whether something stands anywhere behind another thing; every character is read once for each. */
-function follows(text: string, before: RegExp, behind: RegExp): boolean {
-  const at = text.search(before);
-  return at !== -1 && behind.test(text.slice(at));
+/** Whether things stand one behind the other, anywhere; every character is read once for each. */
+function follows(text: string, ...things: readonly RegExp[]): boolean {
+  let from = 0;
+  return things.every((thing) => {
+    const at = text.slice(from).search(thing);
+    from += at;
+    return at !== -1;
+  });
 }
 
 /** An address with a name and a password, or with keys behind it. */

@@ -50,7 +50,7 @@ export interface SessionStart {
   readonly namespace: string;
   readonly startedAtMs: number;
   readonly state: SessionState;
-  /** Whether `state` is told what passes: not, where the session could never move. */
+  /** Whether `state` is told what passes: not, where the session could never move; then it has the database alone. */
   readonly tracked: boolean;
   /** Of its namespace; ended with the session. */
   readonly lease: Lease | undefined;

@@ -94,7 +94,7 @@ export class Session implements MovableSession {
   }
 
   get database(): string {
-    return this.witness.tracked ? this.state.database : this.client.database;
+    return this.state.database;
   }
 
   get phase(): SessionPhase {
@@ -317,6 +317,7 @@ export class Session implements MovableSession {
       this.namespace = lease.namespace.name;
     }
     if (this.witness.tracked) this.state.onUserChanged(database, collation, this.backend.statusFlags);
+    else this.state.database = database;
     this.witness.tap?.userChanged(changed);
   }
 

@@ -33,7 +33,7 @@ export class Witness {
     private readonly session: Session,
     private readonly host: SessionHost,
     readonly state: SessionState,
-    /** Whether the state is told anything at all. */
+    /** Whether the state is told anything but the database. */
     readonly tracked: boolean,
     readonly meter: SessionMeter | undefined,
   ) {}
@@ -124,14 +124,14 @@ export class Witness {
 
   resultEnded(tracker: ResponseTracker): void {
     this.tap?.resultEnded(tracker);
-    if (this.tracked && tracker.sessionChanged) this.#changed(tracker);
+    if (tracker.sessionChanged) this.#changed(tracker);
   }
 
   responseEnded(command: number, tracker: ResponseTracker): void {
     const { errorCode, warnings, affectedRows, insertId } = tracker;
     this.tap?.ended(command, tracker);
+    if (tracker.sessionChanged) this.#changed(tracker);
     if (this.tracked) {
-      if (tracker.sessionChanged) this.#changed(tracker);
       this.state.onResult(errorCode, Math.max(0, tracker.statusFlags), warnings, affectedRows, insertId);
       if (command === Command.resetConnection) this.resetting--;
     }
@@ -149,7 +149,9 @@ export class Witness {
 
   #changed(tracker: ResponseTracker): void {
     const { payload, payloadStart, payloadEnd, payloadCut } = tracker.scanner;
-    if (payloadCut) this.state.onUnreadOk();
-    else this.state.onOk(decodeOk(payload, this.session.backend.capabilities.capabilities, payloadStart, payloadEnd));
+    if (payloadCut) return this.state.onUnreadOk();
+    const ok = decodeOk(payload, this.session.backend.capabilities.capabilities, payloadStart, payloadEnd);
+    if (this.tracked) return this.state.onOk(ok);
+    for (const change of ok.changes) if (change.kind === 'schema') this.state.database = change.name;
   }
 }

@@ -1,4 +1,4 @@
-import type { ObjectStoreConfig } from '@binnacle/object-store/open-object-store';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
 
 /** What a worker is to capture, and where to. Plain data: it passes between processes. */
 export interface CaptureOrder {
@@ -11,8 +11,7 @@ export interface CaptureOrder {
   readonly layers: 'compress-first' | 'encrypt-first';
   /** Path of the key; '': none. */
   readonly keyFile: string;
-  readonly durationMs: number;
-  readonly store: Omit<ObjectStoreConfig, 'url'>;
+  readonly store: S3StoreOptions;
   readonly temporaryFolder: string;
   readonly node: string;
   /** All that capture, this one included. */

@@ -5,6 +5,7 @@ import { payloadBytesMax } from '@binnacle/mysql-wire/packet-header';
 import type { PacketScanner } from '@binnacle/mysql-wire/packet-scanner';
 import { queryTextStart } from '@binnacle/mysql-wire/query-text';
 import type { ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
+import { isAccountSchema } from '@binnacle/mysql-wire/secret-statements';
 import { StatusFlag } from '@binnacle/mysql-wire/status-flags';
 import { forReplication } from '../../migration/command-classes.js';
 import type { Changed } from '../../session/session-host.js';
@@ -15,7 +16,7 @@ import { AwaitedAnswers } from './awaited-answers.js';
 import type { CaptureLog } from './capture-log.js';
 import { typesPutIn } from './execute-types.js';
 import { IncomingCommand } from './incoming-command.js';
-import { type LeftOut, mayBeExecuted, readClosely, valuesHint, whyLeftOut } from './left-out.js';
+import { type LeftOut, mayBeExecuted, readClosely, type Speaker, valuesHint, whyLeftOut } from './left-out.js';
 import { RecordOrder } from './record-order.js';
 import { RowChecksum } from './row-checksum.js';
 import { sessionOrigin, type ServersPart } from './session-origin.js';
@@ -38,9 +39,10 @@ const nothing = Buffer.alloc(0);
  *
  * and `rows` is given the rows of its results.
  */
-export class CaptureTap {
+export class CaptureTap implements Speaker {
   readonly rows = new RowChecksum();
   timesAsked = 0;
+  usesAccountSchema = false;
   #begun = false;
   #quit = false;
   /** Of the last record. */
@@ -121,7 +123,8 @@ export class CaptureTap {
 
   /** A command that the client has not sent: it has no result. */
   #rebuild(command: number, statementId: number, payload: Buffer): void {
-    const why = command === Command.query || command === Command.stmtPrepare ? whyLeftOut(this.session, payload, 0, payload.length) : undefined;
+    if (command === Command.initDb) this.#databaseAsked(payload, 0, payload.length);
+    const why = command === Command.query || command === Command.stmtPrepare ? whyLeftOut(this, payload, 0, payload.length) : undefined;
     if (why === undefined) {
       const head = this.#nextHead(command, performance.now());
       head.capturedStatementId = statementId;
@@ -161,7 +164,7 @@ export class CaptureTap {
   #passed(command: number, payload: Buffer, start: number, end: number, nowMs: number, hinted: boolean | undefined): void {
     if (command === Command.query || command === Command.stmtPrepare) {
       const textStart = command === Command.query ? queryTextStart(payload, this.session.backend.capabilities.capabilities, start, end) : start + 1;
-      const why = hinted === undefined ? whyLeftOut(this.session, payload, textStart, end) : hinted ? readClosely(this.session, payload, textStart, end) : undefined;
+      const why = hinted === undefined ? whyLeftOut(this, payload, textStart, end) : hinted ? readClosely(this, payload, textStart, end) : undefined;
       if (command === Command.stmtPrepare) this.#preparing.push(why !== undefined ? 'omitted' : mayBeExecuted(payload, textStart, end) ? 'executing' : 'plain');
       if (why === undefined) this.#capture(command, 0, payload, textStart, end, nowMs, false);
       else this.#leaveOut(command, why, nowMs);
@@ -169,8 +172,13 @@ export class CaptureTap {
     else if (forReplication.has(command)) this.#leaveOut(command, 'replication', nowMs);
     else {
       if (command === Command.quit) this.#quit = true;
+      else if (command === Command.initDb) this.#databaseAsked(payload, start + 1, end);
       this.#capture(command, 0, payload, start + 1, end, nowMs, false);
     }
+  }
+
+  #databaseAsked(payload: Buffer, start: number, end: number): void {
+    if (isAccountSchema(payload.toString('latin1', start, end))) this.usesAccountSchema = true;
   }
 
   #ofStatement(command: number, payload: Buffer, start: number, end: number, nowMs: number): void {
@@ -319,7 +327,10 @@ export class CaptureTap {
     const head = this.#nextHead(Command.resetConnection, this.#changingMs);
     this.log.buffer.record({ ...head, capturedStatementId: 0, ...this.#whose() }, nothing, 0, 0);
     this.rows.reset();
-    if (changed !== 'refused') this.#result(this.#ordinal, this.#changingMs, 0, 0);
+    if (changed !== 'refused') {
+      this.usesAccountSchema = false;
+      this.#result(this.#ordinal, this.#changingMs, 0, 0);
+    }
     const { database } = this.session;
     if (database !== '') this.#rebuild(Command.initDb, 0, Buffer.from(database));
   }

@@ -1,5 +1,5 @@
 import { SecretHints } from '@binnacle/mysql-wire/secret-hints';
-import { mayHoldSecret } from '@binnacle/mysql-wire/secret-statements';
+import { accountSchema, mayHoldSecret, mayUseAccountSchema } from '@binnacle/mysql-wire/secret-statements';
 import { isLexerSafeCollation } from '@binnacle/mysql-wire/charset';
 import type { Session } from '../../session/session.js';
 
@@ -23,19 +23,29 @@ const load = /^\s*load\b/i;
 /** One for all sessions of the thread. */
 const ownHints = new SecretHints();
 
+/** Whose statements are read. */
+export interface Speaker {
+  readonly session: Session;
+  /** The schema of the accounts may be its database, whatever the session knows: not every server reports it. */
+  usesAccountSchema: boolean;
+}
+
 /** Of a statement's text in one piece. */
-export function whyLeftOut(session: Session, bytes: Buffer, start: number, end: number): LeftOut | undefined {
+export function whyLeftOut(speaker: Speaker, bytes: Buffer, start: number, end: number): LeftOut | undefined {
   ownHints.reset();
   ownHints.read(bytes, start, end);
-  return ownHints.seen ? readClosely(session, bytes, start, end) : undefined;
+  return ownHints.seen ? readClosely(speaker, bytes, start, end) : undefined;
 }
 
 /** Of one that has words which secrets have. */
-export function readClosely(session: Session, bytes: Buffer, start: number, end: number): LeftOut | undefined {
+export function readClosely(speaker: Speaker, bytes: Buffer, start: number, end: number): LeftOut | undefined {
   if (end - start > readBytesMax) return load.test(bytes.toString('latin1', start, start + 64)) ? 'load-data' : 'doubtful';
   const text = bytes.toString('latin1', start, end);
+  const { session } = speaker;
   const mode = isReadable(session) ? session.admission.lexerMode : undefined;
-  if (!mayHoldSecret(text, mode)) return undefined;
+  const holdsSecret = mayHoldSecret(text, mode, speaker.usesAccountSchema ? accountSchema : session.database);
+  if (mayUseAccountSchema(text)) speaker.usesAccountSchema = true;
+  if (!holdsSecret) return undefined;
   if (load.test(text)) return 'load-data';
   return mode === undefined ? 'doubtful' : 'secret';
 }

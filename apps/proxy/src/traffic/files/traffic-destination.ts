@@ -1,6 +1,7 @@
 import { syncFolder } from '@binnacle/node-kit/sync-folder';
 import type { ObjectStore } from '@binnacle/object-store/object-store';
-import { type ObjectStoreConfig, openObjectStore } from '@binnacle/object-store/open-object-store';
+import { openObjectStore } from '@binnacle/object-store/open-object-store';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, mkdtemp, readdir, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -22,13 +23,11 @@ export interface TrafficDestination {
   close(): Promise<void>;
 }
 
-export type StoreConfig = Omit<ObjectStoreConfig, 'url'>;
-
 export interface DestinationOptions {
   /** A folder, `file:///folder`, or `s3://bucket/prefix`. */
   readonly output: string;
   /** For buckets: how to speak to them. */
-  readonly store: StoreConfig;
+  readonly store: S3StoreOptions;
   /** For buckets: where files are until they are uploaded. */
   readonly temporaryFolder: string;
   readonly onWarning: (message: string) => void;

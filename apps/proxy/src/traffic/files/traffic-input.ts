@@ -4,7 +4,8 @@ import { createReadStream } from 'node:fs';
 import { open, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import { localFolder, type StoreConfig } from './traffic-destination.js';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
+import { localFolder } from './traffic-destination.js';
 
 /** A file below the input: in it, or in one of its folders. */
 export interface InputFile {
@@ -29,7 +30,7 @@ const objectPieceBytes = 4 * 2 ** 20;
 /** Beyond that it is no folder of captures. */
 const filesMax = 100_000;
 
-export async function openInput(input: string, store: StoreConfig): Promise<TrafficInput> {
+export async function openInput(input: string, store: S3StoreOptions): Promise<TrafficInput> {
   return input.startsWith('s3://') ? new BucketInput(await openObjectStore({ ...store, url: input })) : new FolderInput(localFolder(input));
 }
 

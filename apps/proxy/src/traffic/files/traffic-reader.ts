@@ -6,7 +6,7 @@ import { merged } from './merged.js';
 import type { ReadRecord } from './record.js';
 import { RecordDecoder, TrafficFileError } from './record-decoder.js';
 import { ResultDecoder, type TimedResult } from './results-file.js';
-import type { StoreConfig } from './traffic-destination.js';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
 import { type InputFile, openInput, type TrafficInput } from './traffic-input.js';
 import { isEncrypted, parseMeta, type TrafficMeta } from './traffic-meta.js';
 
@@ -19,7 +19,7 @@ export interface TrafficReaderOptions {
   /** A folder, `file:///folder` or `s3://bucket/prefix` with the files of one capture, or with folders of such, one for each process. */
   readonly input: string;
   /** For buckets: how to speak to them. */
-  readonly store: StoreConfig;
+  readonly store: S3StoreOptions;
   readonly key?: Buffer;
   /** Default: 64 MiB. */
   readonly payloadBytesMax?: number;
@@ -80,12 +80,6 @@ export class TrafficReader {
   get commands(): number | undefined {
     const counts = this.sources.map(({ meta }) => meta?.Cmds || undefined);
     return counts.every((count) => count !== undefined) ? counts.reduce((sum, count) => sum + count, 0) : undefined;
-  }
-
-  /** Of the longest of them. Undefined: not said. */
-  get durationMs(): number | undefined {
-    const duration = Math.max(...this.sources.map(({ meta }) => meta?.Duration ?? 0));
-    return duration > 0 ? duration / 1_000_000 : undefined;
   }
 
   /** When the captures began, in microseconds since 1970. Undefined: not said; TiProxy does not. */

@@ -67,7 +67,7 @@ export class CaptureRun {
     const others = peers.others().filter(({ state }) => state !== 'stopping');
     const { output, durationMs, compress, encryptMethod, layers, explain } = this.wish;
     const sealed = explain === undefined ? {} : { explain: sealText(JSON.stringify(explain), node.clusterSecret) };
-    const order: PartOrder = { job: this.job.id, runner: node.id, nodes: [node.id, ...others.map(({ id }) => id)], output, durationMs, compress, encryptMethod, layers, ...sealed };
+    const order: PartOrder = { job: this.job.id, runner: node.id, nodes: [node.id, ...others.map(({ id }) => id)], output, compress, encryptMethod, layers, ...sealed };
     for (const [id, peer] of [[node.id, undefined] as const, ...others.map((each) => [each.id, each] as const)]) this.#parts.set(id, { peer, missed: 0, last: undefined });
     const started = await Promise.allSettled(
       [...this.#parts].map(async ([id, part]) => {

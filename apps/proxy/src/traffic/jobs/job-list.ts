@@ -1,8 +1,10 @@
 import type { Lease } from '@binnacle/cluster-state/cluster-state';
 import { WatchedDocument } from '@binnacle/cluster-state/watched-document';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
-import { trafficLease } from './job-lease.js';
 import type { TrafficJob } from './traffic-job.js';
+
+/** Held while a capture or a replay runs: one of them at a time in the cluster. */
+export const trafficLease = 'proxy-traffic';
 
 const documentKey = 'proxy-traffic-jobs';
 /** As many as TiProxy shows. With at most 100 parts and notes a job is some 30 KB at the worst. */

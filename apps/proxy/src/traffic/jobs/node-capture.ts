@@ -1,10 +1,11 @@
 import { join } from 'node:path';
-import { readdir } from 'node:fs/promises';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import type { Workers } from '../../process/workers.js';
 import type { CaptureOrder, CaptureProgress } from '../capture/capture-order.js';
 import { readKeyFile } from '../files/encryption-key.js';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
+import { openInput } from '../files/traffic-input.js';
 import type { Account, CaptureWish } from './capture-form.js';
 import { explainInProcess } from './replay-process.js';
 import { openText } from './sealed-text.js';
@@ -13,7 +14,7 @@ import { storeSettings, trafficPlace, trafficRoots } from './traffic-place.js';
 import { type Captured, nothingCaptured } from './traffic-job.js';
 
 /** What the node that runs a capture asks of every proxy node, itself included. Plain data. */
-export interface PartOrder extends Pick<CaptureWish, 'output' | 'durationMs' | 'compress' | 'encryptMethod' | 'layers'> {
+export interface PartOrder extends Pick<CaptureWish, 'output' | 'compress' | 'encryptMethod' | 'layers'> {
   readonly job: string;
   /** The node that runs it: whom to tell when this one leaves. */
   readonly runner: string;
@@ -125,13 +126,13 @@ export class NodeCapture {
     const { order } = part;
     const { config } = this.node;
     const place = await trafficPlace('output', order.output, trafficRoots(config.dataDir, config.proxy.trafficRoots));
-    await checkFree(place, this.node.id, order.nodes);
+    const store = storeSettings(config.remote);
+    await checkFree(place, store, this.node.id, order.nodes);
     const keyFile = order.encryptMethod === '' ? '' : await this.#keyFile();
     // What was sealed under another secret is refused now and not in an hour.
     if (order.explain !== undefined) openText(order.explain, this.node.clusterSecret);
-    const store = storeSettings(config.remote);
-    const { job, compress, encryptMethod, layers, durationMs } = order;
-    const common = { job, compress, encryptMethod, layers, durationMs, keyFile, store, node: this.node.id, nodes: order.nodes, workers: numbers, temporaryFolder: join(config.dataDir, 'tmp') };
+    const { job, compress, encryptMethod, layers } = order;
+    const common = { job, compress, encryptMethod, layers, keyFile, store, node: this.node.id, nodes: order.nodes, workers: numbers, temporaryFolder: join(config.dataDir, 'tmp') };
     for (const number of numbers) outputs.set(number, this.#outputOf(place, order, number));
     const started = await Promise.allSettled(
       numbers.map((worker) => this.workers().askOne(worker, 'captureStart', { ...common, output: outputs.get(worker) as string, worker } satisfies CaptureOrder, startDeadlineMs)),
@@ -263,17 +264,15 @@ function addCounts(a: Readonly<Record<string, number>>, b: Readonly<Record<strin
 }
 
 /**
- * Files of an earlier capture would be replayed with those of this one. On a folder that nodes share, parts of the others of this capture may be there already: each node
+ * Files of an earlier capture would be replayed with those of this one. In a place that nodes share, parts of the others of this capture may be there already: each node
  * looks after what bears its own name.
  */
-async function checkFree(place: string, ownId: string, nodes: readonly string[]): Promise<void> {
-  if (place.startsWith('s3://')) return;
-  const found = (await namesIn(place)).find(isOfCapture);
-  if (found !== undefined) throw inUse(place, found);
+async function checkFree(place: string, store: S3StoreOptions, ownId: string, nodes: readonly string[]): Promise<void> {
   const ofOthers = (name: string): boolean => nodes.some((id) => id !== ownId && (name === id || /^-w\d+$/.test(name.slice(id.length)) && name.startsWith(id)));
-  for (const name of (await namesIn(place)).filter((each) => !ofOthers(each))) {
-    const inside = (await namesIn(join(place, name))).find(isOfCapture);
-    if (inside !== undefined) throw inUse(join(place, name), inside);
+  for (const path of await pathsIn(place, store)) {
+    const [name = '', folder = ''] = path.split('/').toReversed();
+    if (!isOfCapture(name) || ofOthers(folder)) continue;
+    throw new BinnacleError('BAD_REQUEST', `file ${name} already exists in ${place}${folder === '' ? '' : `/${folder}`}, please remove it before capture`);
   }
 }
 
@@ -281,14 +280,16 @@ function isOfCapture(name: string): boolean {
   return name === 'meta' || /^(traffic|results)[.-]/.test(name);
 }
 
-function inUse(folder: string, name: string): BinnacleError {
-  return new BinnacleError('BAD_REQUEST', `file ${name} already exists in ${folder}, please remove it before capture`);
-}
-
-/** Nothing of what is no folder, or is not there. */
-async function namesIn(folder: string): Promise<readonly string[]> {
-  return readdir(folder).catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT' || error.code === 'ENOTDIR') return [];
-    throw new BinnacleError('BAD_REQUEST', `output cannot be used: ${error.code}`);
-  });
+/** `meta`, `NODE/meta`; nothing of what is no folder, or is not there. */
+async function pathsIn(place: string, store: S3StoreOptions): Promise<readonly string[]> {
+  const input = await openInput(place, store);
+  try {
+    return (await input.list()).map(({ path }) => path);
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    throw new BinnacleError('BAD_REQUEST', `output cannot be used: ${code ?? message}`, { cause: error });
+  } finally {
+    await input.close();
+  }
 }

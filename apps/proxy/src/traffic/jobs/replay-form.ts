@@ -48,9 +48,11 @@ export const thresholdFields: readonly (readonly [field: string, name: keyof Thr
   ['different-max', 'differentMax', 1],
   ['new-error-max', 'newErrorMax', 1],
   ['error-gone-max', 'errorGoneMax', 1],
+  ['other-order-max', 'otherOrderMax', 1],
   ['p95-factor-max', 'p95FactorMax', 1_000_000],
   ['plan-changes-max', 'planChangesMax', 1_000_000],
   ['not-compared-max', 'notComparedMax', 1],
+  ['incomplete-parts-max', 'incompletePartsMax', 1_000_000],
 ];
 
 /** TiProxy's form and texts; filters, thresholds and `explain-…` are ours. Throws BAD_REQUEST. */

@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
 import type { NodeContext } from '@binnacle/node-kit/node-context';
 import type { ReplayOrder, ReplayProgress } from '../replay/replay-order.js';
@@ -79,7 +78,6 @@ export class ReplayRun {
       readOnly,
       ignoreErrors,
       filters,
-      temporaryFolder: join(config.dataDir, 'tmp'),
       ...(after !== undefined && { after }),
       ...(before !== undefined && { before }),
       ...(explain !== undefined && { explain }),

@@ -1,3 +1,4 @@
+import type { ReplayProgress } from '../replay/replay-order.js';
 import type { CaptureWish } from './capture-form.js';
 import { goDurationText, goTimeText } from './go-values.js';
 import type { ReplayFilters, ReplayWish } from './replay-form.js';
@@ -65,17 +66,7 @@ export interface ReplayJob extends JobFacts {
   readonly verdictLine?: string;
 }
 
-export interface Replayed {
-  readonly commands: number;
-  readonly sent: number;
-  readonly skipped: number;
-  readonly failed: number;
-  readonly different: number;
-  readonly connections: number;
-  readonly lagMs: number;
-  /** When the capture saw the last one, ISO 8601; empty before the first. */
-  readonly lastCommandAt: string;
-}
+export type Replayed = Omit<ReplayProgress, 'share'>;
 
 export type TrafficJob = CaptureJob | ReplayJob;
 

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { BinnacleError } from '@binnacle/contracts/errors';
+import { HeldLease } from '@binnacle/node-kit/held-lease';
 import { NodeContext } from '@binnacle/node-kit/node-context';
 import { Injectable } from '@nestjs/common';
 import { ProxyPeers } from '../../process/proxy-peers.js';
@@ -10,8 +11,7 @@ import { readReport } from '../report/report-file.js';
 import type { TrafficReport } from '../report/traffic-report.js';
 import type { CaptureWish } from './capture-form.js';
 import { CaptureRun } from './capture-run.js';
-import { JobLease } from './job-lease.js';
-import { JobList } from './job-list.js';
+import { JobList, trafficLease } from './job-list.js';
 import { KeptReports } from './kept-reports.js';
 import { NodeCapture, stopDeadlineMs } from './node-capture.js';
 import type { ReplayWish } from './replay-form.js';
@@ -21,11 +21,13 @@ import { TrafficMetrics } from './traffic-metrics.js';
 
 /** How often the list in cluster state hears of a job that runs; whoever asks hears it from its runner. */
 const saveEveryMs = 5_000;
+/** After the death of a node that runs a job, another one can begin this much later. */
+const leaseTtlMs = 10_000;
 /** A cancel asks the runner, which answers when the job has ended; the gateway waits for 120 s. */
 const cancelTimeoutMs = stopDeadlineMs + 10_000;
 
 interface Running {
-  readonly lease: JobLease;
+  readonly lease: HeldLease;
   readonly run: CaptureRun | ReplayRun;
   /** Settles when the list has its end and the lease is free. */
   readonly over: Promise<TrafficJob>;
@@ -154,8 +156,8 @@ export class TrafficJobs {
     try {
       let isLost = false;
       let lost = (): void => void (isLost = true);
-      const lease = await JobLease.take(this.node, () => lost());
-      if (!(lease instanceof JobLease)) throw await this.#busy(lease.owner);
+      const lease = await HeldLease.take(this.node, trafficLease, leaseTtlMs, () => lost());
+      if (!(lease instanceof HeldLease)) throw await this.#busy(lease.owner ?? 'another proxy node');
       try {
         await this.#list.settled();
         const made = make({ id: newJobId(type, this.node.clock.nowMs()), node: this.node.id, incarnation: this.node.incarnation });
@@ -172,7 +174,7 @@ export class TrafficJobs {
   }
 
   /** It is in the list before its parts begin, so that it can be seen and ended from then on. One that cannot begin is in no list afterwards. */
-  async #begin(lease: JobLease, run: Running['run'], begin: () => Promise<void>): Promise<TrafficJob> {
+  async #begin(lease: HeldLease, run: Running['run'], begin: () => Promise<void>): Promise<TrafficJob> {
     const { id, type } = run.current;
     let hasBegun = false;
     this.#running = { lease, run, over: run.ended.then((ended) => this.#end(lease, ended, hasBegun)) };
@@ -192,7 +194,7 @@ export class TrafficJobs {
     return run.current;
   }
 
-  async #end(lease: JobLease, job: TrafficJob, hasBegun: boolean): Promise<TrafficJob> {
+  async #end(lease: HeldLease, job: TrafficJob, hasBegun: boolean): Promise<TrafficJob> {
     if (hasBegun) {
       this.#metrics.ended(job);
       this.node.log[job.state === 'failed' ? 'warn' : 'info']({ job: job.id, state: job.state, reason: job.error }, `a traffic ${job.type} ended`);

@@ -1,7 +1,7 @@
 import { isAbsolute, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { isWithin, pathWithoutLinks } from '@binnacle/node-kit/path-without-links';
-import type { ObjectStoreConfig } from '@binnacle/object-store/open-object-store';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
 import { bad } from './traffic-form.js';
 
 /*
@@ -18,10 +18,8 @@ export interface TrafficRoots {
 
 const pathCharactersMax = 2_000;
 
-export type StoreSettings = Omit<ObjectStoreConfig, 'url'>;
-
 /** Plain data, for other processes. */
-export function storeSettings({ s3Endpoint, s3Region, s3ForcePathStyle, attemptTimeoutMs, timeoutMs, connectionsMax }: StoreSettings): StoreSettings {
+export function storeSettings({ s3Endpoint, s3Region, s3ForcePathStyle, attemptTimeoutMs, timeoutMs, connectionsMax }: S3StoreOptions): S3StoreOptions {
   return { s3Endpoint, s3Region, s3ForcePathStyle, attemptTimeoutMs, timeoutMs, connectionsMax };
 }
 

@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto';
 import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { utf8mb4GeneralCi } from '@binnacle/mysql-wire/charset';
-import { openObjectStore, type ObjectStoreConfig } from '@binnacle/object-store/open-object-store';
+import { openObjectStore } from '@binnacle/object-store/open-object-store';
 import { readKeyFile } from '../files/encryption-key.js';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
 import { TrafficReader } from '../files/traffic-reader.js';
 import { openBackend } from '../replay/replay-connection.js';
 import { readTarget, replayTarget } from '../replay/replay-target.js';
@@ -14,7 +15,7 @@ import { encodePlans, plansFileName } from './plans-file.js';
 export interface ExplainOrder {
   /** Absolute folders or `s3://BUCKET/PREFIX`: what the workers of one node have written. */
   readonly outputs: readonly string[];
-  readonly store: Omit<ObjectStoreConfig, 'url'>;
+  readonly store: S3StoreOptions;
   /** Path of the key; '': none. */
   readonly keyFile: string;
   readonly target: { readonly host: string; readonly port: number; readonly tls: boolean };
@@ -53,7 +54,7 @@ export async function explainCapture({ outputs, store, keyFile, target: to, user
   return digests.size;
 }
 
-async function writePlans(output: string, store: ExplainOrder['store'], text: string): Promise<void> {
+async function writePlans(output: string, store: S3StoreOptions, text: string): Promise<void> {
   if (!output.startsWith('s3://')) {
     const draft = join(output, `.${plansFileName}-${randomUUID()}`);
     await writeFile(draft, text, { mode: 0o600 });

@@ -2,7 +2,6 @@ import { agreed, Capability, type Capabilities } from '@binnacle/mysql-wire/capa
 import { Command } from '@binnacle/mysql-wire/command';
 import { headerBytes, payloadBytesMax, writeHeader, framePayload } from '@binnacle/mysql-wire/packet-header';
 import { ResponseEvent, ResponseTracker } from '@binnacle/mysql-wire/response-tracker';
-import type { Backend } from '../../backends/backend.js';
 import { BackendConnection } from '../../connection/backend-connection.js';
 import { credentialLogin } from '../../connection/credential-login.js';
 import { Deadline } from '../../connection/deadline.js';
@@ -68,7 +67,7 @@ export class ReplayConnection {
   /** As the server said last. */
   statusFlags: number;
   /** The connection is over, and the command under way has no response. Called once, unless it was closed here. */
-  onLost: (cause: Error) => void = () => {};
+  onLost: () => void = () => {};
   readonly #backend: BackendConnection;
   readonly #tracker: ResponseTracker;
   readonly #checksum = new RowChecksum();
@@ -90,13 +89,9 @@ export class ReplayConnection {
     const { channel } = backend;
     channel.onBytes = (chunk, start, end) => this.#receive(chunk, start, end);
     channel.onDrain = () => {};
-    channel.onEnd = () => this.#lost(new ConnectionLost(`${this.target} closed the connection`));
-    channel.onClosed = (error) => this.#lost(error ?? new ConnectionLost(`${this.target} closed the connection`));
+    channel.onEnd = () => this.#lost();
+    channel.onClosed = () => this.#lost();
     channel.resume();
-  }
-
-  get target(): Backend['id'] {
-    return this.#backend.backend.id;
   }
 
   /** Since when a command has been under way, by `performance.now()`; undefined: none is. */
@@ -111,7 +106,7 @@ export class ReplayConnection {
     this.#sentMs = performance.now();
     this.#backend.channel.write(frame);
     // A connection that was lost while nobody was waiting says so here.
-    if (this.#backend.channel.closed) queueMicrotask(() => this.#lost(new ConnectionLost(`${this.target} has closed the connection`)));
+    if (this.#backend.channel.closed) queueMicrotask(() => this.#lost());
   }
 
   /** Of the commands that are never answered. */
@@ -124,8 +119,8 @@ export class ReplayConnection {
     try {
       tracker.feed(chunk, start, end);
       for (let event = tracker.next(); event !== ResponseEvent.none; event = tracker.next()) this.#on(event);
-    } catch (error) {
-      this.#lost(error as Error);
+    } catch {
+      this.#lost();
     }
     return false;
   }
@@ -151,15 +146,15 @@ export class ReplayConnection {
     onResponse?.({ ...this.#checksum.end(), errorCode, affectedRows: this.#affectedRows + tracker.affectedRows, latencyUs, statementId });
   }
 
-  #lost(cause: Error): void {
+  #lost(): void {
     if (!this.#over()) return;
     this.#backend.channel.destroy();
-    this.onLost(cause);
+    this.onLost();
   }
 
   /** What is under way will not come to an end. */
-  fail(cause: Error): void {
-    this.#lost(cause);
+  fail(): void {
+    this.#lost();
   }
 
   /** At a command boundary: says good-bye. Otherwise `destroy`. */

@@ -5,7 +5,7 @@ import { comparePlans, readPlans, type PlansThen } from '../plans/plan-compariso
 import { differing } from '../report/outcomes.js';
 import { counted } from '../report/printable-text.js';
 import { ReportBuilder } from '../report/report-builder.js';
-import type { ReplayedRun, ReportedRun, TrafficFacts } from '../report/traffic-report.js';
+import type { CapturedRun, ReplayedRun, TrafficFacts } from '../report/traffic-report.js';
 import type { ReplayOrder, ReplayProgress } from './replay-order.js';
 import { readTarget, replayTarget, type ReplayTarget, type TargetFacts } from './replay-target.js';
 import { TrafficReplay } from './traffic-replay.js';
@@ -65,9 +65,9 @@ async function reached(target: ReplayTarget): Promise<TargetFacts> {
 }
 
 async function replay(order: ReplayOrder, control: ReplayControl, reader: TrafficReader, target: ReplayTarget, facts: TargetFacts, plans: PlansThen, builder: ReportBuilder, damage: Damage): Promise<TrafficFacts> {
-  const { speed, readOnly, endsAtNewError = false, filters, after, before } = order;
+  const { speed, readOnly, filters, after, before } = order;
   const run = new TrafficReplay({
-    source: reader, target, facts, speed, readOnly, endsAtNewError, signal: control.signal,
+    source: reader, target, facts, speed, readOnly, signal: control.signal,
     filters: { users: new Set(filters.users), commands: new Set(filters.commands.map((name) => name.toLowerCase())), digests: new Set(filters.digests) },
     ...(after !== undefined && { afterUs: Date.parse(after) * 1_000 }),
     ...(before !== undefined && { beforeUs: Date.parse(before) * 1_000 }),
@@ -97,26 +97,32 @@ function progressOf({ counts, pace, connectionsOpen }: TrafficReplay, builder: R
   };
 }
 
-function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReader, damagedPlaces: number): ReportedRun {
+function captureOf({ counts }: TrafficReplay, { sources, missing }: TrafficReader, damagedPlaces: number): CapturedRun {
   const { firstUs, lastUs, commands, connections } = counts;
-  const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []));
+  const servers = new Set(sources.flatMap(({ meta }) => meta?.Binnacle?.serverVersion ?? []).map(shownVersion));
   const cutOff = sources.flatMap(({ name, meta, isComplete }) => {
     const where = name === '' ? '' : `${name}: `;
     if (meta?.Binnacle?.state === 'failed') return `${where}${meta.Binnacle.reason ?? 'the capture failed'}`;
     return isComplete ? [] : `${where}its proxy ended before the capture did: ${meta === undefined ? 'there is no meta' : 'meta says that it is not complete'}`;
   });
+  const incompleteParts = cutOff.length + missing.length;
   if (missing.length > 0) cutOff.push(`parts of the capture are not there: ${missing.join(', ')}`);
   if (damagedPlaces > 0) cutOff.push(`${counted(damagedPlaces, 'damaged place')} of the files left out, and nothing behind the first is compared`);
   return {
-    from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '),
+    from: firstUs === undefined ? '' : isoTime(firstUs), to: firstUs === undefined ? '' : isoTime(lastUs), commands, connections, server: [...servers].join(', '), cutOff: cutOff.join('; '), incompleteParts,
   };
 }
 
 function replayOf({ counts, pace, cutOff }: TrafficReplay, { speed, readOnly }: ReplayOrder, { serverVersion }: TargetFacts, startedMs: number): ReplayedRun {
   return {
-    from: new Date(startedMs).toISOString(), to: new Date().toISOString(), commands: counts.sent, connections: counts.connections, server: serverVersion, cutOff,
+    from: new Date(startedMs).toISOString(), to: new Date().toISOString(), commands: counts.sent, connections: counts.connections, server: shownVersion(serverVersion), cutOff,
     speed, readOnly, lagMs: Math.round(pace.lagMs), lagMaxMs: Math.round(pace.lagMaxMs),
   };
+}
+
+/** MariaDB before 11 puts `5.5.5-` before its version in the handshake, for replicas of old. */
+function shownVersion(serverVersion: string): string {
+  return serverVersion.replace(/^5\.5\.5-(?=.*mariadb)/i, '');
 }
 
 function isoTime(timeUs: number): string {

@@ -1,10 +1,10 @@
-import type { ObjectStoreConfig } from '@binnacle/object-store/open-object-store';
+import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
 
 /** What is to be replayed, where to, and how. Plain data: it passes between processes. It holds passwords: never log it. */
 export interface ReplayOrder {
   /** An absolute folder, or `s3://BUCKET/PREFIX`: of one capture, or of the parts of one. */
   readonly input: string;
-  readonly store: Omit<ObjectStoreConfig, 'url'>;
+  readonly store: S3StoreOptions;
   /** Path of the key of encrypted files; '': none. */
   readonly keyFile: string;
   /** TLS takes any certificate. */
@@ -15,8 +15,6 @@ export interface ReplayOrder {
   readonly readOnly: boolean;
   /** Damaged places in files are skipped. */
   readonly ignoreErrors: boolean;
-  /** The first error that was not there then ends the replay; absent: it goes on. */
-  readonly endsAtNewError?: boolean;
   /** RFC 3339: commands at or before it are skipped. */
   readonly after?: string;
   /** RFC 3339: commands later than it are skipped. */
@@ -25,7 +23,6 @@ export interface ReplayOrder {
   readonly filters: { readonly users: readonly string[]; readonly commands: readonly string[]; readonly digests: readonly string[] };
   /** Whose EXPLAIN shows the plans; absent: none are compared. */
   readonly explain?: { readonly username: string; readonly password: string };
-  readonly temporaryFolder: string;
 }
 
 export interface ReplayProgress {

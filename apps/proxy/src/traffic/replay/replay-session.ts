@@ -37,7 +37,6 @@ export interface ReplayHost {
   dequeued(command: QueuedCommand): void;
   responded(session: ReplaySession, command: QueuedCommand, statement: ReplayedStatement, response: Response): void;
   skipped(session: ReplaySession, command: QueuedCommand, statement: ReplayedStatement, reason: SkipReason): void;
-  lost(session: ReplaySession, cause: Error): void;
   /** Nothing is under way and nothing waits. */
   idle(session: ReplaySession): void;
   ended(session: ReplaySession): void;
@@ -85,9 +84,9 @@ export class ReplaySession {
   }
 
   /** Ends the connection if its command has been under way since before this. */
-  giveUpIfSince(beforeMs: number, cause: Error): void {
+  giveUpIfSince(beforeMs: number): void {
     const sinceMs = this.#connection?.busySinceMs;
-    if (sinceMs !== undefined && sinceMs < beforeMs) this.#connection!.fail(cause);
+    if (sinceMs !== undefined && sinceMs < beforeMs) this.#connection!.fail();
   }
 
   enqueue(command: QueuedCommand): void {
@@ -189,7 +188,7 @@ export class ReplaySession {
       (connection) => {
         if (this.#isOver) return connection.close();
         this.#connection = connection;
-        connection.onLost = (cause) => this.#lost(cause, undefined);
+        connection.onLost = () => this.#lost(undefined);
         this.#readStatus();
         this.#begin(() => {
           this.#busy = false;
@@ -197,12 +196,11 @@ export class ReplaySession {
           this.#advance();
         }, failed);
       },
-      (error: Error) => {
+      () => {
         this.#busy = false;
         if (this.#isOver) return;
         this.#isLost = true;
         failed();
-        this.host.lost(this, error);
         this.#advance();
       },
     );
@@ -223,9 +221,9 @@ export class ReplaySession {
   #send(frame: Buffer, command: number, then: (response: Response) => void, failed: () => void): void {
     const connection = this.#connection!;
     this.#busy = true;
-    connection.onLost = (cause) => this.#lost(cause, failed);
+    connection.onLost = () => this.#lost(failed);
     connection.send(frame, command, (response) => {
-      connection.onLost = (cause) => this.#lost(cause, undefined);
+      connection.onLost = () => this.#lost(undefined);
       this.#readStatus();
       then(response);
     });
@@ -317,7 +315,7 @@ export class ReplaySession {
     if (noBackslashEscapes !== this.#mode.noBackslashEscapes) this.#mode = { ...this.#mode, noBackslashEscapes };
   }
 
-  #lost(cause: Error, failed: (() => void) | undefined): void {
+  #lost(failed: (() => void) | undefined): void {
     if (this.#isOver) return;
     const { autocommit, inTransaction } = StatusFlag;
     const betweenTransactions = (this.#connection!.statusFlags & (autocommit | inTransaction)) === autocommit;
@@ -326,7 +324,6 @@ export class ReplaySession {
     this.#statements.clear();
     this.#busy = false;
     failed?.();
-    this.host.lost(this, cause);
     this.#advance();
   }
 }

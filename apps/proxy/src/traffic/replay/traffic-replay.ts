@@ -21,8 +21,6 @@ export interface TrafficReplayOptions {
   readonly facts: TargetFacts;
   readonly speed: number;
   readonly readOnly: boolean;
-  /** The first error that was not there then ends the replay. */
-  readonly endsAtNewError: boolean;
   readonly filters: ReplayFilters;
   /** Only commands later than `afterUs`, and none later than `beforeUs`. */
   readonly afterUs?: number;
@@ -244,7 +242,7 @@ export class TrafficReplay implements ReplayHost {
 
   #sweep(): void {
     const timeoutMs = this.#options.commandTimeoutMs ?? commandTimeoutMsDefault;
-    for (const session of [...this.#active]) session.giveUpIfSince(performance.now() - timeoutMs, new ConnectionLost(`no response within ${timeoutMs} ms`));
+    for (const session of [...this.#active]) session.giveUpIfSince(performance.now() - timeoutMs);
   }
 
   // What sessions ask and tell.
@@ -291,10 +289,6 @@ export class TrafficReplay implements ReplayHost {
     this.#options.report({ digest, text, hasOrder, changesByNature, skipped: reason, atMs: timeUs / 1_000 });
   }
 
-  lost({ connectionId }: ReplaySession, cause: Error): void {
-    if (this.#options.endsAtNewError) this.stop(`connection ${connectionId}: ${cause.message}`);
-  }
-
   idle(session: ReplaySession): void {
     this.#active.delete(session);
     if (this.cutOff !== '') session.end();
@@ -316,7 +310,5 @@ export class TrafficReplay implements ReplayHost {
     if (then === undefined && isState && this.#options.source.hasResults) return;
     if (isOnlyForState(command, statement, this.filters)) return;
     this.#options.report({ digest, text, hasOrder, changesByNature, then, now, atMs: timeUs / 1_000 });
-    const isNewError = then?.errorCode === 0 && now.errorCode !== 0;
-    if (isNewError && this.#options.endsAtNewError) this.stop(`error ${now.errorCode}, which was not there then, on connection ${now.connectionId}: ${text}`);
   }
 }

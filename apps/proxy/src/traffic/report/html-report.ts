@@ -197,9 +197,11 @@ function runSection({ capture, replay, thresholds }: TrafficReport): string {
     ['different results', html(share(thresholds.differentMax))],
     ['new errors', html(share(thresholds.newErrorMax))],
     ['errors gone', html(share(thresholds.errorGoneMax))],
+    ['rows in another order', html(share(thresholds.otherOrderMax))],
     ['plans changed', grouped(thresholds.planChangesMax)],
     ['p95 slower by', thresholds.p95FactorMax === 0 ? 'not looked at' : `× ${thresholds.p95FactorMax}`],
     ['not compared', html(share(thresholds.notComparedMax))],
+    ['parts not whole', grouped(thresholds.incompletePartsMax)],
   ];
   return `<h2>Runs and thresholds</h2><div class="two"><div class="panel"><table class="small"><caption class="unseen">The capture and the replay</caption><thead><tr><th scope="col"></th><th scope="col">capture</th><th scope="col">replay</th></tr></thead><tbody>
 ${row('server', serverName(capture), serverName(replay))}${row('first command', time(capture.from), time(replay.from))}${row('last command', time(capture.to), time(replay.to))}

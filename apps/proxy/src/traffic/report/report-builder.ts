@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { CommandResult } from '../command-result.js';
 import { LatencyHistogram } from './latency-histogram.js';
 import { differing, isDifference, isInOtherOrder, outcomeOf, whatDiffers, type Outcome, type ResultRules } from './outcomes.js';
-import type { ComparedPlan, DigestReport, Example, Outcomes, ReplayedRun, ReportedRun, TrafficFacts } from './traffic-report.js';
+import type { CapturedRun, ComparedPlan, DigestReport, Example, Outcomes, ReplayedRun, TrafficFacts } from './traffic-report.js';
 
 /** What came of one command of a capture. */
 export interface ComparedCommand extends ResultRules {
@@ -139,7 +139,7 @@ export class ReportBuilder {
   }
 
   /** All so far; may be asked again. */
-  facts(capture: ReportedRun, replay: ReplayedRun): TrafficFacts {
+  facts(capture: CapturedRun, replay: ReplayedRun): TrafficFacts {
     const digests = [...this.#digests.values()].map((tally) => tally.report()).toSorted(worstFirst);
     const totals = this.totals;
     return {

@@ -24,7 +24,7 @@ export function readReport(json: string): TrafficReport {
   const plans = fieldsOf(report['plans'], 'plans');
   const facts: TrafficFacts = {
     version: 1,
-    capture: run(report['capture'], 'capture'),
+    capture: { ...run(report['capture'], 'capture'), incompleteParts: count(fieldsOf(report['capture'], 'capture'), 'incompleteParts', 'capture') },
     replay: replayed(report['replay']),
     totals: outcomes(report['totals'], 'totals'),
     then: latencies(report['then'], 'then'),
@@ -84,9 +84,11 @@ function thresholds(value: unknown): Thresholds {
     differentMax: limit('differentMax'),
     newErrorMax: limit('newErrorMax'),
     errorGoneMax: limit('errorGoneMax'),
+    otherOrderMax: limit('otherOrderMax'),
     p95FactorMax: limit('p95FactorMax'),
     planChangesMax: limit('planChangesMax'),
     notComparedMax: limit('notComparedMax'),
+    incompletePartsMax: limit('incompletePartsMax'),
   };
 }
 

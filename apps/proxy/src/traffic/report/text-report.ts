@@ -1,6 +1,6 @@
 import { compared, uncompared } from './outcomes.js';
 import { counted, duration, grouped, percent, printable } from './printable-text.js';
-import type { DigestReport, Outcomes, TrafficReport } from './traffic-report.js';
+import type { DigestReport, Outcomes, ReportedRun, TrafficReport } from './traffic-report.js';
 import { differs, slowdown, verdictLine } from './verdict.js';
 
 /** More are in the page and in the JSON. */
@@ -38,7 +38,7 @@ function summary({ capture, replay, totals, then, now, plans }: TrafficReport): 
   ];
 }
 
-function ran({ server, commands, connections, cutOff }: TrafficReport['capture']): string {
+function ran({ server, commands, connections, cutOff }: ReportedRun): string {
   const ended = cutOff === '' ? '' : `, cut off: ${printable(cutOff, 300)}`;
   return `${printable(server, 80) || 'server not known'}, ${counted(commands, 'command')} on ${counted(connections, 'connection')}${ended}`;
 }

@@ -9,7 +9,7 @@ export interface TrafficReport extends TrafficFacts {
 /** What was found, before it is judged. */
 export interface TrafficFacts {
   readonly version: 1;
-  readonly capture: ReportedRun;
+  readonly capture: CapturedRun;
   readonly replay: ReplayedRun;
   readonly totals: Outcomes;
   /** Latencies of all digests together. */
@@ -24,7 +24,7 @@ export interface TrafficFacts {
   readonly warnings: readonly string[];
 }
 
-export type FailureKind = 'nothing-compared' | 'cut-off' | 'not-compared' | 'new-error' | 'different' | 'error-gone' | 'plan' | 'slower';
+export type FailureKind = 'nothing-compared' | 'cut-off' | 'incomplete' | 'not-compared' | 'new-error' | 'different' | 'error-gone' | 'other-order' | 'plan' | 'slower';
 
 export interface Failure {
   readonly kind: FailureKind;
@@ -40,10 +40,15 @@ export interface ReportedRun {
   readonly to: string;
   readonly commands: number;
   readonly connections: number;
-  /** Name and version as the server greets; empty: not known. */
+  /** Name and version, as the server greets but for the `5.5.5-` of MariaDB; empty: not known. */
   readonly server: string;
   /** Why it ended before its end; empty: it did not. A capture's end is the end that was asked for. */
   readonly cutOff: string;
+}
+
+export interface CapturedRun extends ReportedRun {
+  /** Of the capture: those that are not there, and those that ended before their end. */
+  readonly incompleteParts: number;
 }
 
 export interface ReplayedRun extends ReportedRun {
@@ -123,10 +128,14 @@ export interface Thresholds {
   readonly newErrorMax: number;
   /** Errors that are no more, of those compared. */
   readonly errorGoneMax: number;
+  /** Results with the same rows in another order than then under an ORDER BY, of those compared. */
+  readonly otherOrderMax: number;
   /** How many times slower the p95 of a digest with at least 100 commands may be; 0: not looked at. */
   readonly p95FactorMax: number;
   /** Plans that may have changed, a number. */
   readonly planChangesMax: number;
   /** Commands that have nothing to compare, or were not sent other than on purpose (`read-only`, `filtered`, `kill`), of those that should have been. */
   readonly notComparedMax: number;
+  /** Parts of the capture that may not be there or not be whole, a number: nobody knows what was in them. */
+  readonly incompletePartsMax: number;
 }

@@ -30,14 +30,17 @@ test('nothing compared is no pass', () => {
   expect([report.verdict, verdictLine(report)]).toEqual(['FAIL', 'FAIL: nothing was compared; 0 of 1 command compared']);
 });
 
-test('a replay that was cut off is no pass, a capture that was is', () => {
+test('a replay that was cut off is no pass, and neither is a capture with a part that is missing or not whole, unless it is allowed', () => {
   const report = reportOf([command('select ?')], {}, { ...replay, cutOff: 'cancelled by\nan operator' });
   expect(lines(report)).toEqual(['the replay was cut off: cancelled by an operator']);
   expect(verdictLine(report)).toBe('FAIL: every result equal; 1 of 1 command compared; the replay was cut off');
   const builder = new ReportBuilder();
   builder.add(command('select ?'));
-  const ofPart = judge(builder.facts({ ...capture, cutOff: 'the disk was full' }, replay), defaultThresholds);
-  expect(verdictLine(ofPart)).toBe('PASS: every result equal; 1 of 1 command compared; the capture is not whole');
+  const facts = builder.facts({ ...capture, cutOff: 'the disk was full', incompleteParts: 1 }, replay);
+  const ofPart = judge(facts, defaultThresholds);
+  expect(lines(ofPart)).toEqual(['the capture is not whole: the disk was full']);
+  expect(verdictLine(ofPart)).toBe('FAIL: every result equal; 1 of 1 command compared; the capture is not whole');
+  expect(verdictLine(judge(facts, { ...defaultThresholds, incompletePartsMax: 1 }))).toBe('PASS: every result equal; 1 of 1 command compared; the capture is not whole');
 });
 
 test('every reason to fail names its digest and its text, the worst first', () => {
@@ -119,7 +122,7 @@ test('what the reader left out of the files is in every form of the report, and 
   expect(readReport(JSON.stringify(report))).toEqual(report);
 });
 
-test('rows with equal values may come in another order than then, which is said and is no failure', () => {
+test('rows with equal values may come in another order than then, which is said and is no failure unless asked for', () => {
   const tied = command('select a order by b', { now: result({ ordered: '00000000000000ab' }), hasOrder: true });
   const report = reportOf([...times(3, command('select ?')), tied, tied]);
   expect(verdictLine(report)).toBe('PASS: every result equal, 2 in another order of rows; 5 of 5 commands compared');
@@ -127,6 +130,10 @@ test('rows with equal values may come in another order than then, which is said 
   expect(htmlReport(report)).toContain('<span class="tag none">2 in another order</span>');
   expect(report.digests[0]).toMatchObject({ text: tied.text, equal: 2, otherOrder: 2 });
   expect(readReport(JSON.stringify(report))).toEqual(report);
+  expect(judge(report, { ...defaultThresholds, otherOrderMax: 0.4 }).verdict).toBe('PASS');
+  const strict = judge(report, { ...defaultThresholds, otherOrderMax: 0.3 });
+  expect(verdictLine(strict)).toBe('FAIL: 2 results in another order of rows; 5 of 5 commands compared');
+  expect(lines(strict)).toEqual([`2 results in another order of rows in 2 commands: ${tied.text} [${short(tied.text)}]`]);
 });
 
 test('many digests of one kind are named up to a limit and then counted, those without room too', () => {

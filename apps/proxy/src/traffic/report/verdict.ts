@@ -3,10 +3,10 @@ import { counted, duration, grouped, percent, printable } from './printable-text
 import type { DigestReport, Failure, FailureKind, Latencies, Thresholds, TrafficFacts, TrafficReport } from './traffic-report.js';
 
 /**
- * Nothing may be worse. Latencies are not looked at unless asked for: they compare two machines under two loads as much as two servers, and a check that
- * fails by chance is soon one that nobody reads.
+ * Nothing may be worse. Two things are not looked at unless asked for, since a check that fails by chance is soon one that nobody reads: latencies compare two
+ * machines under two loads as much as two servers, and rows with equal values in an ORDER BY may come in any order.
  */
-export const defaultThresholds: Thresholds = { differentMax: 0, newErrorMax: 0, errorGoneMax: 0, p95FactorMax: 0, planChangesMax: 0, notComparedMax: 0.01 };
+export const defaultThresholds: Thresholds = { differentMax: 0, newErrorMax: 0, errorGoneMax: 0, otherOrderMax: 1, p95FactorMax: 0, planChangesMax: 0, notComparedMax: 0.01, incompletePartsMax: 0 };
 
 /** Fewer commands have no p95 worth the name. */
 export const p95CommandsMin = 100;
@@ -24,11 +24,13 @@ export function judge(facts: TrafficFacts, thresholds: Thresholds): TrafficRepor
 }
 
 /** One line: the verdict, and what it stands on. */
-export function verdictLine({ verdict, totals, plans, digests, capture, replay, thresholds }: TrafficReport): string {
+export function verdictLine({ verdict, failures, totals, plans, digests, capture, replay, thresholds }: TrafficReport): string {
+  const otherOrder = failures.some(({ kind }) => kind === 'other-order') ? totals.otherOrder : 0;
   const kinds = [
     counted(totals.newError + totals.otherError, 'new error'),
     counted(totals.different, 'different result'),
     counted(totals.errorGone, 'error gone', 'errors gone'),
+    `${counted(otherOrder, 'result')} in another order of rows`,
     `${counted(plans.changed, 'plan')} changed`,
     counted(slower(digests, thresholds).length, 'slower digest'),
   ].filter((kind) => !kind.startsWith('0 '));
@@ -44,10 +46,11 @@ function nothingFound(totals: TrafficFacts['totals']): string {
   return totals.otherOrder > 0 ? `${all}, ${grouped(totals.otherOrder)} in another order of rows` : all;
 }
 
-function* failuresOfTheWhole({ totals, replay }: TrafficFacts, { notComparedMax }: Thresholds): Generator<Failure> {
+function* failuresOfTheWhole({ totals, capture, replay }: TrafficFacts, { notComparedMax, incompletePartsMax }: Thresholds): Generator<Failure> {
   const nothing = compared(totals) === 0;
   if (nothing) yield ofTheWhole('nothing-compared', `nothing was compared: ${whyNothing(totals)}`);
   if (replay.cutOff !== '') yield ofTheWhole('cut-off', `the replay was cut off: ${printable(replay.cutOff, 300)}`);
+  if (capture.incompleteParts > incompletePartsMax) yield ofTheWhole('incomplete', `the capture is not whole: ${printable(capture.cutOff, 300)}`);
   const without = uncompared(totals);
   if (nothing || without <= notComparedMax * wanted(totals)) return;
   const reasons = Object.entries({ 'no result of then': totals.notCompared, ...totals.skipped }).filter(([, count]) => count > 0);
@@ -70,14 +73,15 @@ interface ResultKind {
   readonly max: keyof Thresholds;
   readonly count: (outcomes: TrafficFacts['totals']) => number;
   readonly named: (count: number) => string;
-  /** What its examples say. */
-  readonly what: RegExp;
+  /** What its examples say; absent: it has none. */
+  readonly what?: RegExp;
 }
 
 const resultKinds: readonly ResultKind[] = [
   { kind: 'new-error', max: 'newErrorMax', count: ({ newError, otherError }) => newError + otherError, named: (count) => counted(count, 'new error'), what: /^error \d+ -> (?!0$)/ },
   { kind: 'different', max: 'differentMax', count: ({ different }) => different, named: (count) => counted(count, 'different result'), what: /^(?!error )/ },
   { kind: 'error-gone', max: 'errorGoneMax', count: ({ errorGone }) => errorGone, named: (count) => counted(count, 'error gone', 'errors gone'), what: /^error \d+ -> 0$/ },
+  { kind: 'other-order', max: 'otherOrderMax', count: ({ otherOrder }) => otherOrder, named: (count) => `${counted(count, 'result')} in another order of rows` },
 ];
 
 function* failuresOfResults({ totals, digests }: TrafficFacts, thresholds: Thresholds): Generator<Failure> {
@@ -90,8 +94,8 @@ function* failuresOfResults({ totals, digests }: TrafficFacts, thresholds: Thres
   }
 }
 
-function example({ examples }: DigestReport, wanted: RegExp): string {
-  const fitting = examples.find(({ what }) => wanted.test(what));
+function example({ examples }: DigestReport, wanted: RegExp | undefined): string {
+  const fitting = wanted && examples.find(({ what }) => wanted.test(what));
   return fitting === undefined ? '' : ` (${printable(fitting.what, 80)})`;
 }
 
