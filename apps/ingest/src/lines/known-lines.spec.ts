@@ -1,5 +1,6 @@
 import { expect, test } from '@jest/globals';
-import { newSeries, type Series } from '../series/series.js';
+import { type CounterSeries, newSeries, type Series } from '../series/series.js';
+import { Tallies } from '../series/tallies.js';
 import { KnownLines, type LineTarget } from './known-lines.js';
 import { LineWords } from './line-words.js';
 
@@ -8,14 +9,19 @@ const named = (name: string): Series => newSeries({ kind: 'counter', name, tags:
 function made(entriesMax: number, hash?: number) {
   const known = new KnownLines(entriesMax);
   const line = new LineWords();
-  const find = (text: string, sender = 0, interval = 0): LineTarget | undefined => {
+  const entryOf = (text: string, sender = 0): number => {
     const bytes = Buffer.from(text);
     expect(line.read(new DataView(bytes.buffer, bytes.byteOffset, bytes.length), 0, bytes.length, sender)).toBe(true);
     line.hash = hash ?? line.hash;
-    return known.find(line, interval);
+    return known.find(line);
+  };
+  const find = (text: string, sender = 0, interval = 0): LineTarget | undefined => {
+    const entry = entryOf(text, sender);
+    return entry < 0 ? undefined : known.target(entry, interval);
   };
   return {
     known,
+    entryOf,
     find,
     learn: (text: string, target: LineTarget, sender = 0, interval?: number, sampleRate = 1) => {
       find(text, sender, interval);
@@ -63,14 +69,25 @@ test('what is gone, or held for another interval, is not found, and what is lear
 });
 
 test('the sample rate of a spelling comes with it, and stays when it has another series', () => {
-  const { known, find, learn } = made(16);
+  const { known, entryOf, learn } = made(16);
   learn('a:1|c', named('a'));
   learn('a:1|c|@0.3', named('a'), 0, 7, 0.3);
   learn('a:1|c|@0.3', named('a'), 0, 8, 0.3);
-  for (const [text, rate] of [['a:5|c', 1], ['a:5|c|@0.3', 0.3]] as const) {
-    expect(find(text, 0, 8)).toBeDefined();
-    expect(known.sampleRate).toBe(rate);
-  }
+  expect(['a:5|c', 'a:5|c|@0.3'].map((text) => known.sampleRate(entryOf(text)))).toEqual([1, 0.3]);
+});
+
+test('what may be counted in the tallies says where, and what overflows may not', () => {
+  const { known, entryOf, learn } = made(16);
+  const tallies = new Tallies();
+  const [, counter, gauge, timer] = (['gauge', 'counter', 'gauge', 'timer'] as const).map((kind) => newSeries({ kind, name: 'x', tags: [], source: '' }, tallies));
+  learn('c:1|c', counter as Series);
+  learn('g:1|g', gauge as Series);
+  learn('t:1|ms', timer as Series);
+  learn('o:1|c', counter as Series, 0, 0);
+  learn('d:1|c', null);
+  const ids = [counter, gauge].map((each) => (each as CounterSeries).id);
+  expect(['c:2|c', 'g:2|g'].map((text) => entryOf(text)).map((entry) => [known.series(entry), known.place(entry), known.isGauge(entry)])).toEqual([[ids[0], 1, false], [ids[1], 2, true]]);
+  expect(['t:2|ms', 'o:2|c', 'd:2|c'].map((text) => known.series(entryOf(text)))).toEqual([-1, -1, -1]);
 });
 
 test('names that were chosen to have one hash are remembered up to a number, so that no line is a search', () => {

@@ -2,6 +2,7 @@ import type { Clock } from '@binnacle/cluster-state/clock';
 import type { MetricEvent } from '../messages/metric-event.js';
 import type { Filters } from '../series/filters.js';
 import { normalName } from '../series/metric-name.js';
+import { finite } from '../series/finite.js';
 import { memberBytesMax } from '../series/identity-limits.js';
 import type { Series, SeriesIdentity, SetSeries } from '../series/series.js';
 import type { SeriesStore } from '../series/series-store.js';
@@ -62,10 +63,30 @@ export class LineIntake {
     const words = this.#words;
     for (let at = start; at < end; ) {
       // Most lines are such as came before, but for a number.
-      const known = words.read(this.#view, at, end, this.#sender) ? this.#known.find(words, this.options.store.interval) : undefined;
-      if (known !== undefined && this.#countUsual(bytes, known)) at = words.nextStart;
+      const entry = words.read(this.#view, at, end, this.#sender) ? this.#known.find(words) : -1;
+      if (entry >= 0 && this.#tally(bytes, entry)) {
+        at = words.nextStart;
+        continue;
+      }
+      const known = entry < 0 ? undefined : this.#known.target(entry, this.options.store.interval);
+      if (known !== undefined && this.#countUsual(bytes, known, this.#known.sampleRate(entry))) at = words.nextStart;
       else at = this.#takeUnusual(bytes, at, end, known);
     }
+  }
+
+  /** False if its series is neither counter nor gauge, or has got nothing in this interval yet, or if it has not one value alone. */
+  #tally(bytes: Buffer, entry: number): boolean {
+    const known = this.#known;
+    const { values, open } = this.options.store.tallies;
+    const place = known.place(entry);
+    if (open[place] !== known.series(entry)) return false;
+    const { valueStart, valueEnd } = this.#words;
+    const value = readDecimal(bytes, valueStart, valueEnd);
+    if (Number.isNaN(value)) return false;
+    if (!known.isGauge(entry)) values[place] = finite((values[place] as number) + value / known.sampleRate(entry));
+    else values[place] = isSign(bytes[valueStart]) ? finite((values[place] as number) + value) : value;
+    this.taken += 1;
+    return true;
   }
 
   #changeSender(address: string): void {
@@ -82,7 +103,7 @@ export class LineIntake {
   }
 
   /** False if it has not one value alone. */
-  #countUsual(bytes: Buffer, target: LineTarget): boolean {
+  #countUsual(bytes: Buffer, target: LineTarget, sampleRate: number): boolean {
     const { store } = this.options;
     const { valueStart, valueEnd } = this.#words;
     if (target?.kind === 'set') {
@@ -91,7 +112,7 @@ export class LineIntake {
     } else {
       const value = readDecimal(bytes, valueStart, valueEnd);
       if (Number.isNaN(value)) return false;
-      if (target !== null) this.#countValue(target, value, this.#known.sampleRate, isSign(bytes[valueStart]));
+      if (target !== null) this.#countValue(target, value, sampleRate, isSign(bytes[valueStart]));
     }
     if (target?.isOverflow === true) store.losses.overflowed += 1;
     this.taken += 1;

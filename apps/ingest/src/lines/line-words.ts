@@ -34,7 +34,7 @@ export class LineWords {
     const { words } = this;
     const lastWord = end - bytesPerWord;
     let count = headWords;
-    let hash = Math.imul(hashBasis ^ sender, hashFactor);
+    let hash = firstHash(sender);
     let at = start;
     // Behind the name there are four bytes at least: `:1|c`.
     for (const nameWordsEnd = Math.min(lastWord, start + partBytesMax - bytesPerWord); ; at += bytesPerWord) {
@@ -98,6 +98,19 @@ function mixed(hash: number, word: number): number {
   const product = Math.imul(hash ^ word, hashFactor);
   return product ^ (product >>> 15);
 }
+
+/** Of a line's words that were kept. */
+export function hashOf(words: Int32Array, start: number): number {
+  const [sender, lengths] = [words[start] as number, words[start + 1] as number];
+  const end = start + headWords + wordsOf(lengths >>> 16) + wordsOf(lengths & 0xffff);
+  let hash = firstHash(sender);
+  for (let at = start + headWords; at < end; at++) hash = mixed(hash, words[at] as number);
+  return hash;
+}
+
+/** One at least that is not full. */
+const wordsOf = (bytes: number): number => (bytes >> 2) + 1;
+const firstHash = (sender: number): number => Math.imul(hashBasis ^ sender, hashFactor);
 
 /** As if a line feed stood behind the end. */
 function lastBytes(bytes: DataView, start: number, end: number): number {

@@ -6,6 +6,7 @@ import { keyspaceOf, keyspaceTag } from './keyspace.js';
 import { metricKinds, type MetricKind } from './metric-kind.js';
 import { newSeries, type CounterSeries, type GaugeSeries, type Series, type SeriesIdentity, type SetSeries, type TimerSeries } from './series.js';
 import { tagsKey } from './tags.js';
+import { Tallies } from './tallies.js';
 
 export interface SeriesLimits {
   /** Of all keyspaces; what comes for further ones goes to the overflow series. About 0.6 kB each, and twice its name and tags. */
@@ -32,12 +33,15 @@ export interface StoreLosses {
 export const overflowName = 'binnacle.overflow';
 /** Keyspaces that have overflow series of their own; those of all others are the same as keyspace 0's. */
 const overflowKeyspacesMax = 1_000;
+const firstPlaces = 256;
 
 /** Adds up what comes in, and at each flush says what it came to. */
 export class SeriesStore {
   readonly #series = new Map<string, Series>();
+  /** What comes for a counter or a gauge that is open there may be counted there alone. */
+  readonly tallies = new Tallies(firstPlaces);
   readonly #countByKeyspace = new Map<number, number>();
-  readonly #overflow = new Map<number, ReadonlyMap<MetricKind, Series>>([[0, overflowSeries(0)]]);
+  readonly #overflow = new Map<number, ReadonlyMap<MetricKind, Series>>([[0, overflowSeries(0, this.tallies)]]);
   readonly losses: StoreLosses = { overflowed: 0, timerValues: 0, setMembers: 0 };
   #timerValues = 0;
   #setMembers = 0;
@@ -73,7 +77,7 @@ export class SeriesStore {
       return this.#overflowOf(keyspace).get(identity.kind) as Series;
     }
     this.#countByKeyspace.set(keyspace, count + 1);
-    const series = newSeries(identity);
+    const series = newSeries(identity, this.tallies);
     series.interval = this.#interval;
     // What is heard within this turn keeps it; a caller that then adds nothing does not keep it for ever.
     series.lastHeardMs = this.clock.monotonicMs();
@@ -94,18 +98,18 @@ export class SeriesStore {
     const known = this.#overflow.get(keyspace);
     if (known !== undefined) return known;
     if (this.#overflow.size >= overflowKeyspacesMax) return this.#overflow.get(0) as ReadonlyMap<MetricKind, Series>;
-    const made = overflowSeries(keyspace);
+    const made = overflowSeries(keyspace, this.tallies);
     this.#overflow.set(keyspace, made);
     return made;
   }
 
   count(series: CounterSeries, value: number): void {
-    this.#begin(series);
+    this.#open(series);
     series.value = finite(series.value + value);
   }
 
   setGauge(series: GaugeSeries, value: number): void {
-    this.#begin(series);
+    this.#open(series);
     series.value = value;
     series.wasSet = true;
   }
@@ -163,6 +167,7 @@ export class SeriesStore {
   beginFlush(flush: Flush): Closing {
     this.#closing?.finish();
     this.#interval += 1;
+    this.tallies.endInterval();
     const { isOfAnother, handsOverOverflow = false } = flush;
     // What has no name of its own is nobody else's.
     const isNotOurs = isOfAnother && ((series: Series): boolean => (handsOverOverflow || !series.isOverflow) && isOfAnother(series));
@@ -179,11 +184,19 @@ export class SeriesStore {
       if (left-- === 0) break;
       if (series.interval === interval) continue;
       if (series.wasHeard) series.lastHeardMs = nowMs;
-      if (!series.wasHeard && nowMs - series.lastHeardMs > this.limits.expiryMs) this.#forget(key, series);
+      const isExpired = nowMs - series.lastHeardMs > this.limits.expiryMs;
+      if (isExpired) this.#forget(key, series);
       yield this.#giveBack(series);
+      if (isExpired && 'place' in series) this.tallies.giveBack(series.place);
     }
     for (const series of this.#allOverflow()) if (series.interval !== interval) yield this.#giveBack(series);
     this.#closing = undefined;
+  }
+
+  #open(series: CounterSeries | GaugeSeries): void {
+    if (this.tallies.open[series.place] === series.id) return;
+    this.#begin(series);
+    this.tallies.open[series.place] = series.id;
   }
 
   /** Before anything is added to a series: what it has of an interval that is over is taken out. */
@@ -214,7 +227,7 @@ export class SeriesStore {
   }
 }
 
-function overflowSeries(keyspace: number): ReadonlyMap<MetricKind, Series> {
+function overflowSeries(keyspace: number, tallies: Tallies): ReadonlyMap<MetricKind, Series> {
   const tags = keyspace === 0 ? [] : [keyspaceTag(keyspace)];
-  return new Map(metricKinds.map((kind) => [kind, Object.assign(newSeries({ kind, name: overflowName, tags, source: '' }), { isOverflow: true })]));
+  return new Map(metricKinds.map((kind) => [kind, Object.assign(newSeries({ kind, name: overflowName, tags, source: '' }, tallies), { isOverflow: true })]));
 }

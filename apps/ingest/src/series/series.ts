@@ -1,5 +1,6 @@
 import type { MetricKind } from './metric-kind.js';
 import type { TimerFigures } from './timer-figures.js';
+import { Tallies } from './tallies.js';
 import { Values } from './values.js';
 
 /** What a series is called: kind, name, tags and source together are its identity. Its keyspace is among the tags. */
@@ -36,18 +37,42 @@ abstract class AnySeries {
   constructor(readonly identity: SeriesIdentity) {}
 }
 
-export class CounterSeries extends AnySeries {
+let lastId = 0;
+
+/** A series that is one number until the next flush. */
+abstract class TalliedSeries extends AnySeries {
+  /** Not 0, and no other one's: after 2^31 of them they begin anew. */
+  readonly id = (lastId = (lastId % 0x7fff_ffff) + 1);
+  /** Among the tallies. */
+  readonly place: number;
+
+  /** @param tallies of its store; its own if it is in none */
+  constructor(
+    identity: SeriesIdentity,
+    private readonly tallies = new Tallies(),
+  ) {
+    super(identity);
+    this.place = tallies.take();
+  }
+
+  /** Of a counter since the last flush; of a gauge that another one adds up, while it has not been set since then, the sum of its changes. */
+  get value(): number {
+    return this.tallies.values[this.place] as number;
+  }
+
+  set value(value: number) {
+    this.tallies.values[this.place] = value;
+  }
+}
+
+export class CounterSeries extends TalliedSeries {
   readonly kind = 'counter';
-  /** Since the last flush. */
-  value = 0;
   /** Since the series began, up to the last flush. */
   total = 0;
 }
 
-export class GaugeSeries extends AnySeries {
+export class GaugeSeries extends TalliedSeries {
   readonly kind = 'gauge';
-  /** Of one that is handed over, while it has not been set since the last flush: the sum of its changes. */
-  value = 0;
   wasSet = false;
 }
 
@@ -72,12 +97,12 @@ export class SetSeries extends AnySeries {
 
 export type Series = CounterSeries | GaugeSeries | TimerSeries | SetSeries;
 
-export function newSeries(identity: SeriesIdentity): Series {
+export function newSeries(identity: SeriesIdentity, tallies?: Tallies): Series {
   switch (identity.kind) {
     case 'counter':
-      return new CounterSeries(identity);
+      return new CounterSeries(identity, tallies);
     case 'gauge':
-      return new GaugeSeries(identity);
+      return new GaugeSeries(identity, tallies);
     case 'timer':
       return new TimerSeries(identity);
     case 'set':
