@@ -102,7 +102,7 @@ export class KnownLines {
 
   /** Of the line that was looked for last, and not found. @param interval it holds in this one alone; always if absent */
   remember(line: LineWords, target: LineTarget, sampleRate: number, interval = always): void {
-    if (this.#isCrowded) return;
+    if (this.#isCrowded || line.count === 0) return;
     const known = this.#outdated;
     if (known >= 0) {
       this.#targets[this.#words[known + targetAt] as number] = target;

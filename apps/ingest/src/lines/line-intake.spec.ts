@@ -134,6 +134,16 @@ test('a series that nothing comes for is forgotten, and begins anew when somethi
   expect(flush()).toMatchObject({ 'a counter': 2, 'g gauge': 1 });
 });
 
+test('a line that is too long to be remembered takes nothing from one that was looked for before', async () => {
+  const { take, flush, clock } = intake();
+  take('a:1|c');
+  flush();
+  await clock.advance(300_001);
+  flush();
+  take(`a:1|c\nb:1|c|c:${'x'.repeat(5_000)}\na:1|c\nb:1|c|c:${'x'.repeat(5_000)}`);
+  expect(flush()).toMatchObject({ 'a counter': 2, 'b counter': 2 });
+});
+
 test('a clock that is set back or forth expires nothing', () => {
   const { take, flush, clock, store } = intake();
   take('a:1|c');

@@ -20,7 +20,7 @@ const hashFactor = 0x9e3779b1;
 export class LineWords {
   /** The sender's number, the lengths of name and fields in bytes, and then the bytes of both, each filled up with zeros. */
   readonly words = new Int32Array(headWords + (2 * partBytesMax) / bytesPerWord);
-  /** Words there are. */
+  /** Words there are; 0 when the last line could not be read. */
   count = 0;
   /** Of the words, from a start that is this process's own. */
   hash = 0;
@@ -32,6 +32,7 @@ export class LineWords {
   /** Reads the line that begins at `start`, and ends with a line feed or at `end`. False if it has not the form of a metric, or is too long. */
   read(bytes: DataView, start: number, end: number, sender: number): boolean {
     const { words } = this;
+    this.count = 0;
     const lastWord = end - bytesPerWord;
     let count = headWords;
     let hash = firstHash(sender);
@@ -54,6 +55,7 @@ export class LineWords {
       break;
     }
     const nameLength = at - start;
+    if (nameLength === 0) return false;
     this.valueStart = ++at;
     for (; ; at++) {
       if (at >= end) return false;
@@ -84,7 +86,7 @@ export class LineWords {
     this.count = count;
     this.hash = hash;
     this.nextStart = at + 1;
-    return nameLength > 0;
+    return true;
   }
 }
 
