@@ -51,6 +51,7 @@ export class LineIntake {
 
   constructor(private readonly options: LineIntakeOptions) {
     this.#known = new KnownLines(options.knownLinesMax);
+    this.#changeSender('');
   }
 
   /** Lines from `start` to `end`, with a line feed between two and perhaps after the last; empty ones are nothing. */

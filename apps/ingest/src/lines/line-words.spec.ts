@@ -45,3 +45,24 @@ test('names of one hash are as rare as by chance', () => {
   for (let at = 0; at < 20_000; at++) hashes.add(read(`api.service${at % 100}.endpoint${at}.calls:1|c`)?.hash);
   expect(hashes.size).toBeGreaterThan(19_990);
 });
+
+test.each([
+  ['empty', '\n'],
+  ['without a colon', 'a\n'],
+  ['without a value', 'a:\n'],
+  ['without a type', 'ab:1\n'],
+  ['without a name, before a long value', `${'\n'.repeat(2_047)}:${'1'.repeat(60_000)}`],
+])('lines that are %s are not read beyond their end', (_, line) => {
+  const bytes = Buffer.from(line.repeat(Math.ceil(65_000 / line.length)).slice(0, 65_000));
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  let reads = 0;
+  const counting = new Proxy(view, {
+    get: (_view, method: 'getInt32' | 'getUint8') => (at: number) => {
+      reads += 1;
+      return view[method](at, true);
+    },
+  });
+  const words = new LineWords();
+  for (let start = 0; start < bytes.length; start = bytes.indexOf(0x0a, start) + 1 || bytes.length) expect(words.read(counting, start, bytes.length, 0)).toBe(false);
+  expect(reads).toBeLessThan(4 * bytes.length);
+});

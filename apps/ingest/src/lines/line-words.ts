@@ -9,7 +9,7 @@ const headWords = 2;
 
 const [lineFeed, bar] = [0x0a, 0x7c];
 const [everyByteColon, everyByteLineFeed] = [0x3a3a3a3a, 0x0a0a0a0a];
-/** Another one in each process: whoever knew it could choose names of one hash. */
+/** Another one in each process, by which names of one hash are others. Pairs of names that always have the same one can be found: that is what known lines bound. */
 const hashBasis = randomInt(2 ** 32) | 0;
 const hashFactor = 0x9e3779b1;
 
@@ -41,7 +41,8 @@ export class LineWords {
     for (const nameWordsEnd = Math.min(lastWord, start + partBytesMax - bytesPerWord); ; at += bytesPerWord) {
       if (at > nameWordsEnd) return false;
       const word = bytes.getInt32(at, true);
-      const found = firstByte(word ^ everyByteColon);
+      // A line feed ends it, too: without a colon nothing more may be read, or lines of one byte each would all be read to the end.
+      const found = firstByte(word ^ everyByteColon) | firstByte(word ^ everyByteLineFeed);
       if (found === 0) {
         words[count++] = word;
         hash = mixed(hash, word);
@@ -55,7 +56,7 @@ export class LineWords {
       break;
     }
     const nameLength = at - start;
-    if (nameLength === 0) return false;
+    if (nameLength === 0 || bytes.getUint8(at) === lineFeed) return false;
     this.valueStart = ++at;
     for (; ; at++) {
       if (at >= end) return false;

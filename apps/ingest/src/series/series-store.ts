@@ -70,9 +70,8 @@ export class SeriesStore {
     const known = this.#series.get(key);
     if (known !== undefined) return known;
     const keyspace = keyspaceOf(identity.tags);
-    if (identity.name === overflowName) return this.#overflowOf(keyspace).get(identity.kind) as Series;
     const count = this.#countByKeyspace.get(keyspace) ?? 0;
-    if (this.#series.size >= this.limits.seriesMax || count >= this.limits.keyspaceSeriesMax) {
+    if (identity.name === overflowName || this.#series.size >= this.limits.seriesMax || count >= this.limits.keyspaceSeriesMax) {
       this.losses.overflowed += 1;
       return this.#overflowOf(keyspace).get(identity.kind) as Series;
     }
