@@ -62,14 +62,16 @@ export class Candidacy {
     checkCampaign({ ...options, termFloor: 0 });
   }
 
-  start(): void {
+  /** `first` is an answer that this candidate has already, and when it was asked for, on the monotonic clock: the tenure is watched and renewed from there. */
+  start(first?: { readonly answer: CampaignAnswer; readonly sentAtMs: number }): void {
     if (this.#running) return;
     this.#running = true;
     this.#subscriptions.push(
       this.#state.watch(`lease:${this.lease}`, () => this.#wake()),
       this.#state.onAvailabilityChange(({ available }) => available && this.#ask()),
     );
-    this.#ask();
+    if (first === undefined) return this.#ask();
+    this.#cancelNext = this.#clock.after(this.#take(first.answer, first.sentAtMs, this.#epoch), () => this.#ask());
   }
 
   /** Checked against the monotonic clock at every call: false from `acquired + ttl - margin` on, even when nothing could be sent since. */
