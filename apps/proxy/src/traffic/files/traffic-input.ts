@@ -94,8 +94,9 @@ class BucketInput implements TrafficInput {
 
   async list(): Promise<InputFile[]> {
     const files: InputFile[] = [];
+    let listed = 0;
     for await (const { key, bytes } of this.store.list('')) {
-      if (files.length > filesMax) throw new Error(`${this.name} holds more than ${filesMax} objects`);
+      if (++listed > filesMax) throw new Error(`${this.name} holds more than ${filesMax} objects`);
       if (key.split('/').length <= 2) files.push({ path: key, bytes });
     }
     return files;
