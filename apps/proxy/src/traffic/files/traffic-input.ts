@@ -44,7 +44,10 @@ class FolderInput implements TrafficInput {
         const path = prefix + entry.name;
         if (files.length > filesMax) throw new Error(`${this.name} holds more than ${filesMax} files`);
         if (entry.isDirectory() && prefix === '') await visit(join(folder, entry.name), `${path}/`);
-        else if (entry.isFile()) files.push({ path, bytes: (await stat(join(folder, entry.name))).size });
+        else if (entry.isFile()) {
+          const bytes = await bytesOf(join(folder, entry.name));
+          if (bytes !== undefined) files.push({ path, bytes });
+        }
       }
     };
     await visit(this.name, '');
@@ -72,6 +75,16 @@ class FolderInput implements TrafficInput {
   async close(): Promise<void> {}
 }
 
+/** Undefined for a file that is gone: drafts are renamed while a folder is listed. */
+async function bytesOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
 class BucketInput implements TrafficInput {
   readonly name: string;
 
@@ -81,8 +94,9 @@ class BucketInput implements TrafficInput {
 
   async list(): Promise<InputFile[]> {
     const files: InputFile[] = [];
+    let listed = 0;
     for await (const { key, bytes } of this.store.list('')) {
-      if (files.length > filesMax) throw new Error(`${this.name} holds more than ${filesMax} objects`);
+      if (++listed > filesMax) throw new Error(`${this.name} holds more than ${filesMax} objects`);
       if (key.split('/').length <= 2) files.push({ path: key, bytes });
     }
     return files;

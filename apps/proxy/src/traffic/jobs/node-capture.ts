@@ -5,7 +5,7 @@ import type { Workers } from '../../process/workers.js';
 import type { CaptureOrder, CaptureProgress } from '../capture/capture-order.js';
 import { readKeyFile } from '../files/encryption-key.js';
 import type { S3StoreOptions } from '@binnacle/object-store/s3-store';
-import { openInput } from '../files/traffic-input.js';
+import { openInput, type TrafficInput } from '../files/traffic-input.js';
 import type { Account, CaptureWish } from './capture-form.js';
 import { explainInProcess } from './replay-process.js';
 import { openText } from './sealed-text.js';
@@ -282,14 +282,15 @@ function isOfCapture(name: string): boolean {
 
 /** `meta`, `NODE/meta`; nothing of what is no folder, or is not there. */
 async function pathsIn(place: string, store: S3StoreOptions): Promise<readonly string[]> {
-  const input = await openInput(place, store);
+  let input: TrafficInput | undefined;
   try {
+    input = await openInput(place, store);
     return (await input.list()).map(({ path }) => path);
   } catch (error) {
-    const { code, message } = error as NodeJS.ErrnoException;
-    if (code === 'ENOENT' || code === 'ENOTDIR') return [];
+    const { code, message, path } = error as NodeJS.ErrnoException;
+    if ((code === 'ENOENT' || code === 'ENOTDIR') && path === input?.name) return [];
     throw new BinnacleError('BAD_REQUEST', `output cannot be used: ${code ?? message}`, { cause: error });
   } finally {
-    await input.close();
+    await input?.close();
   }
 }
