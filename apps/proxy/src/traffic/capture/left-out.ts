@@ -39,7 +39,11 @@ export function whyLeftOut(speaker: Speaker, bytes: Buffer, start: number, end: 
 
 /** Of one that has words which secrets have. */
 export function readClosely(speaker: Speaker, bytes: Buffer, start: number, end: number): LeftOut | undefined {
-  if (end - start > readBytesMax) return load.test(bytes.toString('latin1', start, start + 64)) ? 'load-data' : 'doubtful';
+  if (end - start > readBytesMax) {
+    // One of its statements may be the USE that nobody reads.
+    speaker.usesAccountSchema = true;
+    return load.test(bytes.toString('latin1', start, start + 64)) ? 'load-data' : 'doubtful';
+  }
   const text = bytes.toString('latin1', start, end);
   const { session } = speaker;
   const mode = isReadable(session) ? session.admission.lexerMode : undefined;
