@@ -29,7 +29,10 @@ export class LineWords {
   /** Where the next line begins. */
   nextStart = 0;
 
-  /** Reads the line that begins at `start`, and ends with a line feed or at `end`. False if it has not the form of a metric, or is too long. */
+  /**
+   * Reads the line that begins at `start`, and ends with a line feed or at `end`. False if it has not the form of a metric, or is too long. The loops over name and fields
+   * are alike and stand here twice: one method for both made a line take 140 ns instead of 74.
+   */
   read(bytes: DataView, start: number, end: number, sender: number): boolean {
     const { words } = this;
     this.count = 0;
